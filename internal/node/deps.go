@@ -1,0 +1,71 @@
+// Package node is the node's side of the ECS agent protocol: it takes tasks
+// from the control plane, moves each through its life on an engine, and
+// reports what it observes. It serves the tasks' metadata and credentials.
+//
+// What a node runs survives it: the engine keeps the containers, a file per
+// task keeps the rest, and the next start adopts both.
+package node
+
+import (
+	"context"
+
+	"roadstead.dev/internal/engine"
+	"roadstead.dev/internal/model/acs"
+)
+
+// Session is one connection to the control plane. Receive and Send may be
+// used at the same time, each by one goroutine.
+type Session interface {
+	// Receive blocks for the next message; an error ends the session.
+	Receive(ctx context.Context) (acs.Message, error)
+	Send(ctx context.Context, m acs.Message) error
+	Close() error
+}
+
+// Transport reaches the control plane.
+type Transport interface {
+	// Connect opens a session. On a session's start the control plane sends
+	// every task that it wants here, with credentials, and a manifest.
+	Connect(ctx context.Context) (Session, error)
+	// SubmitTaskStateChange reports; nil means that the control plane has
+	// recorded it. It is called again after an error.
+	SubmitTaskStateChange(ctx context.Context, change acs.TaskStateChange) error
+}
+
+// Network gives tasks their network. Both methods are idempotent.
+type Network interface {
+	// Attach makes the network namespace of a task, puts the interface (named
+	// eth1, as on Fargate) into it and returns the namespace's path. A task
+	// without an interface gets a namespace with loopback alone.
+	Attach(ctx context.Context, taskArn string, enis []acs.ElasticNetworkInterface) (netns string, err error)
+	// Detach takes both away.
+	Detach(ctx context.Context, taskArn string, enis []acs.ElasticNetworkInterface) error
+}
+
+// RegistryCredentials finds the credentials for a container's image, asking
+// ECR with the task's execution role or Secrets Manager. nil means anonymous.
+// An error's text follows "CannotPullContainerError: " or
+// "ResourceInitializationError: ", as ErrResourceInitialization tells.
+type RegistryCredentials interface {
+	ForImage(ctx context.Context, task *acs.Task, c *acs.Container) (*engine.RegistryAuth, error)
+}
+
+// LogTarget is where one container's output belongs.
+type LogTarget struct {
+	TaskArn       string
+	ContainerName string
+	ContainerID   string
+	Driver        string
+	Options       map[string]string
+	// ExecutionRole is the ARN whose permission the log stream needs.
+	ExecutionRole string
+}
+
+// Logs prepares log destinations.
+type Logs interface {
+	// Open checks the driver and its options, makes what must exist (the
+	// stream), and returns the URI that the runtime sends output to; "" for a
+	// driver that discards. An error's text follows
+	// "ResourceInitializationError: ".
+	Open(ctx context.Context, t LogTarget) (uri string, err error)
+}
