@@ -1,0 +1,319 @@
+package model
+
+import (
+	"net/netip"
+	"time"
+)
+
+// The records of EC2's networking part. A record's id is its AWS id. A record
+// whose Deleting is set is on its way out: nothing new may refer to it, and
+// APIs no longer show it.
+
+// VPC is a virtual private cloud.
+type VPC struct {
+	ID    string `json:"id"`
+	Owner string `json:"owner"` // account
+	// CIDR is the primary block.
+	CIDR netip.Prefix `json:"cidr"`
+	// CIDRs are all blocks, the primary one first.
+	CIDRs          []VPCCIDR `json:"cidrs"`
+	IsDefault      bool      `json:"isDefault,omitempty"`
+	Tenancy        string    `json:"tenancy,omitempty"`
+	DHCPOptionsID  string    `json:"dhcpOptionsId,omitempty"` // "default" means none
+	EnableDNS      bool      `json:"enableDns,omitempty"`
+	EnableHostname bool      `json:"enableHostname,omitempty"`
+	// EnableMetrics is the attribute enableNetworkAddressUsageMetrics.
+	EnableMetrics bool `json:"enableMetrics,omitempty"`
+	// The main route table, and the id of its association with the VPC.
+	MainRouteTableID            string    `json:"mainRouteTableId,omitempty"`
+	MainRouteTableAssociationID string    `json:"mainRouteTableAssociationId,omitempty"`
+	DefaultGroupID              string    `json:"defaultGroupId,omitempty"`
+	DefaultNetworkACLID         string    `json:"defaultNetworkAclId,omitempty"`
+	Tags                        Tags      `json:"tags,omitempty"`
+	CreatedAt                   time.Time `json:"createdAt"`
+	Deleting                    bool      `json:"deleting,omitempty"`
+}
+
+// VPCCIDR is the association of a block with a VPC.
+type VPCCIDR struct {
+	AssociationID string       `json:"associationId"`
+	CIDR          netip.Prefix `json:"cidr"`
+}
+
+// Subnet is a range of a VPC's addresses in one availability zone.
+type Subnet struct {
+	ID                  string       `json:"id"`
+	Owner               string       `json:"owner"`
+	VPCID               string       `json:"vpcId"`
+	CIDR                netip.Prefix `json:"cidr"`
+	Zone                string       `json:"zone"`   // us-east-1a
+	ZoneID              string       `json:"zoneId"` // use1-az1
+	DefaultForAZ        bool         `json:"defaultForAz,omitempty"`
+	MapPublicIPOnLaunch bool         `json:"mapPublicIpOnLaunch,omitempty"`
+	// HostnameType is ip-name or resource-name.
+	HostnameType         string `json:"hostnameType,omitempty"`
+	EnableResourceNameA  bool   `json:"enableResourceNameA,omitempty"`
+	AssignIPv6OnCreation bool   `json:"assignIpv6OnCreation,omitempty"`
+	EnableDNS64          bool   `json:"enableDns64,omitempty"`
+	// The subnet's own route table; empty means the VPC's main one.
+	RouteTableID            string    `json:"routeTableId,omitempty"`
+	RouteTableAssociationID string    `json:"routeTableAssociationId,omitempty"`
+	NetworkACLID            string    `json:"networkAclId"`
+	NetworkACLAssociationID string    `json:"networkAclAssociationId"`
+	Tags                    Tags      `json:"tags,omitempty"`
+	CreatedAt               time.Time `json:"createdAt"`
+	Deleting                bool      `json:"deleting,omitempty"`
+}
+
+// RouteTable holds routes. Subnets name the table that they use; the VPC
+// names its main one.
+type RouteTable struct {
+	ID    string `json:"id"`
+	Owner string `json:"owner"`
+	VPCID string `json:"vpcId"`
+	// Routes beyond the local ones, which follow from the VPC's blocks.
+	Routes    []Route   `json:"routes,omitempty"`
+	Tags      Tags      `json:"tags,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+	Deleting  bool      `json:"deleting,omitempty"`
+}
+
+// Route is one entry of a route table. Exactly one target is set. Whether it
+// is a blackhole is not stored: a route is one while its target is gone.
+type Route struct {
+	// Destination is an IPv4 or IPv6 block.
+	Destination netip.Prefix `json:"destination,omitzero"`
+	// Origin is CreateRoute or CreateRouteTable.
+	Origin             string `json:"origin,omitempty"`
+	GatewayID          string `json:"gatewayId,omitempty"` // igw-
+	NatGatewayID       string `json:"natGatewayId,omitempty"`
+	NetworkInterfaceID string `json:"networkInterfaceId,omitempty"`
+}
+
+// InternetGateway joins a VPC to the world outside.
+type InternetGateway struct {
+	ID        string    `json:"id"`
+	Owner     string    `json:"owner"`
+	VPCID     string    `json:"vpcId,omitempty"` // empty while detached
+	Tags      Tags      `json:"tags,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+	Deleting  bool      `json:"deleting,omitempty"`
+}
+
+// States of a NatGateway.
+const (
+	NatGatewayPending   = "pending"
+	NatGatewayAvailable = "available"
+	NatGatewayDeleting  = "deleting"
+	NatGatewayDeleted   = "deleted"
+	NatGatewayFailed    = "failed"
+)
+
+// NatGateway lets private subnets reach out through its address.
+type NatGateway struct {
+	ID       string `json:"id"`
+	Owner    string `json:"owner"`
+	VPCID    string `json:"vpcId"`
+	SubnetID string `json:"subnetId"`
+	// Connectivity is public or private.
+	Connectivity       string     `json:"connectivity"`
+	State              string     `json:"state"`
+	NetworkInterfaceID string     `json:"networkInterfaceId,omitempty"`
+	PrivateIP          netip.Addr `json:"privateIp,omitzero"`
+	AllocationID       string     `json:"allocationId,omitempty"`
+	AssociationID      string     `json:"associationId,omitempty"`
+	PublicIP           netip.Addr `json:"publicIp,omitzero"`
+	Tags               Tags       `json:"tags,omitempty"`
+	CreatedAt          time.Time  `json:"createdAt"`
+	DeletedAt          time.Time  `json:"deletedAt,omitzero"`
+}
+
+// NetworkACL is a stateless filter around subnets, which name the one that
+// they use.
+type NetworkACL struct {
+	ID        string            `json:"id"`
+	Owner     string            `json:"owner"`
+	VPCID     string            `json:"vpcId"`
+	IsDefault bool              `json:"isDefault,omitempty"`
+	Entries   []NetworkACLEntry `json:"entries,omitempty"`
+	Tags      Tags              `json:"tags,omitempty"`
+	CreatedAt time.Time         `json:"createdAt"`
+	Deleting  bool              `json:"deleting,omitempty"`
+}
+
+// NetworkACLEntry is a numbered rule; the lowest number that matches decides.
+// The closing deny (32767) is not stored.
+type NetworkACLEntry struct {
+	Number int32 `json:"number"`
+	Egress bool  `json:"egress,omitempty"`
+	Allow  bool  `json:"allow,omitempty"`
+	// Protocol is a protocol number, "-1" for all.
+	Protocol string       `json:"protocol"`
+	CIDR     netip.Prefix `json:"cidr"`
+	// FromPort and ToPort matter to protocols 6 and 17.
+	FromPort int32 `json:"fromPort,omitempty"`
+	ToPort   int32 `json:"toPort,omitempty"`
+	HasPorts bool  `json:"hasPorts,omitempty"`
+	// ICMPType and ICMPCode matter to protocols 1 and 58; -1 means any.
+	ICMPType int32 `json:"icmpType,omitempty"`
+	ICMPCode int32 `json:"icmpCode,omitempty"`
+	HasICMP  bool  `json:"hasIcmp,omitempty"`
+}
+
+// SecurityGroup is a stateful filter around network interfaces.
+type SecurityGroup struct {
+	ID          string              `json:"id"`
+	Owner       string              `json:"owner"`
+	VPCID       string              `json:"vpcId"`
+	Name        string              `json:"name"`
+	Description string              `json:"description"`
+	Rules       []SecurityGroupRule `json:"rules,omitempty"`
+	Tags        Tags                `json:"tags,omitempty"`
+	CreatedAt   time.Time           `json:"createdAt"`
+	Deleting    bool                `json:"deleting,omitempty"`
+}
+
+// SecurityGroupRule allows one kind of traffic with one kind of peer. Exactly
+// one of CIDR, PrefixListID and GroupID is set.
+type SecurityGroupRule struct {
+	ID     string `json:"id"` // sgr-
+	Egress bool   `json:"egress,omitempty"`
+	// Protocol is tcp, udp, icmp, icmpv6, another protocol's number, or "-1"
+	// for all.
+	Protocol string `json:"protocol"`
+	// FromPort and ToPort are a range of ports, or ICMP's type and code; -1
+	// means all. Both are -1 where the protocol has no ports.
+	FromPort int32 `json:"fromPort"`
+	ToPort   int32 `json:"toPort"`
+	// CIDR is IPv4 or IPv6.
+	CIDR         netip.Prefix `json:"cidr,omitzero"`
+	PrefixListID string       `json:"prefixListId,omitempty"`
+	GroupID      string       `json:"groupId,omitempty"`
+	GroupOwner   string       `json:"groupOwner,omitempty"`
+	Description  string       `json:"description,omitempty"`
+	Tags         Tags         `json:"tags,omitempty"`
+}
+
+// States of a NetworkInterface, and of its attachment.
+const (
+	NetworkInterfaceAvailable = "available"
+	NetworkInterfaceInUse     = "in-use"
+
+	AttachmentAttaching = "attaching"
+	AttachmentAttached  = "attached"
+	AttachmentDetaching = "detaching"
+	AttachmentDetached  = "detached"
+)
+
+// NetworkInterface is an ENI.
+type NetworkInterface struct {
+	ID          string     `json:"id"`
+	Owner       string     `json:"owner"`
+	VPCID       string     `json:"vpcId"`
+	SubnetID    string     `json:"subnetId"`
+	Zone        string     `json:"zone"`
+	Description string     `json:"description,omitempty"`
+	MAC         string     `json:"mac"`
+	PrivateIP   netip.Addr `json:"privateIp"`
+	// SecondaryIPs are further private addresses.
+	SecondaryIPs []netip.Addr `json:"secondaryIps,omitempty"`
+	GroupIDs     []string     `json:"groupIds"`
+	// InterfaceType is interface, nat_gateway, load_balancer, …
+	InterfaceType string `json:"interfaceType"`
+	// RequesterID and RequesterManaged mark an interface of an AWS service;
+	// its users cannot delete or detach it.
+	RequesterID      string `json:"requesterId,omitempty"`
+	RequesterManaged bool   `json:"requesterManaged,omitempty"`
+	// NoSourceDestCheck turns the check off that drops packets which are
+	// neither from nor to the interface's own addresses.
+	NoSourceDestCheck bool `json:"noSourceDestCheck,omitempty"`
+
+	// Status is available or in-use.
+	Status     string                      `json:"status"`
+	Attachment *NetworkInterfaceAttachment `json:"attachment,omitempty"`
+	// Association is the public address, if any.
+	Association *NetworkInterfaceAssociation `json:"association,omitempty"`
+
+	Tags      Tags      `json:"tags,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// NetworkInterfaceAttachment says what an interface serves.
+type NetworkInterfaceAttachment struct {
+	ID                  string    `json:"id"` // eni-attach-, or ela-attach- of a service
+	Status              string    `json:"status"`
+	InstanceID          string    `json:"instanceId,omitempty"`
+	InstanceOwnerID     string    `json:"instanceOwnerId,omitempty"` // account, or amazon-elb, …
+	DeviceIndex         int32     `json:"deviceIndex"`
+	DeleteOnTermination bool      `json:"deleteOnTermination,omitempty"`
+	AttachedAt          time.Time `json:"attachedAt"`
+}
+
+// NetworkInterfaceAssociation is an interface's public address.
+type NetworkInterfaceAssociation struct {
+	PublicIP netip.Addr `json:"publicIp"`
+	// AllocationID and AssociationID are set for elastic addresses.
+	AllocationID  string `json:"allocationId,omitempty"`
+	AssociationID string `json:"associationId,omitempty"`
+	// OwnerID is the account for elastic addresses, else amazon.
+	OwnerID string `json:"ownerId"`
+}
+
+// Address is an elastic IP address.
+type Address struct {
+	ID       string     `json:"id"` // eipalloc-
+	Owner    string     `json:"owner"`
+	PublicIP netip.Addr `json:"publicIp"`
+	// AssociationID and NetworkInterfaceID are set while it is in use.
+	AssociationID      string     `json:"associationId,omitempty"` // eipassoc-
+	NetworkInterfaceID string     `json:"networkInterfaceId,omitempty"`
+	PrivateIP          netip.Addr `json:"privateIp,omitzero"`
+	InstanceID         string     `json:"instanceId,omitempty"`
+	Tags               Tags       `json:"tags,omitempty"`
+	CreatedAt          time.Time  `json:"createdAt"`
+}
+
+// DHCPOptions is a set of options for a VPC's hosts.
+type DHCPOptions struct {
+	ID        string              `json:"id"`
+	Owner     string              `json:"owner"`
+	Options   map[string][]string `json:"options"`
+	Tags      Tags                `json:"tags,omitempty"`
+	CreatedAt time.Time           `json:"createdAt"`
+	Deleting  bool                `json:"deleting,omitempty"`
+}
+
+// PrivateAddressClaim says that an interface holds a private address. Its id
+// is "<subnet>/<address>", so that an address is held once.
+type PrivateAddressClaim struct {
+	NetworkInterfaceID string `json:"networkInterfaceId"`
+}
+
+// PublicAddressClaim says who holds a public address. Public addresses are
+// unique over all accounts and regions of a server: their claims live under
+// the account AmazonAccount and no region, with the address as the id.
+type PublicAddressClaim struct {
+	Account string `json:"account"`
+	Region  string `json:"region"`
+	// Holder is a network interface's or an elastic address's id.
+	Holder string `json:"holder"`
+}
+
+// PublicPool is the range that public addresses come from, one record with id
+// PublicPoolID under AmazonAccount.
+type PublicPool struct {
+	Prefix netip.Prefix `json:"prefix"`
+}
+
+// AmazonAccount owns what belongs to no account of the user's.
+const AmazonAccount = "amazon"
+
+// PublicPoolID is the id of the only PublicPool.
+const PublicPoolID = "amazon"
+
+// RegionDefaults marks that the defaults of an account's region (VPC,
+// subnets, …) were made once; a user may have deleted them since. Its id is
+// "defaults".
+type RegionDefaults struct {
+	CreatedAt time.Time `json:"createdAt"`
+}

@@ -1,0 +1,78 @@
+package eni
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/address"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
+)
+
+// DefaultPublicPool is where public addresses come from unless SetPublicPool
+// chose another range. It lies in the range that is kept for benchmarks
+// (RFC 2544), which no host on the internet has.
+var DefaultPublicPool = netip.MustParsePrefix("198.18.0.0/20")
+
+// SetPublicPool records the range that public addresses come from. Once
+// there is one it stays: addresses may have been given out of it.
+func SetPublicPool(ctx context.Context, s store.Store, pool netip.Prefix) error {
+	tx := store.NewTxn()
+	tables.PublicPools.Create(tx, model.AmazonAccount, "", model.PublicPoolID, &model.PublicPool{Prefix: pool.Masked()})
+	if _, err := tx.Commit(ctx, s); err != nil && !errors.Is(err, store.ErrConflict) {
+		return err
+	}
+	return nil
+}
+
+// PublicPool is the range that public addresses come from.
+func PublicPool(ctx context.Context, s store.Store) (netip.Prefix, error) {
+	row, err := tables.PublicPools.Get(ctx, s, model.AmazonAccount, "", model.PublicPoolID)
+	if errors.Is(err, store.ErrNotFound) {
+		return DefaultPublicPool, nil
+	}
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return row.V.Prefix, nil
+}
+
+// ClaimPublic adds to tx the claim of a free public address for holder, an
+// interface's or an elastic address's id. When someone else takes the address
+// first, tx fails with store.ErrConflict.
+func ClaimPublic(ctx context.Context, s store.Store, tx *store.Txn, account, region, holder string) (netip.Addr, error) {
+	pool, err := PublicPool(ctx, s)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	claims, err := tables.PublicAddressClaims.List(ctx, s, store.Query{Account: model.AmazonAccount})
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	used := make(map[string]bool, len(claims))
+	for _, c := range claims {
+		used[c.Key.ID] = true
+	}
+	ip, ok := address.PickPublic(pool, holder, func(a netip.Addr) bool { return used[a.String()] })
+	if !ok {
+		return netip.Addr{}, refuse("InsufficientAddressCapacity", "There are no public addresses left.")
+	}
+	tables.PublicAddressClaims.Create(tx, model.AmazonAccount, "", ip.String(),
+		&model.PublicAddressClaim{Account: account, Region: region, Holder: holder})
+	return ip, nil
+}
+
+// ReleasePublic adds to tx that the address is free again.
+func ReleasePublic(ctx context.Context, s store.Store, tx *store.Txn, ip netip.Addr) error {
+	row, err := tables.PublicAddressClaims.Get(ctx, s, model.AmazonAccount, "", ip.String())
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	tables.PublicAddressClaims.Delete(tx, row)
+	return nil
+}
