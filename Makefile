@@ -1,0 +1,65 @@
+# Roadstead. `make help` lists what there is.
+
+GO      ?= go
+BIN     := bin/roadstead
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+TOOL    := $(GO) tool -modfile=tools/go.mod
+# Root is needed for containers and networks; sudo is used where it is there.
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo down build deps test test-fast fuzz lint fmt generate check-generated compat presubmit bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+demo: deps build ## run the main job: an image from ECR as a Fargate service behind a load balancer
+	@scripts/demo.sh
+
+down: ## stop the server and all that it runs, and leave nothing behind
+	@if [ -x $(BIN) ]; then $(SUDO) $(BIN) down; else echo "nothing was built, so nothing runs"; fi
+
+build: ## build bin/roadstead
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/roadstead
+
+deps: ## install what is missing from the distribution
+	@scripts/deps.sh
+
+test: deps ## run all tests, on real containers where root is there
+	$(GO) vet ./...
+	$(GO) test -timeout 14m ./...
+
+test-fast: ## run the tests that need neither root nor containers
+	$(GO) test -short ./...
+
+FUZZTIME ?= 20s
+fuzz: ## fuzz every decoder for FUZZTIME each
+	@scripts/fuzz.sh $(FUZZTIME)
+
+lint: ## run the linters, the dependency arrows among them
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## format the code
+	$(TOOL) golangci-lint fmt ./...
+
+generate: ## write the API packages and docs/compat anew from the models and lists
+	$(GO) generate ./internal/api
+
+check-generated: ## fail when generated code is not what the generator writes
+	$(GO) test ./internal/apigen
+
+deadcode: ## list functions that nothing reaches
+	$(TOOL) deadcode -test ./...
+
+vulncheck: ## look for known vulnerabilities (needs the internet)
+	$(TOOL) govulncheck ./...
+
+presubmit: fmt generate lint test ## what to run before sending a change
+
+bench: build ## compare with peers; see bench/README.md
+	@scripts/bench.sh
+
+clean: ## remove what was built
+	rm -rf bin dist
