@@ -1,0 +1,111 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/policy"
+	"roadstead.dev/internal/store"
+)
+
+// CannotAssume is the error of a service that may not assume a role, or of a
+// role that does not exist.
+type CannotAssume struct {
+	Role    string // ARN
+	Service string
+	// Exists tells whether there is such a role at all.
+	Exists bool
+}
+
+func (e *CannotAssume) Error() string {
+	if !e.Exists {
+		return "role " + e.Role + " does not exist"
+	}
+	return "role " + e.Role + " does not trust " + e.Service
+}
+
+// AuthorizeAssume decides whether the caller may do action (sts:AssumeRole,
+// sts:TagSession or sts:SetSourceIdentity) on a role, by the role's trust
+// policy and the caller's own. It returns a *model.Denied when not.
+func (d *Directory) AuthorizeAssume(ctx context.Context, c *api.Call, action string, role *model.Role, conditions map[string]string) error {
+	account, _, _, _ := model.IAMNameOf(role.ARN, "role")
+	set, req, err := d.prepare(ctx, c, action, conditions)
+	if err != nil {
+		return err
+	}
+	for k, v := range role.Tags {
+		req.Context.Set("aws:ResourceTag/"+k, v)
+		req.Context.Set("iam:ResourceTag/"+k, v)
+	}
+	doc, err := d.docs.parse(role.TrustPolicy, policy.Trust)
+	if err != nil {
+		return fmt.Errorf("trust policy of %s: %w", role.ARN, err)
+	}
+	set.Trust, set.Owner, set.Resource = true, account, &policy.Named{Document: doc}
+	req.Resource = role.ARN
+	if res := policy.Evaluate(set, req); !res.Allowed {
+		return &model.Denied{Action: action, Resource: role.ARN, Reason: res.Reason(action)}
+	}
+	return nil
+}
+
+// Trusts tells whether a role's trust policy lets a service assume it.
+// Conditions hold what the service says of itself: aws:SourceArn and
+// aws:SourceAccount.
+func (d *Directory) Trusts(role *model.Role, service string, conditions map[string]string) (bool, error) {
+	doc, err := d.docs.parse(role.TrustPolicy, policy.Trust)
+	if err != nil {
+		return false, fmt.Errorf("trust policy of %s: %w", role.ARN, err)
+	}
+	req := &policy.Request{
+		Action: "sts:AssumeRole", Resource: role.ARN,
+		Principal: policy.Principal{Service: service},
+		Context:   policy.Context{},
+	}
+	now := d.clock.Now()
+	req.Context.Set("aws:CurrentTime", now.UTC().Format(time.RFC3339))
+	req.Context.Set("aws:PrincipalIsAWSService", "true")
+	req.Context.Set("aws:PrincipalServiceName", service)
+	addConditions(req.Context, conditions)
+	effect, _ := doc.Decide(req)
+	return effect == policy.Allow, nil
+}
+
+// MintRoleSession makes credentials of a role for a service that runs
+// something on the user's behalf. It fails with a *CannotAssume when the role
+// is not there or does not trust the service. Conditions may be nil; they
+// hold aws:SourceArn and aws:SourceAccount.
+func (d *Directory) MintRoleSession(ctx context.Context, roleARN, sessionName, service string, duration time.Duration, conditions map[string]string) (Credentials, error) {
+	role, err := d.Role(ctx, roleARN)
+	if errors.Is(err, store.ErrNotFound) {
+		return Credentials{}, &CannotAssume{Role: roleARN, Service: service}
+	}
+	if err != nil {
+		return Credentials{}, err
+	}
+	ok, err := d.Trusts(role, service, conditions)
+	if err != nil {
+		return Credentials{}, err
+	}
+	if !ok {
+		return Credentials{}, &CannotAssume{Role: roleARN, Service: service, Exists: true}
+	}
+	return d.Mint(RoleSession(role, sessionName), duration)
+}
+
+// RoleSession is a session of a role, without credentials yet.
+func RoleSession(role *model.Role, name string) model.Session {
+	account, _, _, _ := model.IAMNameOf(role.ARN, "role")
+	return model.Session{
+		Account: account,
+		ARN:     model.AssumedRoleARN(account, role.Name, name),
+		UserID:  role.ID + ":" + name,
+		Role:    strings.ToLower(role.Name),
+		RoleID:  role.ID,
+	}
+}
