@@ -1,0 +1,55 @@
+package deployment
+
+import (
+	"fmt"
+	"strings"
+)
+
+// StartedEvent tells that tasks were started, replaced of them for unhealthy
+// ones.
+func StartedEvent(service string, ids []string, replaced int) string {
+	s := fmt.Sprintf("(service %s) has started %d tasks: %s.", service, len(ids), taskList(ids))
+	if replaced > 0 {
+		s += fmt.Sprintf(" Amazon ECS replaced %d tasks due to an unhealthy status.", replaced)
+	}
+	return s
+}
+
+func (p *planner) event(format string, args ...any) {
+	p.plan.Events = append(p.plan.Events, "(service "+p.Service.Name+") "+fmt.Sprintf(format, args...))
+}
+
+func taskList(ids []string) string {
+	parts := make([]string, len(ids))
+	for i, id := range ids {
+		parts[i] = "(task " + id + ")"
+	}
+	return strings.Join(parts, " ")
+}
+
+// Reasons that tasks are stopped for and deployments end in, in AWS's words.
+
+func scalingReason(deployment string) string {
+	return "Scaling activity initiated by (deployment " + deployment + ")"
+}
+
+func elbReason(group string) string {
+	return "Task failed ELB health checks in (target-group " + group + ")"
+}
+
+const containerReason = "Task failed container health checks"
+
+func completedReason(id string) string { return "ECS deployment " + id + " completed." }
+
+func rollingBackReason(id string) string {
+	return "ECS deployment circuit breaker: rolling back to deploymentId " + id + "."
+}
+
+const failedReason = "ECS deployment circuit breaker: tasks failed to start."
+
+// InProgressReason is the rolloutStateReason of a deployment that goes on.
+func InProgressReason(id string) string { return "ECS deployment " + id + " in progress." }
+
+func drainingEvent(service, deployment string, n int) string {
+	return fmt.Sprintf("(service %s, taskSet %s) has begun draining connections on %d tasks.", service, deployment, n)
+}
