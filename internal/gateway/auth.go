@@ -1,0 +1,148 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/gateway/sigv4"
+	"roadstead.dev/internal/model"
+)
+
+// rootKey is the access key and the secret that LoopbackRootKey accepts.
+const rootKey = "test"
+
+// caller is who a verified signature belongs to.
+type caller struct {
+	identity api.Identity
+	account  string
+	region   string
+}
+
+// authenticate verifies the signature of a request for svc.
+func (g *Gateway) authenticate(ctx context.Context, rt *mounted, op *api.Operation, r *request) (caller, error) {
+	sig, err := sigv4.Parse(r.http.Header, r.query)
+	if err != nil {
+		if errors.Is(err, sigv4.ErrMissing) && op.Unsigned {
+			return caller{api.Identity{Unsigned: true}, g.cfg.Account, defaultRegion}, nil
+		}
+		return caller{}, signatureFault(&rt.dialect, err)
+	}
+	secret, identity, account, err := g.lookup(ctx, sig.AccessKeyID, sig.SessionToken)
+	if err != nil {
+		return caller{}, signatureFault(&rt.dialect, err)
+	}
+	if err := sig.CheckScope(rt.api.SigningName); err != nil {
+		return caller{}, signatureFault(&rt.dialect, err)
+	}
+	if err := sig.CheckTime(r.received); err != nil {
+		return caller{}, signatureFault(&rt.dialect, err)
+	}
+	signed := sigv4.Request{
+		Method: r.http.Method, Path: r.path, RawQuery: r.http.URL.RawQuery, Host: r.http.Host,
+		Header: r.http.Header, ContentLength: r.http.ContentLength, Body: r.raw,
+		TransferEncoding: r.http.TransferEncoding,
+	}
+	if err := sig.Verify(&signed, secret); err != nil {
+		return caller{}, signatureFault(&rt.dialect, err)
+	}
+	identity.AccessKeyID = sig.AccessKeyID
+	return caller{identity, account, sig.Scope.Region}, nil
+}
+
+// defaultRegion is the region of calls that name none: unsigned ones.
+const defaultRegion = "us-east-1"
+
+func (g *Gateway) lookup(ctx context.Context, key, token string) (string, api.Identity, string, error) {
+	if g.cfg.LoopbackRootKey && key == rootKey {
+		account := g.cfg.Account
+		return rootKey, api.Identity{ARN: "arn:aws:iam::" + account + ":root", UserID: account, Root: true}, account, nil
+	}
+	return g.cfg.Credentials.Lookup(ctx, key, token)
+}
+
+// signatureFault words what is wrong with a signature.
+func signatureFault(d *dialect, err error) error {
+	if e, ok := errors.AsType[*sigv4.Incomplete](err); ok {
+		return with(d.incomplete, e.Message)
+	}
+	if e, ok := errors.AsType[*sigv4.ScopeError](err); ok {
+		return with(d.badScope, e.Message)
+	}
+	if e, ok := errors.AsType[*sigv4.TimeError](err); ok {
+		if e.Presigned {
+			return new(d.presignedPast)
+		}
+		if d.outOfTime.Message != "" {
+			return new(d.outOfTime)
+		}
+		return with(d.outOfTime, e.Error())
+	}
+	if _, ok := errors.AsType[*sigv4.ErrPayload](err); ok {
+		return new(d.badSignature)
+	}
+	switch {
+	case errors.Is(err, sigv4.ErrMissing):
+		return new(d.missing)
+	case errors.Is(err, sigv4.ErrMismatch):
+		return new(d.badSignature)
+	case errors.Is(err, model.ErrUnknownAccessKey):
+		return new(d.unknownKey)
+	case errors.Is(err, model.ErrSecurityToken):
+		return new(d.badToken)
+	case errors.Is(err, model.ErrExpiredToken):
+		return new(d.expiredToken)
+	}
+	return err
+}
+
+// open lists the actions that need no permission.
+var open = map[string]bool{
+	"sts:GetCallerIdentity": true,
+	"sts:GetSessionToken":   true,
+}
+
+// authorize asks for the operation's own permission.
+func (g *Gateway) authorize(ctx context.Context, rt *mounted, c *api.Call, op *api.Operation, in any) error {
+	action := op.Action()
+	if c.Identity.Root || c.Identity.Unsigned || open[action] {
+		return nil
+	}
+	resources := []string{"*"}
+	var conditions map[string]string
+	if rt.scoper != nil {
+		arns, conds := rt.scoper.ScopeOf(ctx, op, in)
+		if len(arns) > 0 {
+			resources = arns
+		}
+		conditions = conds
+	}
+	err := g.cfg.Authorizer.Authorize(ctx, c, action, resources, conditions)
+	return deniedFault(&rt.dialect, c, err)
+}
+
+// authorizer makes the Call's Authorize, for the permissions that a handler
+// asks for beyond the operation's own.
+func (g *Gateway) authorizer(rt *mounted, c *api.Call) api.Authorizer {
+	return func(ctx context.Context, action, resource string, conditions map[string]string) error {
+		if c.Identity.Root {
+			return nil
+		}
+		err := g.cfg.Authorizer.Authorize(ctx, c, action, []string{resource}, conditions)
+		return deniedFault(&rt.dialect, c, err)
+	}
+}
+
+// deniedFault words a denial as IAM does.
+func deniedFault(d *dialect, c *api.Call, err error) error {
+	denied, ok := errors.AsType[*model.Denied](err)
+	if !ok {
+		return err
+	}
+	message := "User: " + c.Identity.ARN + " is not authorized to perform: " + denied.Action +
+		" on resource: " + denied.Resource + " " + denied.Reason
+	if d.denied.Code == "UnauthorizedOperation" {
+		message = "You are not authorized to perform this operation. " + message
+	}
+	return with(d.denied, message)
+}

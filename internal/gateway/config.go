@@ -1,0 +1,76 @@
+// Package gateway is the HTTP edge: one handler that serves every AWS service
+// on one endpoint. It finds the service and operation of a request, verifies
+// its signature, decodes it, checks the model's constraints, authorizes it,
+// calls the service's handler and renders what comes back, errors included.
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/clock"
+)
+
+// Credentials knows the access keys.
+type Credentials interface {
+	// Lookup returns the secret of an access key, who it belongs to, and the
+	// account. sessionToken is empty when the request carries none. It fails
+	// with model.ErrUnknownAccessKey, model.ErrSecurityToken or
+	// model.ErrExpiredToken.
+	Lookup(ctx context.Context, accessKeyID, sessionToken string) (secret string, identity api.Identity, account string, err error)
+}
+
+// Authorizer evaluates policies.
+type Authorizer interface {
+	// Authorize returns nil when the caller of c may do action on every one of
+	// resources (ARNs, or "*"), and a *model.Denied that names the first that
+	// it may not. Conditions are condition keys beyond those that follow from
+	// c, such as ecs:cluster. Any other error is an internal failure.
+	Authorize(ctx context.Context, c *api.Call, action string, resources []string, conditions map[string]string) error
+}
+
+// Service is an API that the gateway serves.
+type Service struct {
+	API *api.Service
+	// Scoper tells which resources an operation touches; nil means that all
+	// are authorized against "*".
+	Scoper api.ResourceScoper
+}
+
+// Bind makes the Service of a generated API and the handler behind it, which
+// may implement api.ResourceScoper.
+func Bind(s *api.Service, handler any) Service {
+	scoper, _ := handler.(api.ResourceScoper)
+	return Service{API: s, Scoper: scoper}
+}
+
+// Config is what a Gateway needs. Credentials, Authorizer and Services are
+// required.
+type Config struct {
+	Services    []Service
+	Credentials Credentials
+	Authorizer  Authorizer
+	Clock       clock.Clock
+	Log         *slog.Logger
+
+	// Account is the account of requests that need no signature, and of the
+	// loopback root key.
+	Account string
+	// LoopbackRootKey accepts the access key "test" with the secret "test" as
+	// the root of Account. Only a server that listens on loopback alone may
+	// set it.
+	LoopbackRootKey bool
+
+	// Registry serves the OCI distribution API below /v2/.
+	Registry http.Handler
+	// Mounts serve paths of Roadstead's own, by prefix ("/_roadstead/console/").
+	Mounts map[string]http.Handler
+	// Ready tells why the server is not ready yet; nil or a nil error is ready.
+	// /_roadstead/health answers with it.
+	Ready func() error
+
+	// MaxBody is the largest request body in bytes; 0 means 8 MiB.
+	MaxBody int64
+}

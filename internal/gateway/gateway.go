@@ -1,0 +1,314 @@
+package gateway
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/clock"
+	"roadstead.dev/internal/gateway/codec"
+	"roadstead.dev/internal/gateway/validate"
+	"roadstead.dev/internal/id"
+	"roadstead.dev/internal/model"
+)
+
+const defaultMaxBody = 32 << 20
+
+// Gateway serves AWS's APIs. It holds no state but its configuration.
+type Gateway struct {
+	cfg    Config
+	routes *routes
+}
+
+var _ http.Handler = (*Gateway)(nil)
+
+// New makes a Gateway.
+func New(cfg Config) *Gateway {
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = defaultMaxBody
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System{}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Gateway{cfg: cfg, routes: makeRoutes(cfg.Services)}
+}
+
+// request is what the gateway knows of a request before its operation is
+// known.
+type request struct {
+	http     *http.Request
+	id       string
+	received time.Time
+	path     string // escaped, as it was sent
+	query    url.Values
+	form     url.Values
+	raw      []byte // the body as it was sent
+	body     []byte // the body, uncompressed
+}
+
+// ServeHTTP serves one request of any service.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == "/_roadstead/health":
+		g.health(w)
+		return
+	case g.cfg.Registry != nil && isRegistry(r):
+		g.cfg.Registry.ServeHTTP(w, r)
+		return
+	}
+	for prefix, h := range g.cfg.Mounts {
+		if strings.HasPrefix(r.URL.Path, prefix) {
+			h.ServeHTTP(w, r)
+			return
+		}
+	}
+	req := &request{http: r, id: id.UUID(), received: g.cfg.Clock.Now(), query: r.URL.Query()}
+	req.path, _, _ = strings.Cut(r.RequestURI, "?")
+	if !strings.HasPrefix(req.path, "/") {
+		req.path = r.URL.EscapedPath()
+	}
+	g.serve(w, req)
+}
+
+// health answers whether the server is ready.
+func (g *Gateway) health(w http.ResponseWriter) {
+	status, answer := http.StatusOK, map[string]string{"status": "ready"}
+	if g.cfg.Ready != nil {
+		if err := g.cfg.Ready(); err != nil {
+			status, answer = http.StatusServiceUnavailable, map[string]string{"status": "starting", "reason": err.Error()}
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(answer) // the client is gone when it fails
+}
+
+// serve answers a request and logs it.
+func (g *Gateway) serve(w http.ResponseWriter, r *request) {
+	ctx := r.http.Context()
+	bodyErr := g.readBody(w, r)
+	m, name := g.routes.find(r)
+	c := &api.Call{RequestID: r.id, Time: r.received, SourceIP: sourceIP(r.http), Secure: r.http.TLS != nil, UserAgent: r.http.UserAgent(), Host: r.http.Host}
+
+	var resp *codec.Response
+	var err error
+	switch {
+	case m == nil:
+		resp, err = g.unknownService(r, name)
+	case bodyErr != nil:
+		err = bodyErr
+		if errors.Is(err, errTooLarge) {
+			err = new(m.dialect.tooLarge)
+		}
+	default:
+		resp, err = g.call(ctx, m, name, r, c)
+	}
+	if err != nil && resp == nil {
+		resp = g.errorResponse(ctx, m, r, name, err)
+	}
+	h := w.Header()
+	for k, v := range resp.Header {
+		h[k] = v
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(resp.Body))}
+	w.WriteHeader(resp.Status)
+	_, _ = w.Write(resp.Body) // the client is gone when it fails
+	g.logAccess(ctx, m, name, r, c, resp.Status, err)
+}
+
+// call runs one operation, from authentication to the encoded output.
+func (g *Gateway) call(ctx context.Context, m *mounted, name string, r *request, c *api.Call) (resp *codec.Response, err error) {
+	op := m.api.Operation(name)
+	if op == nil || op.Invoke == nil {
+		if m.refused[name] {
+			g.cfg.Log.WarnContext(ctx, "operation is not served", "service", m.api.Name, "operation", name, "request_id", r.id)
+		}
+		return nil, m.dialect.unknownOp(name, r.form.Get("Version"))
+	}
+	who, err := g.authenticate(ctx, m, op, r)
+	if err != nil {
+		return nil, err
+	}
+	c.Identity, c.Account, c.Region = who.identity, who.account, who.region
+	c.Partition = model.Partition(c.Region)
+	c.Authorize = g.authorizer(m, c)
+	ctx = api.WithCall(ctx, c)
+
+	in := op.NewInput()
+	wire := codec.Request{Method: r.http.Method, Path: r.path, Query: r.query, Header: r.http.Header, Body: r.body, Form: r.form}
+	if err := m.codec.Decode(op, &wire, in); err != nil {
+		return nil, err
+	}
+	if vs := validate.Check(op.InputShape(), in); len(vs) > 0 {
+		return nil, m.dialect.constraint(vs)
+	}
+	validate.FillTokens(op.InputShape(), in, id.UUID)
+	defer func() {
+		if p := recover(); p != nil {
+			resp, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if err := g.authorize(ctx, m, c, op, in); err != nil {
+		return nil, err
+	}
+	if m.api.Protocol == api.EC2Query && isDryRun(in) {
+		return nil, &api.Fault{Code: "DryRunOperation", Message: "Request would have succeeded, but DryRun flag is set.", Status: http.StatusPreconditionFailed}
+	}
+	out, err := op.Invoke(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return m.codec.Encode(op, out, r.id)
+}
+
+// errorResponse renders an error; one without a wire code is logged and
+// becomes an internal failure.
+func (g *Gateway) errorResponse(ctx context.Context, m *mounted, r *request, name string, err error) *codec.Response {
+	e, ok := errors.AsType[api.Error](err)
+	if !ok {
+		level := slog.LevelError
+		if ctx.Err() != nil {
+			level = slog.LevelDebug // the client went away
+		}
+		g.cfg.Log.LogAttrs(ctx, level, "request failed", slog.String("service", m.api.Name), slog.String("operation", name),
+			slog.String("request_id", r.id), slog.Any("error", err))
+		e = new(m.dialect.internal)
+	}
+	return m.codec.EncodeError(m.api, e, r.id)
+}
+
+// unknownService answers a request that fits no API, in the protocol that it
+// seems to speak.
+func (g *Gateway) unknownService(r *request, name string) (*codec.Response, error) {
+	if r.http.Header.Get("X-Amz-Target") != "" {
+		f := &api.Fault{Code: "UnknownOperationException"}
+		return codec.JSON{}.EncodeError(nil, f, r.id), f
+	}
+	d := queryDialect()
+	f := new(d.missing)
+	if name != "" {
+		f = d.unknownOp(name, r.form.Get("Version"))
+	} else if r.http.Header.Get("Authorization") != "" {
+		f = &api.Fault{Code: "InvalidAction", Message: "No service is known for this request.", Status: http.StatusNotFound}
+	}
+	return codec.Query{}.EncodeError(nil, f, r.id), f
+}
+
+var errTooLarge = errors.New("body is too large")
+
+// readBody reads the whole body, and the form where there is one.
+func (g *Gateway) readBody(w http.ResponseWriter, r *request) error {
+	var err error
+	if r.raw, err = readLimited(http.MaxBytesReader(w, r.http.Body, g.cfg.MaxBody), r.http.ContentLength, g.cfg.MaxBody); err != nil {
+		return err
+	}
+	r.body = r.raw
+	switch r.http.Header.Get("Content-Encoding") {
+	case "", "identity", "amz-1.0":
+	case "gzip":
+		if r.body, err = gunzip(r.raw, g.cfg.MaxBody); err != nil {
+			return err
+		}
+	}
+	if r.http.Header.Get("X-Amz-Target") != "" {
+		return nil
+	}
+	if r.http.Method == http.MethodGet && r.query.Has("Action") {
+		r.form = r.query
+		return nil
+	}
+	if strings.HasPrefix(r.http.Header.Get("Content-Type"), "application/x-www-form-urlencoded") ||
+		r.http.Method == http.MethodPost && bytes.Contains(r.body, []byte("Action=")) {
+		if r.form, err = codec.ParseForm(string(r.body)); err != nil {
+			return err
+		}
+		if !r.form.Has("Action") && r.query.Has("Action") {
+			for k, v := range r.query {
+				r.form[k] = v
+			}
+		}
+	}
+	return nil
+}
+
+func readLimited(body io.Reader, length, limit int64) ([]byte, error) {
+	if length > limit {
+		return nil, errTooLarge
+	}
+	var buf bytes.Buffer
+	if length > 0 {
+		buf.Grow(int(min(length+bytes.MinRead, 1<<20)))
+	}
+	if _, err := buf.ReadFrom(body); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, errTooLarge
+		}
+		return nil, &api.Fault{Code: "RequestTimeout", Message: "The request body could not be read."}
+	}
+	return buf.Bytes(), nil
+}
+
+func gunzip(b []byte, limit int64) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, &api.Fault{Code: "SerializationException", Message: "The body is not gzip."}
+	}
+	out, err := io.ReadAll(io.LimitReader(z, limit+1))
+	if err != nil {
+		return nil, &api.Fault{Code: "SerializationException", Message: "The body is not gzip."}
+	}
+	if int64(len(out)) > limit {
+		return nil, errTooLarge
+	}
+	return out, nil
+}
+
+func sourceIP(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// logAccess writes the access log's line.
+func (g *Gateway) logAccess(ctx context.Context, m *mounted, name string, r *request, c *api.Call, status int, err error) {
+	if !g.cfg.Log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 9)
+	if m != nil {
+		attrs = append(attrs, slog.String("service", m.api.Name))
+	}
+	attrs = append(attrs, slog.String("operation", name), slog.Int("status", status))
+	if err != nil {
+		code := api.Code(err)
+		if code == "" {
+			code = "InternalFailure"
+		}
+		attrs = append(attrs, slog.String("code", code))
+	}
+	attrs = append(attrs,
+		slog.Duration("duration", g.cfg.Clock.Now().Sub(r.received)),
+		slog.String("request_id", r.id),
+		slog.String("region", c.Region),
+		slog.String("caller", c.Identity.ARN),
+		slog.String("source", c.SourceIP))
+	g.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "api", attrs...)
+}

@@ -1,0 +1,12 @@
+package tables
+
+import (
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
+)
+
+// LogGroups holds CloudWatch Logs log groups by name.
+var LogGroups = store.NewTable[model.LogGroup]("logs", "LogGroup")
+
+// LogStreams holds log streams by model.LogStreamID.
+var LogStreams = store.NewTable[model.LogStream]("logs", "LogStream")
