@@ -1,0 +1,274 @@
+package l7
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"roadstead.dev/internal/balancer/h1"
+)
+
+const (
+	// lingerTime and lingerBytes bound how long a connection is read from
+	// after its last answer, so that the answer is not lost to a reset.
+	lingerTime  = 2 * time.Second
+	lingerBytes = 1 << 20
+	// pumpGrace is how long a request's body may still be on its way once
+	// its response is complete.
+	pumpGrace = 100 * time.Millisecond
+)
+
+// conn is a client's connection. One goroutine serves it, but for the body of
+// a request that does not come with its head: that is sent by a pump, which
+// owns the reader while it runs.
+type conn struct {
+	s   *Server
+	c   net.Conn
+	r   reader
+	wdl deadline
+	out []byte // scratch for what is written
+
+	peer     netip.AddrPort
+	peerText string // the address, as in X-Forwarded-For
+	since    time.Time
+
+	table *Table // of the current request
+	req   h1.Request
+	resp  h1.Response
+	// isHead and keep belong to the current request: its method is HEAD, and
+	// the client may send another one on this connection.
+	isHead, keep bool
+	minor        byte // the current request's version
+
+	idle atomic.Bool // no request is under way
+	cutC atomic.Bool
+	up   atomic.Pointer[upstream] // serving the current request
+}
+
+var conns = sync.Pool{New: func() any { return new(conn) }}
+
+func newConn(s *Server, nc net.Conn) *conn {
+	c := conns.Get().(*conn) //nolint:forcetypeassert // the pool holds nothing else
+	c.s, c.c, c.wdl = s, nc, deadline{}
+	c.r.reset(nc)
+	c.peer, c.since = peer(nc), time.Now()
+	c.peerText = c.peer.Addr().String()
+	c.table = s.table.Load()
+	c.idle.Store(true)
+	c.cutC.Store(false)
+	c.up.Store(nil)
+	return c
+}
+
+// release makes the connection's memory available to others.
+func (c *conn) release() {
+	c.s, c.c, c.r.c, c.table = nil, nil, nil, nil
+	if cap(c.out) > largeBuffer {
+		c.out = nil
+	}
+	conns.Put(c)
+}
+
+// interruptIdle ends the connection when it waits for a request. The caller
+// has set Server.closing, so that a request under way is the last.
+func (c *conn) interruptIdle() {
+	if c.idle.Load() {
+		_ = c.c.SetReadDeadline(past)
+	}
+}
+
+// cut ends the connection at once, whatever is under way.
+func (c *conn) cut() {
+	c.cutC.Store(true)
+	_ = c.c.Close()
+	if u := c.up.Load(); u != nil {
+		_ = u.c.Close()
+	}
+}
+
+func (c *conn) settings() *Settings { return &c.table.Settings }
+
+// serve handles request after request until the connection ends.
+func (c *conn) serve() {
+	for c.request() {
+	}
+	_ = c.c.Close()
+}
+
+// request reads and answers one request. It tells whether another may follow.
+func (c *conn) request() bool {
+	n, ok := c.readHead()
+	if !ok {
+		return false
+	}
+	c.idle.Store(false)
+	c.table = c.s.table.Load()
+	c.isHead, c.keep, c.minor = false, false, 1
+	if err := c.req.Parse(c.r.buffered()[:n]); err != nil {
+		return c.refuse(err)
+	}
+	// The head stays in place in the buffer, behind r, until the pump or the
+	// next request fills it anew.
+	c.r.r += n
+	c.s.stats.BytesIn.Add(int64(n))
+	c.minor = c.req.Minor
+	c.isHead = string(c.req.Method) == "HEAD"
+	c.keep = c.req.KeepsAlive() && time.Since(c.since) < c.settings().KeepAlive && !c.s.isClosing()
+	again := c.dispatch()
+	if c.r.r == c.r.w {
+		c.r.r, c.r.w = 0, 0
+	}
+	c.idle.Store(true)
+	if again && c.s.isClosing() {
+		again = false
+	}
+	if !again && !c.cutC.Load() {
+		c.linger()
+	}
+	return again
+}
+
+// readHead waits for a request. An idle connection may wait for as long as the
+// idle timeout; once a request has begun, its head must be complete within
+// another one, however slowly its bytes come.
+func (c *conn) readHead() (int, bool) {
+	timeout := c.s.table.Load().Settings.IdleTimeout
+	for {
+		// Empty lines before a request are a habit of old clients.
+		b := c.r.buffered()
+		if len(b) > 0 && (b[0] == '\r' || b[0] == '\n') {
+			c.r.consume(1)
+			continue
+		}
+		if len(b) > 0 {
+			break
+		}
+		c.r.dl.extend(c.c.SetReadDeadline, timeout)
+		if c.s.isClosing() {
+			return 0, false
+		}
+		if err := c.r.fill(); err != nil {
+			return 0, false
+		}
+	}
+	began := false
+	n, err := c.r.head(func() error {
+		if !began {
+			began = true
+			c.idle.Store(false)
+			c.r.dl.at = time.Now().Add(timeout)
+			return c.c.SetReadDeadline(c.r.dl.at)
+		}
+		return nil
+	})
+	switch {
+	case err == nil:
+		return n, true
+	case errors.Is(err, errHeadTooLarge):
+		c.idle.Store(false)
+		c.isHead = false
+		return 0, c.refuse(err)
+	case isTimeout(err):
+		c.isHead = false
+		return 0, c.fail(408, false)
+	default:
+		return 0, false
+	}
+}
+
+// refuse answers a request that cannot be understood, and ends the
+// connection: where the next request begins is not known.
+func (c *conn) refuse(err error) bool {
+	c.s.stats.Rejected.Add(1)
+	switch {
+	case errors.Is(err, h1.ErrURITooLong):
+		c.fail(414, false)
+	case errors.Is(err, h1.ErrVersion):
+		c.fail(505, false)
+	case errors.Is(err, h1.ErrCoding):
+		c.fail(501, false)
+	default:
+		c.fail(400, false)
+	}
+	c.linger()
+	return false
+}
+
+// dispatch does what the rules say.
+func (c *conn) dispatch() bool {
+	switch string(c.req.Method) {
+	case "TRACE":
+		return c.fail(405, false)
+	case "CONNECT":
+		return c.fail(400, false)
+	}
+	a := c.table.action(&c.req, c.peer.Addr())
+	switch {
+	case a == nil:
+		return c.fail(503, c.skipBody())
+	case a.Fixed != nil:
+		return c.fixed(a.Fixed)
+	case a.Redirect != nil:
+		return c.redirect(a.Redirect)
+	default:
+		return c.forward(a.Forward)
+	}
+}
+
+// skipBody drops the body of a request that is answered without it. It tells
+// whether the connection can go on, which it cannot when the body is still to
+// come.
+func (c *conn) skipBody() bool {
+	if !c.req.HasBody() {
+		return c.keep
+	}
+	if c.req.Chunked || c.req.Length > int64(len(c.r.buffered())) {
+		return false
+	}
+	c.r.r += int(c.req.Length)
+	return c.keep
+}
+
+// write sends b to the client.
+func (c *conn) write(b []byte) error {
+	c.wdl.extend(c.c.SetWriteDeadline, c.settings().IdleTimeout)
+	n, err := c.c.Write(b)
+	c.s.stats.BytesOut.Add(int64(n))
+	return err
+}
+
+// linger lets the client read the last answer before the connection ends: a
+// connection that is closed with unread data is reset, and the answer lost.
+func (c *conn) linger() {
+	half, ok := c.c.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.c.SetReadDeadline(time.Now().Add(lingerTime))
+	buf := c.r.buf
+	for total := 0; total < lingerBytes; {
+		n, err := c.c.Read(buf)
+		total += n
+		if err != nil {
+			return
+		}
+	}
+}
+
+// clientText is the client as X-Forwarded-For names it.
+func (c *conn) clientText(b []byte) []byte {
+	if !c.settings().XFFClientPort {
+		return append(b, c.peerText...)
+	}
+	if c.peer.Addr().Is6() {
+		b = append(append(append(b, '['), c.peerText...), ']')
+	} else {
+		b = append(b, c.peerText...)
+	}
+	b = append(b, ':')
+	return strconv.AppendUint(b, uint64(c.peer.Port()), 10)
+}

@@ -1,0 +1,346 @@
+package l7
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"roadstead.dev/internal/balancer/h1"
+)
+
+// exchange is a request on its way to a target.
+type exchange struct {
+	group  *Group
+	state  *groupState
+	target *Target
+	up     *upstream
+	// pump sends the rest of the body; nil when it went with the head.
+	pump *pump
+	// cookies are Set-Cookie lines for the client.
+	cookies []byte
+	began   time.Time
+}
+
+// forward sends the request to a target and its response to the client. It
+// tells whether the connection to the client can go on.
+func (c *conn) forward(f *Forward) bool {
+	s := c.settings()
+	g, remember := f.choose(&c.req, s)
+	if g == nil {
+		return c.fail(503, c.skipBody())
+	}
+	x := exchange{group: g, state: g.state.Load()}
+	if remember {
+		x.cookies = appendCookies(x.cookies, groupCookie, groupCORSCookie, g.ID, s, f.StickyFor)
+	}
+	if c.req.Expect100 && len(c.r.buffered()) == 0 && c.req.HasBody() {
+		if c.write([]byte("HTTP/1.1 100 Continue\r\n\r\n")) != nil {
+			return false
+		}
+	}
+	c.s.stats.Requests.Add(1)
+	g.Stats.Requests.Add(1)
+	status, err := c.send(&x)
+	if x.target == nil {
+		return c.fail(503, c.skipBody())
+	}
+	defer x.target.inflight.Add(-1)
+	if err != nil {
+		return c.failed(&x, status)
+	}
+	defer c.up.Store(nil)
+	return c.relay(&x)
+}
+
+// send picks a target, sends the request, and reads the head of the response
+// into c.resp. On failure it returns the status to answer with; 0 means that
+// there is nobody to answer.
+func (c *conn) send(x *exchange) (status int, err error) {
+	body, whole := c.bodyAtHand()
+	again := whole && repeatable(c.req.Method)
+	x.target = x.state.stuck(&c.req, c.settings(), x.group.ID)
+	if x.target == nil {
+		x.target = x.state.pick(x.group, nil)
+	}
+	if x.target == nil {
+		return 503, errNoTarget
+	}
+	x.target.inflight.Add(1)
+	var fresh bool
+	for attempt := 0; ; attempt++ {
+		up, err := x.target.get(context.Background(), fresh, !again)
+		if err != nil {
+			// Nothing was sent, so another target may be tried.
+			if attempt == 0 && len(x.state.targets) > 1 {
+				c.elsewhere(x)
+				continue
+			}
+			x.group.Stats.ConnectionErrors.Add(1)
+			return dialStatus(err), err
+		}
+		x.up = up
+		c.up.Store(up)
+		if c.cutC.Load() {
+			_ = up.c.Close()
+		}
+		if attempt == 0 || x.began.IsZero() {
+			x.began = time.Now()
+		}
+		status, err = c.exchange(x, body, whole)
+		if err == nil {
+			return 0, nil
+		}
+		if errors.Is(err, errStale) && again && !fresh {
+			// The target closed the connection while it was idle. Nothing
+			// came back, and the request may be repeated.
+			x.target.drop(up)
+			x.up, fresh = nil, true
+			continue
+		}
+		return status, err
+	}
+}
+
+var (
+	errNoTarget = errors.New("no target")
+	errStale    = errors.New("connection was closed while idle")
+)
+
+// elsewhere chooses another target after a failure to connect.
+func (c *conn) elsewhere(x *exchange) {
+	t := x.state.pick(x.group, x.target)
+	x.target.inflight.Add(-1)
+	t.inflight.Add(1)
+	x.target = t
+}
+
+// exchange sends head and body on one connection and reads the response's
+// head.
+func (c *conn) exchange(x *exchange, body []byte, whole bool) (status int, err error) {
+	up, s := x.up, c.settings()
+	c.out = c.appendRequest(c.out[:0])
+	if len(body) <= largeBuffer/2 {
+		c.out = append(c.out, body...)
+		body = nil
+	}
+	up.wdl.extend(up.c.SetWriteDeadline, s.IdleTimeout)
+	_, werr := up.c.Write(c.out)
+	if werr == nil && len(body) > 0 {
+		_, werr = up.c.Write(body)
+	}
+	if whole {
+		// Keeps what follows the body, perhaps the next request.
+	} else if werr == nil {
+		x.pump = startPump(c, up)
+	}
+	// A target that answers before it has read everything may close its side,
+	// which fails the write while the answer is there to be read.
+	status, err = c.readResponse(x)
+	if err == nil && whole {
+		c.r.r += int(max(c.req.Length, 0))
+	}
+	return status, err
+}
+
+// bodyAtHand is the part of the body that came with the head, and whether
+// that is all of it. A chunked body is left to the pump.
+func (c *conn) bodyAtHand() (body []byte, whole bool) {
+	if !c.req.HasBody() {
+		return nil, true
+	}
+	if c.req.Chunked {
+		return nil, false
+	}
+	b := c.r.buffered()
+	if int64(len(b)) >= c.req.Length {
+		return b[:c.req.Length], true
+	}
+	return nil, false
+}
+
+// readResponse reads heads until that of the final response, passing interim
+// ones on.
+func (c *conn) readResponse(x *exchange) (status int, err error) {
+	up := x.up
+	timeout := c.settings().IdleTimeout
+	for {
+		n, err := up.r.head(func() error {
+			up.r.dl.extend(up.c.SetReadDeadline, timeout)
+			return nil
+		})
+		switch {
+		case err == nil:
+		case isTimeout(err):
+			// A body that is still being sent keeps the connection busy.
+			if x.pump != nil && time.Since(time.Unix(0, up.sentAt.Load())) < timeout {
+				continue
+			}
+			return 504, err
+		case up.reused && up.r.w == 0 && (errors.Is(err, errEmpty) || isReset(err)):
+			return 502, errStale
+		default:
+			return 502, err
+		}
+		if err := c.resp.Parse(up.r.buffered()[:n]); err != nil {
+			return 502, err
+		}
+		up.r.r += n
+		if c.resp.Status >= 200 || c.resp.Status == 101 {
+			return 0, nil
+		}
+		if c.resp.Status != 100 && c.minor == 1 {
+			c.out = c.appendInterim(c.out[:0])
+			if err := c.write(c.out); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+// failed ends an exchange that brought no response.
+func (c *conn) failed(x *exchange, status int) bool {
+	c.up.Store(nil)
+	if x.up != nil {
+		x.target.drop(x.up)
+	}
+	keep := false
+	switch {
+	case x.pump != nil:
+		switch err := x.pump.stop(c); {
+		case err == nil || errors.Is(err, errToTarget):
+		case isTimeout(err):
+			status = 408
+		case errors.Is(err, h1.ErrMalformed):
+			status = 400
+		default:
+			return false // the client is gone
+		}
+	case x.up == nil:
+		keep = c.skipBody()
+	default:
+		keep = c.keep
+		c.r.r += int(max(c.req.Length, 0))
+	}
+	if status == 0 {
+		return false
+	}
+	return c.fail(status, keep)
+}
+
+// repeatable tells whether a request may be sent twice (RFC 9110, 9.2.2).
+func repeatable(method []byte) bool {
+	switch string(method) {
+	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE":
+		return true
+	default:
+		return false
+	}
+}
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func dialStatus(err error) int {
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return 504
+	}
+	return 502
+}
+
+// pump sends the rest of a request's body while the response is awaited.
+type pump struct {
+	done chan struct{}
+	err  error // valid once done is closed
+	quit atomic.Bool
+}
+
+// errToTarget marks that the target did not take the body.
+var errToTarget = errors.New("target does not take the body")
+
+func startPump(c *conn, up *upstream) *pump {
+	p := &pump{done: make(chan struct{})}
+	up.sentAt.Store(time.Now().UnixNano())
+	length, chunked := c.req.Length, c.req.Chunked
+	timeout := c.settings().IdleTimeout
+	go func() {
+		p.err = p.run(c, up, length, chunked, timeout)
+		failed := p.err != nil && !errors.Is(p.err, errToTarget) && !errors.Is(p.err, errQuit)
+		close(p.done)
+		if failed {
+			// Without its body the request can never be answered. Whoever waits
+			// for the response wakes up, and finds the reason in err.
+			_ = up.c.Close()
+		}
+	}()
+	return p
+}
+
+// run copies the body. It owns c's reader.
+func (p *pump) run(c *conn, up *upstream, length int64, chunked bool, timeout time.Duration) error {
+	var scan h1.Chunked
+	for {
+		b := c.r.buffered()
+		if chunked {
+			n, err := scan.Scan(b, nil)
+			if err != nil {
+				return err
+			}
+			b = b[:n]
+		} else {
+			b = b[:min(int64(len(b)), length)]
+			length -= int64(len(b))
+		}
+		if len(b) > 0 {
+			up.wdl.extend(up.c.SetWriteDeadline, timeout)
+			if _, err := up.c.Write(b); err != nil {
+				return errors.Join(errToTarget, err)
+			}
+			up.sentAt.Store(time.Now().UnixNano())
+			c.s.stats.BytesIn.Add(int64(len(b)))
+			c.r.consume(len(b))
+		}
+		if (chunked && scan.Done()) || (!chunked && length == 0) {
+			return nil
+		}
+		if len(c.r.buf) < largeBuffer {
+			c.r.buf, c.r.r, c.r.w = make([]byte, largeBuffer), 0, 0
+		}
+		c.r.dl.extend(c.c.SetReadDeadline, timeout)
+		if p.quit.Load() {
+			return errQuit
+		}
+		if err := c.r.fill(); err != nil {
+			if errors.Is(err, io.EOF) {
+				return io.ErrUnexpectedEOF
+			}
+			return err
+		}
+	}
+}
+
+// errQuit: the pump was told to stop.
+var errQuit = errors.New("the response is complete before the request")
+
+// stop ends the pump and waits for it. It returns what went wrong before it
+// was told to stop: nil when nothing did.
+func (p *pump) stop(c *conn) error {
+	select {
+	case <-p.done:
+		return p.err
+	default:
+	}
+	p.quit.Store(true)
+	_ = c.c.SetReadDeadline(past)
+	<-p.done
+	c.r.dl = deadline{}
+	if errors.Is(p.err, errQuit) || isTimeout(p.err) {
+		return nil
+	}
+	return p.err
+}

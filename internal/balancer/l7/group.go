@@ -1,0 +1,112 @@
+package l7
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+// Algorithm chooses among a group's targets.
+type Algorithm string
+
+// The algorithms, by their attribute values.
+const (
+	RoundRobin       Algorithm = "round_robin"
+	LeastOutstanding Algorithm = "least_outstanding_requests"
+	WeightedRandom   Algorithm = "weighted_random"
+)
+
+// Group is a set of targets. It lives as long as the target group does, so
+// that connections and counts outlive changes of the configuration.
+type Group struct {
+	// ID is the target group's ARN.
+	ID    string
+	Stats Stats
+
+	state atomic.Pointer[groupState]
+	turn  atomic.Uint64
+}
+
+// groupState is replaced as a whole when anything changes.
+type groupState struct {
+	targets  []*Target // those that new requests go to
+	settings GroupSettings
+}
+
+// GroupSettings are a target group's attributes that the data plane acts on.
+type GroupSettings struct {
+	Algorithm Algorithm
+	// Sticky binds clients to targets by cookie for StickyFor.
+	Sticky    bool
+	StickyFor time.Duration
+}
+
+// NewGroup makes a group without targets.
+func NewGroup(id string) *Group {
+	g := &Group{ID: id}
+	g.state.Store(&groupState{})
+	return g
+}
+
+// Set replaces the targets that new requests are sent to, and the settings.
+func (g *Group) Set(settings GroupSettings, targets []*Target) {
+	g.state.Store(&groupState{targets: targets, settings: settings})
+}
+
+// pick chooses a target, not one of avoid if there is another. It is nil when
+// the group is empty.
+func (s *groupState) pick(g *Group, avoid *Target) *Target {
+	n := len(s.targets)
+	if n == 0 {
+		return nil
+	}
+	var t *Target
+	switch s.settings.Algorithm {
+	case LeastOutstanding:
+		t = s.least(g, avoid)
+	case WeightedRandom:
+		t = s.targets[rand.IntN(n)] //nolint:gosec // spreading load needs no secrecy
+	case RoundRobin:
+		fallthrough
+	default:
+		t = s.targets[g.turn.Add(1)%uint64(n)]
+	}
+	if t == avoid && n > 1 {
+		for i := range s.targets {
+			if s.targets[i] == t {
+				return s.targets[(i+1)%n]
+			}
+		}
+	}
+	return t
+}
+
+// least begins its search at a different target each time, so that equals
+// take turns.
+func (s *groupState) least(g *Group, avoid *Target) *Target {
+	n := len(s.targets)
+	start := int(g.turn.Add(1) % uint64(n)) //nolint:gosec // below n
+	var best *Target
+	var fewest int64
+	for i := range n {
+		t := s.targets[(start+i)%n]
+		if t == avoid && n > 1 {
+			continue
+		}
+		if f := t.inflight.Load(); best == nil || f < fewest {
+			best, fewest = t, f
+		}
+	}
+	return best
+}
+
+// find is the target with that address, nil when new requests must not go to
+// it.
+func (s *groupState) find(addr string) *Target {
+	for _, t := range s.targets {
+		if t.Addr == addr {
+			return t
+		}
+	}
+	return nil
+}

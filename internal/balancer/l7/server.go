@@ -1,0 +1,135 @@
+// Package l7 is the data plane of application load balancers: an HTTP/1.1
+// proxy whose rules can be swapped while it runs.
+package l7
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Server serves one listener of a load balancer. Safe for concurrent use.
+type Server struct {
+	stats *Stats
+	log   *slog.Logger
+	table atomic.Pointer[Table]
+
+	mu      sync.Mutex
+	closing bool
+	conns   map[*conn]struct{}
+	wg      sync.WaitGroup
+}
+
+// NewServer makes a server that does what t says. Stats may be shared by
+// several servers. It takes over t, which must not be changed any more.
+func NewServer(t *Table, stats *Stats, log *slog.Logger) *Server {
+	s := &Server{stats: stats, log: log, conns: map[*conn]struct{}{}}
+	s.Swap(t)
+	return s
+}
+
+// Swap makes requests that begin from now on see t. It takes over t.
+func (s *Server) Swap(t *Table) {
+	t.prepare()
+	s.table.Store(t)
+}
+
+// Serve accepts connections until ctx ends or l fails, and closes l. It does
+// not wait for the connections: Shutdown does.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	for delay := time.Duration(0); ; {
+		nc, err := l.Accept()
+		if err == nil {
+			delay = 0
+			s.start(nc)
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		// Out of descriptors: wait for some to be freed.
+		var te interface{ Temporary() bool }
+		if !errors.As(err, &te) || !te.Temporary() {
+			return err
+		}
+		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+		s.log.Warn("accepting connections fails", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay):
+		}
+	}
+}
+
+// start serves a connection in a goroutine of its own.
+func (s *Server) start(nc net.Conn) {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		_ = nc.Close()
+		return
+	}
+	c := newConn(s, nc)
+	s.conns[c] = struct{}{}
+	s.wg.Add(1)
+	s.mu.Unlock()
+	s.stats.Connections.Add(1)
+	s.stats.Active.Add(1)
+	go func() {
+		defer s.wg.Done()
+		c.serve()
+		s.stats.Active.Add(-1)
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+		c.release()
+	}()
+}
+
+// Shutdown lets the requests under way finish and ends all connections. When
+// ctx ends first, they are cut. No connection is accepted any more.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.mu.Lock()
+	s.closing = true
+	for c := range s.conns {
+		c.interruptIdle()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for c := range s.conns {
+		c.cut()
+	}
+	s.mu.Unlock()
+	<-done
+}
+
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+func peer(nc net.Conn) netip.AddrPort {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,213 @@
+package l7
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	// dialTimeout is ALB's limit for connecting to a target.
+	dialTimeout = 10 * time.Second
+	// poolTime is how long a connection to a target may lie idle. Many
+	// servers close theirs after 5 seconds or more; those that did are found
+	// when they are taken up again.
+	poolTime = 30 * time.Second
+	// poolSize limits the idle connections to one target.
+	poolSize = 512
+)
+
+// errTargetClosed: the target was removed while a request was on its way to
+// it.
+var errTargetClosed = errors.New("target is deregistered")
+
+// Dial connects to an address from where the load balancer stands.
+type Dial func(ctx context.Context, address string) (net.Conn, error)
+
+// Target is one target of a group, with its connections. Safe for concurrent
+// use.
+type Target struct {
+	// Addr is the target's ip:port.
+	Addr  string
+	Stats Stats
+
+	dial     Dial
+	inflight atomic.Int64
+
+	mu     sync.Mutex
+	closed bool
+	idle   []*upstream // latest used last
+	active upstream    // sentinel of a ring
+}
+
+// upstream is a connection to a target.
+type upstream struct {
+	c      net.Conn
+	r      reader
+	wdl    deadline
+	reused bool
+	idleAt time.Time
+	// sentAt is when the latest part of a request's body was sent, in Unix
+	// nanoseconds.
+	sentAt atomic.Int64
+
+	target     *Target
+	prev, next *upstream
+}
+
+// NewTarget makes a target without connections.
+func NewTarget(addr string, dial Dial) *Target {
+	t := &Target{Addr: addr, dial: dial}
+	t.active.prev, t.active.next = &t.active, &t.active
+	return t
+}
+
+// InFlight is the number of requests and tunnels that the target serves now.
+func (t *Target) InFlight() int64 { return t.inflight.Load() }
+
+// get takes an idle connection or makes one. Fresh always makes one. Sure
+// makes certain that the target has not closed the idle one already, which
+// costs a system call: for requests that must not be sent twice.
+func (t *Target) get(ctx context.Context, fresh, sure bool) (*upstream, error) {
+	for !fresh {
+		u := t.takeIdle()
+		if u == nil {
+			break
+		}
+		if !sure || open(u.c) {
+			return u, nil
+		}
+		t.drop(u)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := t.dial(ctx, t.Addr)
+	if err != nil {
+		t.Stats.ConnectionErrors.Add(1)
+		return nil, err
+	}
+	u := &upstream{c: c, target: t}
+	u.r.reset(c)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		_ = c.Close()
+		return nil, errTargetClosed
+	}
+	t.enlist(u)
+	return u, nil
+}
+
+// open tells whether the peer has neither closed the connection nor sent
+// anything.
+func open(c net.Conn) bool {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	alive := false
+	err = raw.Read(func(fd uintptr) bool {
+		var b [1]byte
+		_, _, rerr := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		alive = rerr == syscall.EAGAIN //nolint:errorlint // a bare errno
+		return true
+	})
+	return err == nil && alive
+}
+
+func (t *Target) takeIdle() *upstream {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := len(t.idle)
+	if n == 0 {
+		return nil
+	}
+	u := t.idle[n-1]
+	if time.Since(u.idleAt) > poolTime {
+		// The latest used is too old: so are all.
+		t.dropIdle()
+		return nil
+	}
+	t.idle[n-1] = nil
+	t.idle = t.idle[:n-1]
+	u.reused = true
+	t.enlist(u)
+	return u
+}
+
+// put gives a connection back whose response was read whole.
+func (t *Target) put(u *upstream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.delist(u)
+	if t.closed || len(t.idle) >= poolSize {
+		_ = u.c.Close()
+		return
+	}
+	u.idleAt = time.Now()
+	t.idle = append(t.idle, u)
+}
+
+// drop closes a connection that cannot be used again.
+func (t *Target) drop(u *upstream) {
+	_ = u.c.Close()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.delist(u)
+}
+
+// reap closes the connections that lay idle too long.
+func (t *Target) reap(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := 0
+	for old < len(t.idle) && now.Sub(t.idle[old].idleAt) > poolTime {
+		_ = t.idle[old].c.Close()
+		old++
+	}
+	t.idle = append(t.idle[:0], t.idle[old:]...)
+}
+
+// Reap closes the connections to the target that lay idle too long. Its owner
+// calls it now and then.
+func (t *Target) Reap() { t.reap(time.Now()) }
+
+// Close cuts all connections to the target, those in use too. What is under
+// way fails.
+func (t *Target) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	t.dropIdle()
+	for u := t.active.next; u != &t.active; u = u.next {
+		_ = u.c.Close()
+	}
+}
+
+func (t *Target) dropIdle() {
+	for _, u := range t.idle {
+		_ = u.c.Close()
+	}
+	t.idle = nil
+}
+
+func (t *Target) enlist(u *upstream) {
+	u.prev, u.next = t.active.prev, &t.active
+	u.prev.next, u.next.prev = u, u
+}
+
+func (t *Target) delist(u *upstream) {
+	if u.next == nil {
+		return
+	}
+	u.prev.next, u.next.prev = u.next, u.prev
+	u.prev, u.next = nil, nil
+}
