@@ -1,0 +1,119 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ListenIn listens on a TCP address in the namespace at path. The address
+// must be an IP address with a port. The listener works from any goroutine.
+func ListenIn(ctx context.Context, path, address string) (net.Listener, error) {
+	if _, err := netip.ParseAddrPort(address); err != nil {
+		return nil, err
+	}
+	var l net.Listener
+	err := runIn(path, func() (err error) {
+		l, err = new(net.ListenConfig).Listen(ctx, "tcp", address)
+		return err
+	})
+	return l, err
+}
+
+// ListenPacketIn is ListenIn for UDP.
+func ListenPacketIn(ctx context.Context, path, address string) (net.PacketConn, error) {
+	if _, err := netip.ParseAddrPort(address); err != nil {
+		return nil, err
+	}
+	var c net.PacketConn
+	err := runIn(path, func() (err error) {
+		c, err = new(net.ListenConfig).ListenPacket(ctx, "udp", address)
+		return err
+	})
+	return c, err
+}
+
+// DialIn connects to address, an IP address with a port, over network ("tcp"
+// or "udp") from the namespace at path. It holds no thread while it waits.
+func DialIn(ctx context.Context, path, network, address string) (net.Conn, error) {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, err
+	}
+	kind, proto := unix.SOCK_STREAM, unix.IPPROTO_TCP
+	switch network {
+	case "tcp", "tcp4":
+	case "udp", "udp4":
+		kind, proto = unix.SOCK_DGRAM, unix.IPPROTO_UDP
+	default:
+		return nil, net.UnknownNetworkError(network)
+	}
+	if !to.Addr().Unmap().Is4() {
+		return nil, fmt.Errorf("dial %s: only IPv4 is supported", address)
+	}
+	fd := -1
+	if err := runIn(path, func() (err error) {
+		fd, err = unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, proto)
+		return os.NewSyscallError("socket", err)
+	}); err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "socket") //nolint:gosec // a descriptor is not negative
+	defer func() { _ = f.Close() }()
+	if err := connect(ctx, f, fd, to); err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
+	}
+	return net.FileConn(f)
+}
+
+// connect connects a non-blocking socket and waits for the outcome in the
+// runtime's poller.
+func connect(ctx context.Context, f *os.File, fd int, to netip.AddrPort) error {
+	err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().Unmap().As4()})
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, unix.EINPROGRESS) {
+		return os.NewSyscallError("connect", err)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := f.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	stop := context.AfterFunc(ctx, func() { _ = f.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	// The socket is asked before the first wait too: what happened to it before
+	// the poller was told to wait is not reported again.
+	err = rc.Write(func(fd uintptr) bool {
+		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR) //nolint:gosec // a descriptor
+		switch {
+		case err != nil:
+			result = os.NewSyscallError("getsockopt", err)
+		case code != 0:
+			result = os.NewSyscallError("connect", unix.Errno(code)) //nolint:gosec // an errno
+		default:
+			_, err := unix.Getpeername(int(fd)) //nolint:gosec // a descriptor
+			return err == nil
+		}
+		return true
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	return result
+}
