@@ -1,0 +1,417 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"github.com/moby/sys/signal"
+
+	"roadstead.dev/internal/engine"
+	"roadstead.dev/internal/imageref"
+)
+
+// Labels that the engine keeps for itself.
+const (
+	labelPrefix  = "roadstead.dev/engine."
+	labelGroup   = labelPrefix + "group"
+	labelLog     = labelPrefix + "log"
+	labelTTY     = labelPrefix + "tty"
+	labelStarted = labelPrefix + "started"
+)
+
+// lostExitCode is the code of a container whose exit nobody saw, as Docker
+// has it.
+const lostExitCode = 255
+
+// CreateContainer makes the snapshot and the OCI spec.
+func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec) error {
+	ctx = e.context(ctx)
+	ref, err := imageref.Parse(spec.Image)
+	if err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrRejected, err)
+	}
+	img, err := e.client.GetImage(ctx, ref.String())
+	if errdefs.IsNotFound(err) {
+		return fmt.Errorf("image %s: %w", ref, engine.ErrNotFound)
+	}
+	if err != nil {
+		return fmt.Errorf("find image %s: %w", ref, err)
+	}
+	config, err := img.Spec(ctx)
+	if err != nil {
+		return fmt.Errorf("read the configuration of image %s: %w", ref, err)
+	}
+	b := builder{engine: e, spec: spec, image: config.Config}
+	options, err := b.options()
+	if err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrRejected, err)
+	}
+	stop := spec.StopSignal
+	if stop == "" {
+		stop = config.Config.StopSignal
+	}
+	if stop == "" {
+		stop = "SIGTERM"
+	}
+	labels := map[string]string{
+		labelGroup: spec.Group, labelLog: spec.LogURI, labelTTY: fmt.Sprint(spec.TTY), client.StopSignalLabel: stop,
+	}
+	maps.Copy(labels, spec.Labels)
+	if err := e.copyUp(ctx, img, spec.Mounts); err != nil {
+		return err
+	}
+	_, err = e.client.NewContainer(ctx, spec.ID,
+		client.WithImage(img),
+		client.WithSnapshotter(e.snapshotter),
+		client.WithNewSnapshot(spec.ID, img),
+		client.WithRuntime("io.containerd.runc.v2", nil),
+		client.WithContainerLabels(labels),
+		client.WithNewSpec(options...),
+	)
+	if err == nil {
+		return nil
+	}
+	if errdefs.IsAlreadyExists(err) {
+		if _, lerr := e.client.LoadContainer(ctx, spec.ID); lerr == nil {
+			return fmt.Errorf("container %s: %w", spec.ID, engine.ErrExists)
+		}
+	}
+	// The snapshot is made before the container, and stays when that fails.
+	if rerr := e.client.SnapshotService(e.snapshotter).Remove(ctx, spec.ID); rerr != nil && !errdefs.IsNotFound(rerr) {
+		e.cfg.Log.Warn("remove the snapshot of a container that could not be made", "container", spec.ID, "error", rerr)
+	}
+	if b.userErr != nil {
+		return fmt.Errorf("%w: %w", engine.ErrRejected, b.userErr)
+	}
+	return fmt.Errorf("create container %s: %w", spec.ID, err)
+}
+
+// StartContainer makes the task (containerd's word for the processes) and
+// starts it.
+func (e *Engine) StartContainer(ctx context.Context, id string) error {
+	ctx = e.context(ctx)
+	c, err := e.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	if t, err := c.Task(ctx, nil); err == nil {
+		st, err := t.Status(ctx)
+		if err == nil && st.Status == client.Running {
+			return nil
+		}
+		// One that ended, or one that was made and never started.
+		if _, err := t.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("remove the last run of container %s: %w", id, err)
+		}
+	} else if !errdefs.IsNotFound(err) {
+		return fmt.Errorf("find the task of container %s: %w", id, err)
+	}
+	labels, err := c.Labels(ctx)
+	if err != nil {
+		return fmt.Errorf("read container %s: %w", id, err)
+	}
+	out, err := output(labels)
+	if err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrRejected, err)
+	}
+	// Written first: a start that nobody remembers would run a container
+	// twice after a crash, one that did not happen only loses it.
+	if _, err := c.SetLabels(ctx, map[string]string{labelStarted: "true"}); err != nil {
+		return fmt.Errorf("mark container %s as started: %w", id, err)
+	}
+	t, err := c.NewTask(ctx, out)
+	if err == nil {
+		if err = t.Start(ctx); err == nil {
+			return nil
+		}
+	}
+	// Not with ctx: it may be what ended the start.
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if t != nil {
+		if _, derr := t.Delete(clean, client.WithProcessKill); derr != nil && !errdefs.IsNotFound(derr) {
+			e.cfg.Log.Warn("remove a task that did not start", "container", id, "error", derr)
+		}
+	}
+	if _, lerr := c.SetLabels(clean, map[string]string{labelStarted: ""}); lerr != nil {
+		e.cfg.Log.Warn("mark container as not started", "container", id, "error", lerr)
+	}
+	if ctx.Err() != nil || errdefs.IsUnavailable(err) || errdefs.IsDeadlineExceeded(err) {
+		return fmt.Errorf("start container %s: %w", id, err)
+	}
+	return &startError{err}
+}
+
+// startError keeps the runtime's text as it is, for the user to see.
+type startError struct{ err error }
+
+func (e *startError) Error() string   { return e.err.Error() }
+func (e *startError) Unwrap() []error { return []error{e.err, engine.ErrRejected} }
+
+func output(labels map[string]string) (cio.Creator, error) {
+	tty := labels[labelTTY] == "true"
+	if labels[labelLog] == "" {
+		if !tty {
+			return cio.NullIO, nil
+		}
+		return cio.TerminalLogURI(&url.URL{Scheme: "file", Path: "/dev/null"}), nil
+	}
+	u, err := url.Parse(labels[labelLog])
+	if err != nil {
+		return nil, fmt.Errorf("log destination: %w", err)
+	}
+	if tty {
+		return cio.TerminalLogURI(u), nil
+	}
+	return cio.LogURI(u), nil
+}
+
+// StopContainer signals, waits and kills.
+func (e *Engine) StopContainer(ctx context.Context, id string, timeout time.Duration) error {
+	ctx = e.context(ctx)
+	c, err := e.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	t, err := c.Task(ctx, nil)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find the task of container %s: %w", id, err)
+	}
+	exited, err := t.Wait(ctx)
+	if err != nil {
+		return fmt.Errorf("wait for container %s: %w", id, err)
+	}
+	stop := syscall.SIGTERM
+	if labels, err := c.Labels(ctx); err == nil {
+		if s, err := signal.ParseSignal(labels[client.StopSignalLabel]); err == nil {
+			stop = s
+		}
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for _, s := range []syscall.Signal{stop, syscall.SIGKILL} {
+		var opts []client.KillOpts
+		if s == syscall.SIGKILL {
+			opts = append(opts, client.WithKillAll)
+		}
+		if err := t.Kill(ctx, s, opts...); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsFailedPrecondition(err) {
+			return fmt.Errorf("send %s to container %s: %w", s, id, err)
+		}
+		expired := timer.C
+		if s == syscall.SIGKILL {
+			expired = nil
+		}
+		select {
+		case st := <-exited:
+			if st.Error() != nil {
+				return fmt.Errorf("wait for container %s: %w", id, st.Error())
+			}
+			return nil
+		case <-expired:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Wait blocks until the container's process has ended. A daemon that is away
+// for a while is waited for too.
+func (e *Engine) Wait(ctx context.Context, id string) (engine.Exit, error) {
+	ctx = e.context(ctx)
+	for {
+		state, err := e.InspectContainer(ctx, id)
+		if err == nil {
+			switch state.Status {
+			case engine.Created:
+				return engine.Exit{}, fmt.Errorf("container %s: %w", id, engine.ErrNotRunning)
+			case engine.Stopped:
+				return *state.Exit, nil
+			case engine.Running:
+				err = e.waitTask(ctx, id)
+			}
+		}
+		if ctx.Err() != nil {
+			return engine.Exit{}, ctx.Err()
+		}
+		if err == nil {
+			continue
+		}
+		if !errdefs.IsUnavailable(err) {
+			return engine.Exit{}, err
+		}
+		select {
+		case <-ctx.Done():
+			return engine.Exit{}, ctx.Err()
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+func (e *Engine) waitTask(ctx context.Context, id string) error {
+	c, err := e.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	t, err := c.Task(ctx, nil)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find the task of container %s: %w", id, err)
+	}
+	exited, err := t.Wait(ctx)
+	if err != nil {
+		return fmt.Errorf("wait for container %s: %w", id, err)
+	}
+	select {
+	case st := <-exited:
+		if err := st.Error(); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("wait for container %s: %w", id, err)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// RemoveContainer kills and removes.
+func (e *Engine) RemoveContainer(ctx context.Context, id string) error {
+	ctx = e.context(ctx)
+	c, err := e.load(ctx, id)
+	if errors.Is(err, engine.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info, err := c.Info(ctx, client.WithoutRefreshedMetadata)
+	if err != nil {
+		return fmt.Errorf("read container %s: %w", id, err)
+	}
+	if t, err := c.Task(ctx, nil); err == nil {
+		if _, err := t.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("remove the task of container %s: %w", id, err)
+		}
+	} else if !errdefs.IsNotFound(err) {
+		return fmt.Errorf("find the task of container %s: %w", id, err)
+	}
+	if err := c.Delete(ctx, client.WithSnapshotCleanup); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove container %s: %w", id, err)
+	}
+	// runc removes it, unless it was killed in between.
+	if err := e.cgroups.Remove(e.cgroupPath(info.Labels[labelGroup], id)); err != nil {
+		e.cfg.Log.Warn("remove the container's cgroup", "container", id, "error", err)
+	}
+	return nil
+}
+
+// InspectContainer tells the state of one container.
+func (e *Engine) InspectContainer(ctx context.Context, id string) (engine.Container, error) {
+	ctx = e.context(ctx)
+	c, err := e.load(ctx, id)
+	if err != nil {
+		return engine.Container{}, err
+	}
+	return e.state(ctx, c)
+}
+
+// ListContainers lists by labels.
+func (e *Engine) ListContainers(ctx context.Context, labels map[string]string) ([]engine.Container, error) {
+	ctx = e.context(ctx)
+	var filters []string
+	if len(labels) > 0 {
+		var f []string
+		for k, v := range labels {
+			f = append(f, fmt.Sprintf("labels.%q==%q", k, v))
+		}
+		filters = append(filters, strings.Join(f, ","))
+	}
+	cs, err := e.client.Containers(ctx, filters...)
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	list := make([]engine.Container, 0, len(cs))
+	for _, c := range cs {
+		st, err := e.state(ctx, c)
+		if errors.Is(err, engine.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, st)
+	}
+	return list, nil
+}
+
+func (e *Engine) load(ctx context.Context, id string) (client.Container, error) {
+	c, err := e.client.LoadContainer(ctx, id)
+	if errdefs.IsNotFound(err) {
+		return nil, fmt.Errorf("container %s: %w", id, engine.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find container %s: %w", id, err)
+	}
+	return c, nil
+}
+
+func (e *Engine) state(ctx context.Context, c client.Container) (engine.Container, error) {
+	info, err := c.Info(ctx, client.WithoutRefreshedMetadata)
+	if err != nil {
+		return engine.Container{}, fmt.Errorf("read container %s: %w", c.ID(), err)
+	}
+	s := engine.Container{
+		ID: info.ID, Image: info.Image, CreatedAt: info.CreatedAt, Status: engine.Created, Labels: map[string]string{},
+	}
+	for k, v := range info.Labels {
+		if !strings.HasPrefix(k, labelPrefix) && k != client.StopSignalLabel {
+			s.Labels[k] = v
+		}
+	}
+	t, err := c.Task(ctx, nil)
+	if err == nil {
+		var st client.Status
+		if st, err = t.Status(ctx); err == nil {
+			e.taskState(&s, info, t, st)
+			return s, nil
+		}
+	}
+	if !errdefs.IsNotFound(err) {
+		return s, fmt.Errorf("find the task of container %s: %w", info.ID, err)
+	}
+	if info.Labels[labelStarted] == "true" {
+		// It ran once, and what ran it is gone: the machine was restarted.
+		s.Status = engine.Stopped
+		s.Exit = &engine.Exit{Code: lostExitCode, At: info.UpdatedAt, Lost: true}
+	}
+	return s, nil
+}
+
+func (e *Engine) taskState(s *engine.Container, info containers.Container, t client.Task, st client.Status) {
+	switch st.Status {
+	case client.Created:
+		s.Status = engine.Created
+	case client.Stopped:
+		s.Status = engine.Stopped
+		s.Exit = &engine.Exit{
+			Code: int(st.ExitStatus), At: st.ExitTime.UTC(),
+			OOMKilled: e.cgroups.OOMKills(e.cgroupPath(info.Labels[labelGroup], info.ID)) > 0,
+		}
+	default:
+		s.Status, s.PID = engine.Running, int(t.Pid())
+	}
+}

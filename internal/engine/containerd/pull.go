@@ -1,0 +1,194 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"roadstead.dev/internal/engine"
+	"roadstead.dev/internal/imageref"
+)
+
+// pullLock makes pulls of one reference follow each other: the second finds
+// everything there.
+type pullLock struct {
+	sync.Mutex
+	users int
+}
+
+func (e *Engine) lockPull(ref string) (unlock func()) {
+	e.mu.Lock()
+	l := e.pulls[ref]
+	if l == nil {
+		l = &pullLock{}
+		e.pulls[ref] = l
+	}
+	l.users++
+	e.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(e.pulls, ref)
+		}
+	}
+}
+
+// PullImage resolves the reference, fetches what is missing and unpacks it.
+func (e *Engine) PullImage(ctx context.Context, req engine.PullRequest) (engine.Image, error) {
+	ref, err := imageref.Parse(req.Ref)
+	if err != nil {
+		return engine.Image{}, err
+	}
+	name := ref.String()
+	defer e.lockPull(name)()
+	ctx = e.context(ctx)
+	platform := platforms.DefaultSpec()
+	if req.OS != "" {
+		platform.OS = req.OS
+	}
+	if req.Architecture != "" {
+		platform.Architecture, platform.Variant = req.Architecture, ""
+	}
+	platform = platforms.Normalize(platform)
+	matcher := platforms.Only(platform)
+
+	if req.IfNotPresent {
+		if img, err := e.client.ImageService().Get(ctx, name); err == nil {
+			i := client.NewImageWithPlatform(e.client, img, matcher)
+			if ok, err := i.IsUnpacked(ctx, e.snapshotter); err == nil && ok {
+				return e.image(ctx, i)
+			}
+		}
+	}
+	img, err := e.client.Pull(ctx, name,
+		client.WithPullUnpack,
+		client.WithPullSnapshotter(e.snapshotter),
+		client.WithPlatformMatcher(matcher),
+		client.WithMaxConcurrentDownloads(3),
+		client.WithResolver(docker.NewResolver(docker.ResolverOptions{Hosts: e.hosts(req.Auth)})),
+	)
+	if err != nil {
+		return engine.Image{}, pullError(err, platform)
+	}
+	return e.image(ctx, img)
+}
+
+func (e *Engine) image(ctx context.Context, img client.Image) (engine.Image, error) {
+	config, err := img.Config(ctx)
+	if err != nil {
+		return engine.Image{}, fmt.Errorf("read the image's configuration: %w", err)
+	}
+	size, err := img.Size(ctx)
+	if err != nil {
+		return engine.Image{}, fmt.Errorf("read the image's size: %w", err)
+	}
+	return engine.Image{Ref: img.Name(), Digest: img.Target().Digest.String(), ID: config.Digest.String(), Size: size}, nil
+}
+
+// pullError words a failure as the service does.
+func pullError(err error, platform ocispec.Platform) error {
+	if errdefs.IsNotFound(err) && strings.Contains(err.Error(), "no match for platform") {
+		return fmt.Errorf("image Manifest does not contain descriptor matching platform '%s/%s': %w",
+			platform.OS, platform.Architecture, engine.ErrNotFound)
+	}
+	if errdefs.IsNotFound(err) {
+		return fmt.Errorf("%w: %w", err, engine.ErrNotFound)
+	}
+	return err
+}
+
+// hosts tells how to reach each registry.
+func (e *Engine) hosts(auth *engine.RegistryAuth) docker.RegistryHosts {
+	httpClient := &http.Client{Transport: e.transport()}
+	options := []docker.AuthorizerOpt{docker.WithAuthClient(httpClient)}
+	if auth != nil {
+		options = append(options, docker.WithAuthCreds(func(string) (string, string, error) {
+			return auth.Username, auth.Password, nil
+		}))
+	}
+	authorizer := docker.NewDockerAuthorizer(options...)
+	return func(host string) ([]docker.RegistryHost, error) {
+		name, err := docker.DefaultHost(host)
+		if err != nil {
+			return nil, err
+		}
+		scheme := "https"
+		if isLoopback(host) {
+			scheme = "http"
+		}
+		return []docker.RegistryHost{{
+			Client: httpClient, Authorizer: authorizer, Host: name, Scheme: scheme, Path: "/v2",
+			Capabilities: docker.HostCapabilityPull | docker.HostCapabilityResolve,
+		}}, nil
+	}
+}
+
+func (e *Engine) transport() *http.Transport {
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if host, port, err := net.SplitHostPort(address); err == nil && isLocalhostName(host) {
+				address = net.JoinHostPort(e.cfg.LoopbackAddress, port)
+			}
+			return e.cfg.Dial(ctx, network, address)
+		},
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: 60 * time.Second,
+		IdleConnTimeout:       5 * time.Second,
+		MaxIdleConns:          10,
+		ForceAttemptHTTP2:     true,
+	}
+}
+
+// isLoopback tells whether the registry is on this machine, where plain HTTP
+// is fine, as docker has it.
+func isLoopback(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	if isLocalhostName(host) {
+		return true
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return ip != nil && ip.IsLoopback()
+}
+
+func isLocalhostName(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+func (e *Engine) purgeContent(ctx context.Context) error {
+	cs := e.client.ContentStore()
+	var all []content.Info
+	err := cs.Walk(ctx, func(i content.Info) error {
+		all = append(all, i)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list content: %w", err)
+	}
+	var errs []error
+	for _, i := range all {
+		if err := cs.Delete(ctx, i.Digest); err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("remove content %s: %w", i.Digest, err))
+		}
+	}
+	return errors.Join(errs...)
+}
