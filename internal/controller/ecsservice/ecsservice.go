@@ -1,0 +1,101 @@
+// Package ecsservice is the controller that keeps an ECS service's tasks as
+// the service wants them: it reads the service, its tasks and their targets'
+// health, asks deployment.Next what to do, and writes the outcome in one
+// transaction: tasks to start and to stop, deployments, counts and events.
+package ecsservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"roadstead.dev/internal/clock"
+	"roadstead.dev/internal/controller"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/deployment"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
+)
+
+// States holds what the decisions remember of each service, under the
+// service's id. Only this controller reads and writes them.
+var States = store.NewTable[deployment.State]("ecs", "ServiceState")
+
+// startsAtOnce bounds the tasks that one transaction makes; more follow in the
+// next.
+const startsAtOnce = 50
+
+// Config is what the controller needs.
+type Config struct {
+	Store store.Store
+	Clock clock.Clock
+	// HealthyAfter is how long a task that nothing checks must run to count as
+	// healthy; 0 means AWS's 40 seconds.
+	HealthyAfter time.Duration
+}
+
+// services is the controller's work.
+type services struct{ Config }
+
+// New makes the controller.
+func New(c Config) *controller.Controller {
+	if c.HealthyAfter == 0 {
+		c.HealthyAfter = deployment.HealthyAfter
+	}
+	w := &services{c}
+	return &controller.Controller{
+		Name: "ecsservice",
+		Watches: []controller.Watch{
+			controller.Own(tables.ECSServices),
+			controller.On(tables.ECSTasks, func(r store.Row[model.Task]) []controller.Key {
+				return keyOf(r.Key, r.V.TaskServiceID())
+			}),
+			controller.On(tables.Targets, func(r store.Row[model.Target]) []controller.Key {
+				return keyOf(r.Key, model.ECSResourceID(r.V.RegisteredBy))
+			}),
+			{Kind: tables.TargetsHealth.Kind(), Keys: w.ofHealth},
+		},
+		Reconcile: w.reconcile,
+	}
+}
+
+func keyOf(k store.Key, service string) []controller.Key {
+	if service == "" {
+		return nil
+	}
+	return []controller.Key{{Account: k.Account, Region: k.Region, ID: service}}
+}
+
+// ofHealth names the service that registered a target.
+func (c *services) ofHealth(ctx context.Context, r store.Record) ([]controller.Key, error) {
+	target, err := tables.Targets.Get(ctx, c.Store, r.Key.Account, r.Key.Region, r.Key.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return keyOf(r.Key, model.ECSResourceID(target.V.RegisteredBy)), nil
+}
+
+// reconcile makes and carries out one plan for a service.
+func (c *services) reconcile(ctx context.Context, key controller.Key) (controller.Result, error) {
+	v, err := c.read(ctx, key)
+	if err != nil || v == nil {
+		return controller.Result{}, err
+	}
+	now := c.Clock.Now().Truncate(time.Millisecond)
+	plan := deployment.Next(v.snapshot(c.HealthyAfter), now)
+	more, err := c.write(ctx, v, &plan, now)
+	if err != nil {
+		return controller.Result{}, fmt.Errorf("service %s: %w", key.ID, err)
+	}
+	switch {
+	case more:
+		return controller.Result{RequeueAfter: time.Millisecond}, nil
+	case plan.Wake.IsZero():
+		return controller.Result{}, nil
+	}
+	return controller.Result{RequeueAfter: max(plan.Wake.Sub(c.Clock.Now()), time.Millisecond)}, nil
+}

@@ -1,0 +1,226 @@
+package ecsservice
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"roadstead.dev/internal/controller"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/deployment"
+	"roadstead.dev/internal/plan/lifecycle"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
+)
+
+// view is all that is read about a service.
+type view struct {
+	service store.Row[model.Service]
+	tasks   []store.Row[model.Task]
+	// targets are each task's registrations, by task id.
+	targets map[string][]deployment.Target
+	// checked holds the ARNs of the task definitions in which an essential
+	// container has a health check.
+	checked map[string]bool
+	// state and events have Modified 0 when there is no record yet.
+	state  store.Row[deployment.State]
+	events store.Row[model.ServiceEvents]
+}
+
+// read reads the service under key; nil when there is nothing to do for it.
+func (c *services) read(ctx context.Context, key controller.Key) (*view, error) {
+	v := &view{targets: map[string][]deployment.Target{}, checked: map[string]bool{}}
+	var err error
+	v.service, err = tables.ECSServices.Get(ctx, c.Store, key.Account, key.Region, key.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if v.service.V.Status == model.ECSInactive || !rolling(&v.service.V.Spec) {
+		return nil, nil
+	}
+	v.tasks, err = tables.ECSTasks.List(ctx, c.Store, store.Query{
+		Account: key.Account, Region: key.Region, Index: store.Index{Name: tables.ByService, Value: key.ID},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range v.tasks {
+		if t.V.Status.LastStatus == model.TaskStopped {
+			continue
+		}
+		if v.targets[t.V.TaskID], err = c.readTargets(ctx, t); err != nil {
+			return nil, err
+		}
+		if err = c.readChecks(ctx, t, v.checked); err != nil {
+			return nil, err
+		}
+	}
+	if v.state, err = States.Get(ctx, c.Store, key.Account, key.Region, key.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	v.events, err = tables.ECSServiceEvents.Get(ctx, c.Store, key.Account, key.Region, key.ID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	return v, nil
+}
+
+// rolling tells whether the service's deployments are this controller's.
+func rolling(s *model.ServiceSpec) bool {
+	return (s.DeploymentController == "" || s.DeploymentController == "ECS") && s.SchedulingStrategy != "DAEMON"
+}
+
+// readTargets reads how the task's targets fare. A target group that is gone
+// has no say.
+func (c *services) readTargets(ctx context.Context, t store.Row[model.Task]) ([]deployment.Target, error) {
+	a := t.V.ENI()
+	if a == nil {
+		return nil, nil
+	}
+	ip := a.Detail("privateIPv4Address")
+	var out []deployment.Target
+	for _, lb := range t.V.Spec.LoadBalancers {
+		if lb.TargetGroupARN == "" || lb.ContainerPort == nil {
+			continue
+		}
+		account, region, group := t.Key.Account, t.Key.Region, model.TargetGroupID(lb.TargetGroupARN)
+		if _, err := tables.TargetGroups.Get(ctx, c.Store, account, region, group); errors.Is(err, store.ErrNotFound) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		target := deployment.Target{GroupARN: lb.TargetGroupARN, Port: *lb.ContainerPort}
+		id := model.TargetKey(group, ip, int32(*lb.ContainerPort))
+		reg, err := tables.Targets.Get(ctx, c.Store, account, region, id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		if err == nil {
+			target.Registered = true
+			health, err := tables.TargetsHealth.Get(ctx, c.Store, account, region, id)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return nil, err
+			}
+			if err == nil {
+				target.State, target.Reason = targetState(health.V)
+			}
+			if reg.V.DeregisteringAt != nil {
+				target.State = deployment.TargetDraining
+			}
+		}
+		out = append(out, target)
+	}
+	return out, nil
+}
+
+func targetState(h *model.TargetHealth) (deployment.TargetState, string) {
+	switch h.State {
+	case model.TargetHealthHealthy, model.TargetHealthUnused:
+		return deployment.TargetHealthy, ""
+	case model.TargetHealthUnhealthy:
+		return deployment.TargetUnhealthy, h.Description
+	case model.TargetHealthDraining:
+		return deployment.TargetDraining, ""
+	}
+	return deployment.TargetInitial, ""
+}
+
+// readChecks notes whether the task's definition has health checks.
+func (c *services) readChecks(ctx context.Context, t store.Row[model.Task], checked map[string]bool) error {
+	arn := t.V.Spec.TaskDefinitionARN
+	if _, known := checked[arn]; known {
+		return nil
+	}
+	checked[arn] = false
+	id, ok := model.TaskDefinitionIDFromARN(arn)
+	if !ok {
+		return nil
+	}
+	def, err := tables.ECSTaskDefinitions.Get(ctx, c.Store, t.Key.Account, t.Key.Region, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for i := range def.V.ContainerDefinitions {
+		d := &def.V.ContainerDefinitions[i]
+		if d.IsEssential() && d.HealthCheck != nil && (len(d.HealthCheck.Command) == 0 || d.HealthCheck.Command[0] != "NONE") {
+			checked[arn] = true
+		}
+	}
+	return nil
+}
+
+// snapshot is the view as the plan takes it.
+func (v *view) snapshot(healthyAfter time.Duration) deployment.Snapshot {
+	s := v.service.V
+	dc := s.Spec.DeploymentConfiguration
+	out := deployment.Snapshot{Service: deployment.Service{
+		Name: s.ServiceName, Desired: s.Spec.DesiredCount,
+		MinimumHealthyPercent: valueOr(dc.MinimumHealthyPercent, 100),
+		MaximumPercent:        valueOr(dc.MaximumPercent, 200),
+		Draining:              s.Status == model.ECSDraining,
+		HealthyAfter:          healthyAfter,
+	}}
+	out.Service.HealthCheckGracePeriod = time.Duration(valueOr(s.Spec.HealthCheckGracePeriodSeconds, 0)) * time.Second
+	if cb := dc.DeploymentCircuitBreaker; cb != nil {
+		out.Service.CircuitBreaker = deployment.CircuitBreaker{Enable: cb.Enable, Rollback: cb.Rollback}
+	}
+	for _, d := range s.Deployments {
+		out.Deployments = append(out.Deployments, deployment.Deployment{
+			ID: d.ID, Status: d.Status, RolloutState: d.RolloutState, RolloutStateReason: d.RolloutStateReason, Failed: d.FailedTasks,
+		})
+	}
+	for _, t := range v.tasks {
+		out.Tasks = append(out.Tasks, v.task(t.V))
+	}
+	if v.state.Modified != 0 {
+		out.State = *v.state.V
+	}
+	return out
+}
+
+func (v *view) task(t *model.Task) deployment.Task {
+	out := deployment.Task{
+		ID: t.TaskID, Deployment: t.Spec.DeploymentID, Zone: t.Spec.AvailabilityZone,
+		Wanted: t.Desired.Status != model.TaskStopped, CreatedAt: t.Spec.CreatedAt, StartedAt: t.Status.StartedAt,
+		Targets: v.targets[t.TaskID], ByUser: t.Desired.StopCode == model.StopUserInitiated,
+	}
+	switch rank := lifecycle.Rank(t.Status.LastStatus); {
+	case rank < lifecycle.Rank(model.TaskRunning):
+		out.Phase = deployment.Pending
+	case rank == lifecycle.Rank(model.TaskRunning):
+		out.Phase = deployment.Running
+	case rank < lifecycle.Rank(model.TaskStopped):
+		out.Phase = deployment.Stopping
+	default:
+		out.Phase = deployment.Stopped
+	}
+	if v.checked[t.Spec.TaskDefinitionARN] {
+		out.Health = deployment.Unknown
+		switch t.Observed.HealthStatus {
+		case model.ECSHealthHealthy:
+			out.Health = deployment.Healthy
+		case model.ECSHealthUnhealthy:
+			out.Health = deployment.Unhealthy
+		}
+	}
+	if t.Protection != nil && t.Protection.Enabled {
+		out.ProtectedUntil = t.Protection.ExpiresAt
+	}
+	if t.Desired.StopCode == model.StopTaskFailedToStart {
+		out.StartFailure = t.Desired.StoppedReason
+	}
+	return out
+}
+
+func valueOr(p *int, or int) int {
+	if p == nil {
+		return or
+	}
+	return *p
+}

@@ -1,0 +1,98 @@
+package ecstask
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"roadstead.dev/internal/id"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/lifecycle"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/eni"
+	"roadstead.dev/internal/store/tables"
+)
+
+// provision makes the task's interface and writes t, in which it is PENDING
+// and a node's. When there can be no interface the task fails to start.
+func (c *tasks) provision(ctx context.Context, row store.Row[model.Task], t *model.Task, now time.Time) error {
+	t.Status.Node = c.FargateNode
+	if t.Spec.TaskRoleARN != "" {
+		t.Status.CredentialsID = id.UUID()
+	}
+	if t.Spec.ExecutionRoleARN != "" {
+		t.Status.ExecutionCredentialsID = id.UUID()
+	}
+	a := t.ENI()
+	if a == nil {
+		tx := store.NewTxn()
+		tables.ECSTasks.Replace(tx, row, t)
+		_, err := tx.Commit(ctx, c.Store)
+		return err
+	}
+	spec := eni.Spec{
+		Account: row.Key.Account, Region: row.Key.Region,
+		SubnetID:         t.Spec.SubnetID,
+		Description:      "arn:" + model.Partition(row.Key.Region) + ":ecs:" + row.Key.Region + ":" + row.Key.Account + ":attachment/" + a.ID,
+		RequesterID:      row.Key.Account,
+		RequesterManaged: true,
+		Attachment:       &model.NetworkInterfaceAttachment{InstanceOwnerID: row.Key.Account, DeviceIndex: 1},
+		With: func(tx *store.Txn, v *model.NetworkInterface) error {
+			if err := c.unchanged(ctx, row); err != nil {
+				return err
+			}
+			describeInterface(a, v, row.Key.Region)
+			tables.ECSTasks.Replace(tx, row, t)
+			return nil
+		},
+	}
+	if n := t.Spec.Network; n != nil {
+		spec.GroupIDs = n.SecurityGroups
+		spec.AssignPublicIP = n.AssignPublicIP == "ENABLED"
+	}
+	_, err := eni.Create(ctx, c.Store, now, spec)
+	var refused *eni.Error
+	if errors.As(err, &refused) {
+		return c.failToStart(ctx, row, interfaceError(spec, refused), now)
+	}
+	return err
+}
+
+// describeInterface puts the interface's details into the attachment.
+func describeInterface(a *model.TaskAttachment, v *model.NetworkInterface, region string) {
+	a.Status = "ATTACHED"
+	a.SetDetail("subnetId", v.SubnetID)
+	a.SetDetail("networkInterfaceId", v.ID)
+	a.SetDetail("macAddress", v.MAC)
+	a.SetDetail("privateDnsName", privateDNSName(v.PrivateIP.String(), region))
+	a.SetDetail("privateIPv4Address", v.PrivateIP.String())
+}
+
+func privateDNSName(ip, region string) string {
+	domain := region + ".compute.internal"
+	if region == "us-east-1" {
+		domain = "ec2.internal"
+	}
+	return "ip-" + strings.ReplaceAll(ip, ".", "-") + "." + domain
+}
+
+func interfaceError(spec eni.Spec, e *eni.Error) string {
+	public := ""
+	if spec.AssignPublicIP {
+		public = " with public IP assignment enabled"
+	}
+	return fmt.Sprintf("Unexpected EC2 error while attempting to Create Network Interface%s in subnet '%s': %s", public, spec.SubnetID, e.Code)
+}
+
+// failToStart ends a task that cannot be provisioned.
+func (c *tasks) failToStart(ctx context.Context, row store.Row[model.Task], reason string, now time.Time) error {
+	t := row.Copy()
+	t.Stop(model.StopTaskFailedToStart, reason, now)
+	lifecycle.Apply(t, lifecycle.Step{Status: model.TaskDeprovisioning}, now)
+	tx := store.NewTxn()
+	tables.ECSTasks.Replace(tx, row, t)
+	_, err := tx.Commit(ctx, c.Store)
+	return err
+}

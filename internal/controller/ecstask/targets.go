@@ -1,0 +1,134 @@
+package ecstask
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/lifecycle"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
+)
+
+// Draining a target ends after its group's delay; drainSlack more is given to
+// the load balancer to say so.
+const (
+	defaultDrainDelay = 300 * time.Second
+	drainSlack        = 10 * time.Second
+	drainAttribute    = "deregistration_delay.timeout_seconds"
+)
+
+// registration is one target group that a task is, or is to be, in.
+type registration struct {
+	group store.Row[model.TargetGroup]
+	port  int32
+	ip    string
+	// target is the registration's row; its Modified is 0 when there is none.
+	target store.Row[model.Target]
+}
+
+type registrations []registration
+
+// targets reads the task's registrations. A target group that is gone is left
+// out: there is nothing to register with any more.
+func (c *tasks) targets(ctx context.Context, row store.Row[model.Task]) (registrations, error) {
+	t := row.V
+	a := t.ENI()
+	if a == nil || a.Detail("privateIPv4Address") == "" {
+		return nil, nil
+	}
+	ip := a.Detail("privateIPv4Address")
+	var out registrations
+	seen := map[string]bool{}
+	for _, lb := range t.Spec.LoadBalancers {
+		if lb.TargetGroupARN == "" || lb.ContainerPort == nil {
+			continue
+		}
+		account, region, group := row.Key.Account, row.Key.Region, model.TargetGroupID(lb.TargetGroupARN)
+		id := model.TargetKey(group, ip, int32(*lb.ContainerPort))
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		g, err := tables.TargetGroups.Get(ctx, c.Store, account, region, group)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		r := registration{group: g, port: int32(*lb.ContainerPort), ip: ip}
+		r.target, err = tables.Targets.Get(ctx, c.Store, account, region, id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// drainDelay is how long the group gives a target's connections to end.
+func drainDelay(g *model.TargetGroup) time.Duration {
+	if n, err := strconv.Atoi(g.Attributes[drainAttribute]); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	return defaultDrainDelay
+}
+
+func (rs registrations) facts(t *model.Task) lifecycle.Facts {
+	f := lifecycle.Facts{Targets: len(rs), Interface: t.Status.LastStatus != model.TaskProvisioning}
+	for _, r := range rs {
+		switch {
+		case r.target.Modified == 0 || r.target.V.RegisteredBy != registrar(t):
+		case r.target.V.DeregisteringAt == nil:
+			f.Registered++
+		default:
+			f.Draining++
+			until := r.target.V.DeregisteringAt.Add(drainDelay(r.group.V) + drainSlack)
+			if until.After(f.DrainUntil) {
+				f.DrainUntil = until
+			}
+		}
+	}
+	return f
+}
+
+// registrar is who registers the task's targets: its service's ARN.
+func registrar(t *model.Task) string {
+	a, err := model.ParseARN(t.TaskARN)
+	if err != nil || t.Spec.ServiceName == "" {
+		return t.TaskARN
+	}
+	return model.ECSServiceARN(a.Region, a.Account, t.ClusterName, t.Spec.ServiceName)
+}
+
+// register adds to tx that the task is a target of its groups.
+func (rs registrations) register(tx *store.Txn, t *model.Task, now time.Time) {
+	for _, r := range rs {
+		tables.TargetGroups.Check(tx, r.group)
+		v := &model.Target{
+			TargetGroupARN: r.group.V.ARN, ID: r.ip, Port: r.port,
+			AvailabilityZone: t.Spec.AvailabilityZone, RegisteredBy: registrar(t), RegisteredAt: now,
+		}
+		if r.target.Modified == 0 {
+			tables.Targets.Create(tx, r.group.Key.Account, r.group.Key.Region, model.TargetKey(r.group.V.ID, r.ip, r.port), v)
+			continue
+		}
+		// The address was another task's, whose target is still being drained.
+		tables.Targets.Replace(tx, r.target, v)
+	}
+}
+
+// deregister adds to tx that the task's targets are drained.
+func (rs registrations) deregister(tx *store.Txn, now time.Time) {
+	for _, r := range rs {
+		if r.target.Modified == 0 || r.target.V.DeregisteringAt != nil {
+			continue
+		}
+		v := r.target.Copy()
+		v.DeregisteringAt = &now
+		tables.Targets.Replace(tx, r.target, v)
+	}
+}

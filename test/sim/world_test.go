@@ -1,0 +1,284 @@
+// Package sim runs the real ECS controllers and plans on a memory store and a
+// fake clock, with doubles of the node and of the load balancers.
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"roadstead.dev/internal/clock"
+	"roadstead.dev/internal/controller"
+	"roadstead.dev/internal/controller/ecsservice"
+	"roadstead.dev/internal/controller/ecstask"
+	"roadstead.dev/internal/id"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/memory"
+	"roadstead.dev/internal/store/tables"
+)
+
+const (
+	account = "000000000000"
+	region  = "us-east-1"
+	cluster = "sim"
+)
+
+// world is a store with a cluster and a network in it, and the controllers at
+// work on it. It lives in a synctest bubble.
+type world struct {
+	t        *testing.T
+	store    store.Store
+	node     *node
+	balancer *balancer
+	seq      int
+}
+
+// start makes a world; it ends with the bubble's test function.
+func start(t *testing.T, seed uint64) (*world, func()) {
+	s := memory.New()
+	w := &world{t: t, store: s, node: newNode(s, seed), balancer: &balancer{store: s, clock: clock.System{}, drain: 5 * time.Second}}
+	w.network()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	rt := controller.Runtime{Store: s, Clock: clock.System{}, Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError}))}
+	wg.Go(func() {
+		err := rt.Run(ctx,
+			ecstask.New(ecstask.Config{Store: s, Clock: clock.System{}, FargateNode: nodeName}),
+			ecsservice.New(ecsservice.Config{Store: s, Clock: clock.System{}}),
+			w.node.controller(), w.balancer.controller())
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return w, func() {
+		cancel()
+		wg.Wait()
+		_ = s.Close()
+	}
+}
+
+// testWriter fails the test with what is logged: no controller may err here.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Errorf("logged: %s", b)
+	return len(b), nil
+}
+
+// in runs f in a bubble with a world.
+func in(t *testing.T, seed uint64, f func(*world)) {
+	synctest.Test(t, func(t *testing.T) {
+		w, stop := start(t, seed)
+		defer stop()
+		f(w)
+	})
+}
+
+func (w *world) commit(tx *store.Txn) {
+	w.t.Helper()
+	if _, err := tx.Commit(w.t.Context(), w.store); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) network() {
+	tx := store.NewTxn()
+	now := time.Now()
+	tables.VPCs.Put(tx, account, region, "vpc-1", &model.VPC{ID: "vpc-1", Owner: account, CIDR: netip.MustParsePrefix("172.31.0.0/16"), DefaultGroupID: "sg-1", CreatedAt: now})
+	tables.SecurityGroups.Put(tx, account, region, "sg-1", &model.SecurityGroup{ID: "sg-1", Owner: account, VPCID: "vpc-1", Name: "default"})
+	for i, zone := range []string{"a", "b", "c"} {
+		sid := "subnet-" + zone
+		tables.Subnets.Put(tx, account, region, sid, &model.Subnet{
+			ID: sid, Owner: account, VPCID: "vpc-1", Zone: region + zone,
+			CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 31, byte(16 * i), 0}), 20),
+		})
+	}
+	// A subnet with room for three interfaces.
+	tables.Subnets.Put(tx, account, region, "subnet-tiny", &model.Subnet{
+		ID: "subnet-tiny", Owner: account, VPCID: "vpc-1", Zone: region + "a", CIDR: netip.MustParsePrefix("172.31.240.0/29"),
+	})
+	tables.ECSClusters.Put(tx, account, region, cluster, &model.Cluster{
+		ClusterName: cluster, ClusterARN: model.ECSClusterARN(region, account, cluster), Status: model.ECSActive,
+	})
+	for _, image := range []string{"web", "crash", "missing"} {
+		for rev := range 3 {
+			d := &model.TaskDefinition{
+				TaskDefinitionARN: model.ECSTaskDefinitionARN(region, account, image, rev+1),
+				Family:            image, Revision: rev + 1, Status: model.ECSActive, NetworkMode: "awsvpc", CPU: "256", Memory: "512",
+				TaskRoleARN:          "arn:aws:iam::" + account + ":role/task",
+				ContainerDefinitions: []model.ContainerDefinition{{Name: "main", Image: fmt.Sprintf("%s:%d", image, rev+1), Essential: new(true), PortMappings: []model.PortMapping{{ContainerPort: new(80)}}}},
+			}
+			tables.ECSTaskDefinitions.Put(tx, account, region, model.TaskDefinitionID(image, rev+1), d)
+		}
+	}
+	w.commit(tx)
+}
+
+// targetGroup makes a target group and returns its ARN.
+func (w *world) targetGroup(name string) string {
+	tg := &model.TargetGroup{ID: id.Hex(16), Name: name, Protocol: "HTTP", Port: 80, VpcID: "vpc-1", TargetType: model.TargetTypeIP}
+	tg.ARN = model.MakeARN("elasticloadbalancing", region, account, "targetgroup/"+name+"/"+tg.ID)
+	tx := store.NewTxn()
+	tables.TargetGroups.Create(tx, account, region, tg.ID, tg)
+	w.commit(tx)
+	return tg.ARN
+}
+
+// deploymentOf is a new deployment of what s asks for.
+func (w *world) deploymentOf(s *model.ServiceSpec) model.Deployment {
+	w.seq++
+	now := time.Now()
+	return model.Deployment{
+		ID: fmt.Sprintf("ecs-svc/%019d", w.seq), Status: model.DeploymentPrimary, TaskDefinition: s.TaskDefinition,
+		LaunchType: s.LaunchType, CapacityProviderStrategy: s.CapacityProviderStrategy, NetworkConfiguration: s.NetworkConfiguration,
+		LoadBalancers: s.LoadBalancers, CreatedAt: now, UpdatedAt: now, DesiredCount: s.DesiredCount, RolloutState: model.RolloutInProgress,
+	}
+}
+
+// create makes a service of desired tasks as CreateService would; change may
+// alter what is asked for.
+func (w *world) create(name string, desired int, change func(*model.ServiceSpec)) {
+	w.t.Helper()
+	spec := model.ServiceSpec{
+		TaskDefinition: taskDef("web", 1), DesiredCount: desired, LaunchType: model.LaunchTypeFargate, SchedulingStrategy: "REPLICA",
+		NetworkConfiguration: &model.ECSNetworkConfiguration{AwsvpcConfiguration: &model.AwsvpcConfiguration{
+			Subnets: []string{"subnet-a", "subnet-b", "subnet-c"}, SecurityGroups: []string{"sg-1"},
+		}},
+		DeploymentConfiguration: model.ServiceDeploymentConfiguration{MaximumPercent: new(200), MinimumHealthyPercent: new(100)},
+	}
+	if change != nil {
+		change(&spec)
+	}
+	svc := &model.Service{
+		ServiceName: name, ServiceARN: model.ECSServiceARN(region, account, cluster, name), ClusterName: cluster,
+		ClusterARN: model.ECSClusterARN(region, account, cluster), Status: model.ECSActive, Spec: spec, CreatedAt: time.Now(),
+		Deployments: []model.Deployment{w.deploymentOf(&spec)},
+	}
+	tx := store.NewTxn()
+	tables.ECSServices.Put(tx, account, region, cluster+"/"+name, svc)
+	w.commit(tx)
+}
+
+func taskDef(family string, rev int) string {
+	return model.ECSTaskDefinitionARN(region, account, family, rev)
+}
+
+// update changes a service as UpdateService would: a changed task definition
+// makes a new deployment.
+func (w *world) update(name string, change func(*model.ServiceSpec)) {
+	w.t.Helper()
+	_, err := tables.ECSServices.Update(w.t.Context(), w.store, account, region, cluster+"/"+name, func(s *model.Service) error {
+		before := s.Spec.TaskDefinition
+		change(&s.Spec)
+		if s.Spec.TaskDefinition != before {
+			for i := range s.Deployments {
+				s.Deployments[i].Status = model.DeploymentActive
+			}
+			s.Deployments = append([]model.Deployment{w.deploymentOf(&s.Spec)}, s.Deployments...)
+		}
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// remove deletes a service as DeleteService would.
+func (w *world) remove(name string) {
+	w.t.Helper()
+	_, err := tables.ECSServices.Update(w.t.Context(), w.store, account, region, cluster+"/"+name, func(s *model.Service) error {
+		s.Status, s.Spec.DesiredCount, s.DeletedAt = model.ECSDraining, 0, time.Now()
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) service(name string) *model.Service {
+	w.t.Helper()
+	row, err := tables.ECSServices.Get(w.t.Context(), w.store, account, region, cluster+"/"+name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return row.V
+}
+
+// tasks are the service's, by id.
+func (w *world) tasks(name string) []*model.Task {
+	w.t.Helper()
+	rows, err := tables.ECSTasks.List(w.t.Context(), w.store, store.Query{
+		Account: account, Region: region, Index: store.Index{Name: tables.ByService, Value: cluster + "/" + name},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var out []*model.Task
+	for _, r := range rows {
+		out = append(out, r.V)
+	}
+	return out
+}
+
+func (w *world) running(name string) []*model.Task {
+	var out []*model.Task
+	for _, t := range w.tasks(name) {
+		if t.Status.LastStatus == model.TaskRunning {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// events are the service's messages, oldest first.
+func (w *world) events(name string) []string {
+	w.t.Helper()
+	row, err := tables.ECSServiceEvents.Get(w.t.Context(), w.store, account, region, cluster+"/"+name)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var out []string
+	for _, e := range row.V.Events {
+		out = append([]string{e.Message}, out...)
+	}
+	return out
+}
+
+// pass lets d go by and everything that is due happen.
+func (w *world) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// until lets time go by until f holds, at most for d.
+func (w *world) until(d time.Duration, what string, f func() bool) time.Duration {
+	w.t.Helper()
+	began := time.Now()
+	for time.Since(began) < d {
+		synctest.Wait()
+		if f() {
+			return time.Since(began)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	w.t.Fatalf("not within %v: %s", d, what)
+	return 0
+}
+
+// stable is what the waiter services-stable asks for, and steadiness.
+func (w *world) stable(name string) func() bool {
+	return func() bool {
+		s := w.service(name)
+		return len(s.Deployments) == 1 && s.Counts.RunningCount == s.Spec.DesiredCount && !s.Counts.SteadySince.IsZero()
+	}
+}
