@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"roadstead.dev/internal/api"
@@ -49,7 +48,11 @@ func (d *Directory) AuthorizeAssume(ctx context.Context, c *api.Call, action str
 	set.Trust, set.Owner, set.Resource = true, account, &policy.Named{Document: doc}
 	req.Resource = role.ARN
 	if res := policy.Evaluate(set, req); !res.Allowed {
-		return &model.Denied{Action: action, Resource: role.ARN, Reason: res.Reason(action)}
+		denied := &model.Denied{Action: action, Resource: role.ARN, Reason: res.Reason(action)}
+		if res.Layer == policy.TrustLayer && !res.Explicit {
+			denied.Reason = "" // AWS does not tell strangers about trust policies
+		}
+		return denied
 	}
 	return nil
 }
@@ -95,17 +98,10 @@ func (d *Directory) MintRoleSession(ctx context.Context, roleARN, sessionName, s
 	if !ok {
 		return Credentials{}, &CannotAssume{Role: roleARN, Service: service, Exists: true}
 	}
-	return d.Mint(RoleSession(role, sessionName), duration)
-}
-
-// RoleSession is a session of a role, without credentials yet.
-func RoleSession(role *model.Role, name string) model.Session {
-	account, _, _, _ := model.IAMNameOf(role.ARN, "role")
-	return model.Session{
-		Account: account,
-		ARN:     model.AssumedRoleARN(account, role.Name, name),
-		UserID:  role.ID + ":" + name,
-		Role:    strings.ToLower(role.Name),
-		RoleID:  role.ID,
+	s := model.NewRoleSession(role, sessionName)
+	token, err := d.Mint(&s, duration)
+	if err != nil {
+		return Credentials{}, err
 	}
+	return Credentials{s.AccessKeyID, s.Secret, token, s.Expires}, nil
 }

@@ -107,6 +107,10 @@ func (d *Directory) addPrincipal(ctx context.Context, c *api.Call, set *policy.S
 		if federated {
 			keys.Set("aws:PrincipalType", "FederatedUser")
 		}
+		if federated && name == "" { // root's, whom session policies alone narrow
+			set.Identity = append(set.Identity, policy.Named{Document: everything})
+			break
+		}
 		err = d.addUser(ctx, c.Account, name, !federated, set, keys)
 	}
 	if err != nil {

@@ -58,21 +58,17 @@ type Credentials struct {
 	Expires      time.Time
 }
 
-// Mint makes credentials for a session. It sets the session's key, secret and
-// times; the rest is the caller's.
-func (d *Directory) Mint(s model.Session, duration time.Duration) (Credentials, error) {
+// Mint makes credentials for a session: it sets the session's key, secret and
+// times, and returns the token that goes with them. The rest of the session
+// is the caller's.
+func (d *Directory) Mint(s *model.Session, duration time.Duration) (token string, err error) {
 	now := d.clock.Now().UTC().Truncate(time.Second)
 	s.Issued, s.Expires = now, now.Add(duration)
-	var err error
 	if s.AccessKeyID, err = NewAccessKeyID(model.IAMSessionKeyPrefix, s.Account); err != nil {
-		return Credentials{}, err
+		return "", err
 	}
 	s.Secret = NewSecret()
-	token, err := d.sealSession(&s)
-	if err != nil {
-		return Credentials{}, err
-	}
-	return Credentials{s.AccessKeyID, s.Secret, token, s.Expires}, nil
+	return d.sealSession(s)
 }
 
 // NewAccessKeyID makes a random access key id of the account.

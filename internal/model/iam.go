@@ -209,6 +209,18 @@ type Session struct {
 	Chained bool `json:"c,omitempty"`
 }
 
+// NewRoleSession is a session of a role, without credentials yet.
+func NewRoleSession(role *Role, name string) Session {
+	account, _, _, _ := IAMNameOf(role.ARN, "role")
+	return Session{
+		Account: account,
+		ARN:     AssumedRoleARN(account, role.Name, name),
+		UserID:  role.ID + ":" + name,
+		Role:    strings.ToLower(role.Name),
+		RoleID:  role.ID,
+	}
+}
+
 // TokenKey seals session tokens. Key: no account, no region, its id.
 type TokenKey struct {
 	ID      string    `json:"id"`

@@ -1,0 +1,123 @@
+package iam
+
+import (
+	"context"
+	"errors"
+
+	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/api/iam"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
+)
+
+// aliasID is the record of an account's alias, and the prefix of those that
+// reserve a name.
+const aliasID = "alias"
+
+func reserved(alias string) string { return aliasID + "/" + alias }
+
+// CreateAccountAlias gives the account its alias, in place of an older one.
+func (s *Service) CreateAccountAlias(ctx context.Context, in *iam.CreateAccountAliasInput) (*iam.CreateAccountAliasOutput, error) {
+	account := api.CallFrom(ctx).Account
+	a := &model.AccountAlias{Alias: *in.AccountAlias, Account: account}
+	return &iam.CreateAccountAliasOutput{}, s.write(ctx, func(tx *store.Txn) error {
+		owner, err := tables.AccountAliases.Get(ctx, s.store, "", "", reserved(a.Alias))
+		if err == nil {
+			if owner.V.Account == account {
+				return nil
+			}
+			return iam.NewEntityAlreadyExistsException("The account alias %s already exists.", a.Alias)
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		old, err := tables.AccountAliases.Get(ctx, s.store, account, "", aliasID)
+		switch {
+		case err == nil:
+			tables.AccountAliases.Replace(tx, old, a)
+			was, err := tables.AccountAliases.Get(ctx, s.store, "", "", reserved(old.V.Alias))
+			if err != nil {
+				return err
+			}
+			tables.AccountAliases.Delete(tx, was)
+		case errors.Is(err, store.ErrNotFound):
+			tables.AccountAliases.Create(tx, account, "", aliasID, a)
+		default:
+			return err
+		}
+		tables.AccountAliases.Create(tx, "", "", reserved(a.Alias), a)
+		return nil
+	})
+}
+
+// ListAccountAliases lists the account's alias, if it has one.
+func (s *Service) ListAccountAliases(ctx context.Context, _ *iam.ListAccountAliasesInput) (*iam.ListAccountAliasesOutput, error) {
+	out := &iam.ListAccountAliasesOutput{AccountAliases: []string{}, IsTruncated: new(false)}
+	row, err := tables.AccountAliases.Get(ctx, s.store, api.CallFrom(ctx).Account, "", aliasID)
+	if errors.Is(err, store.ErrNotFound) {
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out.AccountAliases = append(out.AccountAliases, row.V.Alias)
+	return out, nil
+}
+
+// DeleteAccountAlias takes the account's alias away.
+func (s *Service) DeleteAccountAlias(ctx context.Context, in *iam.DeleteAccountAliasInput) (*iam.DeleteAccountAliasOutput, error) {
+	none := iam.NewNoSuchEntityException("The account alias %s cannot be found.", *in.AccountAlias)
+	return &iam.DeleteAccountAliasOutput{}, s.write(ctx, func(tx *store.Txn) error {
+		row, err := tables.AccountAliases.Get(ctx, s.store, api.CallFrom(ctx).Account, "", aliasID)
+		if err != nil {
+			return absent(err, none)
+		}
+		if row.V.Alias != *in.AccountAlias {
+			return none
+		}
+		name, err := tables.AccountAliases.Get(ctx, s.store, "", "", reserved(row.V.Alias))
+		if err != nil {
+			return err
+		}
+		tables.AccountAliases.Delete(tx, row)
+		tables.AccountAliases.Delete(tx, name)
+		return nil
+	})
+}
+
+// GetAccountSummary counts what the account has, beside its quotas.
+func (s *Service) GetAccountSummary(ctx context.Context, _ *iam.GetAccountSummaryInput) (*iam.GetAccountSummaryOutput, error) {
+	account := api.CallFrom(ctx).Account
+	m := map[iam.SummaryKeyType]int32{
+		"AccountAccessKeysPresent": 1, "AccountMFAEnabled": 0, "AccountSigningCertificatesPresent": 0, "AccountPasswordPresent": 1,
+		"AccessKeysPerUserQuota": maxAccessKeys, "AssumeRolePolicySizeQuota": maxTrustPolicy,
+		"AttachedPoliciesPerGroupQuota": maxAttached, "AttachedPoliciesPerRoleQuota": maxAttached, "AttachedPoliciesPerUserQuota": maxAttached,
+		"GlobalEndpointTokenVersion": 1, "GroupPolicySizeQuota": 5120, "GroupsPerUserQuota": maxGroups, "GroupsQuota": 300,
+		"InstanceProfilesQuota": 1000, "MFADevices": 0, "MFADevicesInUse": 0, "PoliciesQuota": 1500, "PolicySizeQuota": maxPolicySize,
+		"PolicyVersionsInUseQuota": 10000, "Providers": 0, "RolePolicySizeQuota": 10240, "RolesQuota": 1000,
+		"ServerCertificates": 0, "ServerCertificatesQuota": 20, "SigningCertificatesPerUserQuota": 2,
+		"UserPolicySizeQuota": 2048, "UsersQuota": 5000, "VersionsPerPolicyQuota": maxVersions,
+	}
+	q := store.Query{Account: account}
+	var errs [5]error
+	m["Users"], errs[0] = count(ctx, s.store, tables.Users, q)
+	m["Groups"], errs[1] = count(ctx, s.store, tables.Groups, q)
+	m["Roles"], errs[2] = count(ctx, s.store, tables.Roles, q)
+	m["InstanceProfiles"], errs[3] = count(ctx, s.store, tables.InstanceProfiles, q)
+	var policies []store.Row[model.Policy]
+	policies, errs[4] = tables.Policies.List(ctx, s.store, q)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	for _, p := range policies {
+		m["Policies"]++
+		m["PolicyVersionsInUse"] += int32(len(p.V.Versions)) //nolint:gosec // five at most
+	}
+	return &iam.GetAccountSummaryOutput{SummaryMap: m}, nil
+}
+
+func count[T any](ctx context.Context, s store.Store, t *store.Table[T], q store.Query) (int32, error) {
+	rows, err := t.List(ctx, s, q)
+	return int32(len(rows)), err //nolint:gosec // thousands at most
+}
