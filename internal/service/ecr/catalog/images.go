@@ -136,30 +136,37 @@ func (c *Catalog) refer(ctx context.Context, tx *store.Txn, sp registry.Space, n
 		}
 		tables.ECRImages.Replace(tx, row, row.V)
 		img.Children = append(img.Children, child.Digest)
+		// An index is as large as the largest of its images.
+		img.Size = max(img.Size, row.V.Size)
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	e := registry.Errorf(registry.ManifestBlobUnknown, "%s", missingText(m, missing))
+	what := "Layers"
+	if m.Index() {
+		what = "Images"
+	}
+	e := registry.Errorf(registry.ManifestBlobUnknown,
+		"%s with digests '[%s]' required for pushing image into repository with name '%s' in the registry with id '%s' do not exist",
+		what, strings.Join(missing, ", "), name, sp.Account)
 	e.Detail = missing
 	return e
 }
 
-// missingText is what ECR says of layers and images that a manifest refers to
-// and that the repository does not hold.
-func missingText(m *manifest.Manifest, missing []string) string {
-	if m.Index() {
-		return "Images with digests '[" + strings.Join(missing, ", ") + "]' required for pushing image into repository do not exist"
-	}
-	return "Layers with digests '[" + strings.Join(missing, ", ") + "]' required for pushing image into repository do not exist"
-}
-
 // DeleteManifest implements registry.Catalog.
 func (c *Catalog) DeleteManifest(ctx context.Context, sp registry.Space, name string, d reference.Digest) error {
-	return retry(ctx, func() error { return c.deleteManifest(ctx, sp, name, d) })
+	return retry(ctx, func() error {
+		tx := store.NewTxn()
+		if err := c.deleteManifest(ctx, tx, sp, name, d); err != nil {
+			return err
+		}
+		_, err := tx.Commit(ctx, c.Store)
+		return err
+	})
 }
 
-func (c *Catalog) deleteManifest(ctx context.Context, sp registry.Space, name string, d reference.Digest) error {
+// deleteManifest adds the removal of a manifest and its tags to tx.
+func (c *Catalog) deleteManifest(ctx context.Context, tx *store.Txn, sp registry.Space, name string, d reference.Digest) error {
 	row, err := tables.ECRImages.Get(ctx, c.Store, sp.Account, sp.Region, childID(name, d.String()))
 	if err != nil {
 		return unknownImage(err)
@@ -181,7 +188,6 @@ func (c *Catalog) deleteManifest(ctx context.Context, sp registry.Space, name st
 	if err != nil {
 		return err
 	}
-	tx := store.NewTxn()
 	tables.ECRImages.Delete(tx, row)
 	for _, t := range tags {
 		tables.ECRTags.Delete(tx, t)
@@ -189,8 +195,37 @@ func (c *Catalog) deleteManifest(ctx context.Context, sp registry.Space, name st
 	if pull, err := tables.ECRImagePulls.Get(ctx, c.Store, sp.Account, sp.Region, row.Key.ID); err == nil {
 		tables.ECRImagePulls.Delete(tx, pull)
 	}
-	_, err = tx.Commit(ctx, c.Store)
-	return err
+	return nil
+}
+
+// Untag removes a tag as ECR's own API does: the image goes with its last one,
+// unless an index lists it.
+func (c *Catalog) Untag(ctx context.Context, sp registry.Space, name, tag string) error {
+	return retry(ctx, func() error {
+		row, err := tables.ECRTags.Get(ctx, c.Store, sp.Account, sp.Region, tagID(name, tag))
+		if err != nil {
+			return unknownImage(err)
+		}
+		d := reference.Digest(row.V.Digest)
+		tags, err := c.TagsOf(ctx, sp, name, d)
+		if err != nil {
+			return err
+		}
+		tx := store.NewTxn()
+		if len(tags) == 1 {
+			err := c.deleteManifest(ctx, tx, sp, name, d)
+			if err == nil {
+				_, err = tx.Commit(ctx, c.Store)
+			}
+			if registry.CodeOf(err) != registry.Denied {
+				return err
+			}
+			tx = store.NewTxn() // an index lists it: only the tag goes
+		}
+		tables.ECRTags.Delete(tx, row)
+		_, err = tx.Commit(ctx, c.Store)
+		return err
+	})
 }
 
 // TagsOf lists the tags that name a manifest.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"roadstead.dev/internal/registry"
@@ -56,10 +57,50 @@ type Swept struct {
 	Bytes                  int64
 }
 
-// Sweep removes uploads that stand still, layers that no image needs, and
+// Expire removes an image, with all its tags, when it is there and no index
+// lists it.
+func (c *Catalog) Expire(ctx context.Context, account, region, repository, digest string) error {
+	d, err := reference.ParseDigest(digest)
+	if err != nil {
+		return err
+	}
+	err = c.DeleteManifest(ctx, registry.Space{Account: account, Region: region}, repository, d)
+	if code := registry.CodeOf(err); code == registry.ManifestUnknown || code == registry.Denied {
+		return nil
+	}
+	return err
+}
+
+// Run sweeps every now and then until ctx ends.
+func (c *Catalog) Run(ctx context.Context, blobs *blob.Store, every time.Duration, log *slog.Logger) {
+	for {
+		timer := c.Clock.NewTimer(every)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		out, err := c.Sweep(ctx, blobs)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			log.LogAttrs(ctx, slog.LevelError, "registry sweep failed", slog.Any("error", err))
+		case out != (Swept{}):
+			log.LogAttrs(ctx, slog.LevelInfo, "registry swept", slog.Int("uploads", out.Uploads), slog.Int("layers", out.Layers),
+				slog.Int("blobs", out.Blobs), slog.Int64("bytes", out.Bytes))
+		}
+	}
+}
+
+// Sweep removes what deleted repositories left, uploads that stand still, layers that no image needs, and
 // contents that no repository holds.
 func (c *Catalog) Sweep(ctx context.Context, blobs *blob.Store) (Swept, error) {
 	out := Swept{Uploads: blobs.ExpireUploads()}
+	if err := c.purgeOrphans(ctx); err != nil {
+		return out, err
+	}
 	layers, err := c.sweepLayers(ctx)
 	out.Layers = layers
 	if err != nil {
@@ -80,6 +121,35 @@ func (c *Catalog) Sweep(ctx context.Context, blobs *blob.Store) (Swept, error) {
 		}
 	}
 	return out, nil
+}
+
+// purgeOrphans finishes deletions of repositories that were cut short.
+func (c *Catalog) purgeOrphans(ctx context.Context) error {
+	type place struct {
+		sp   registry.Space
+		name string
+	}
+	seen := map[place]bool{}
+	images, err := tables.ECRImages.List(ctx, c.Store, store.Query{})
+	if err != nil {
+		return err
+	}
+	for _, r := range images {
+		seen[place{registry.Space{Account: r.Key.Account, Region: r.Key.Region}, r.V.Repository}] = true
+	}
+	layers, err := tables.ECRLayers.List(ctx, c.Store, store.Query{})
+	if err != nil {
+		return err
+	}
+	for _, r := range layers {
+		seen[place{registry.Space{Account: r.Key.Account, Region: r.Key.Region}, r.V.Repository}] = true
+	}
+	for p := range seen {
+		if err := c.Purge(ctx, p.sp, p.name); err != nil {
+			return fmt.Errorf("purge %s: %w", p.name, err)
+		}
+	}
+	return nil
 }
 
 // sweepLayers removes the layers that no image of their repository needs.
