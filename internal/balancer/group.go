@@ -1,0 +1,215 @@
+package balancer
+
+import (
+	"context"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"roadstead.dev/internal/balancer/l7"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
+	"roadstead.dev/internal/plan/health"
+)
+
+// group is a target group in use. Its instance's mu guards it.
+type group struct {
+	in      *instance
+	spec    balance.TargetGroup
+	l7      *l7.Group
+	targets map[string]*target // by ip:port
+}
+
+// target is a registered target and the check that watches it.
+type target struct {
+	g    *group
+	spec balance.Target
+	l7   *l7.Target
+	// state is guarded by the instance's mu; once known, only the check
+	// changes it.
+	state health.State
+	// stop ends the health check; nil when none runs.
+	stop context.CancelFunc
+	// checked is what the running check was started with.
+	checked model.HealthCheck
+}
+
+// recorded is the target's health as a record says it.
+func (t *target) recorded() model.TargetHealth {
+	s := t.state
+	if s.Status == "" || s.Status == model.TargetHealthInitial {
+		return model.TargetHealth{
+			State: model.TargetHealthInitial, Reason: model.ReasonInitialHealthChecking,
+			Description: model.DescriptionInitialHealthChecking, Since: s.Since,
+		}
+	}
+	return model.TargetHealth{State: s.Status, Reason: s.Reason, Description: s.Description, Since: s.Since}
+}
+
+// close ends the check and cuts all connections.
+func (t *target) close() {
+	if t.stop != nil {
+		t.stop()
+	}
+	t.l7.Close()
+}
+
+// applyGroups makes the groups what specs say, and returns the targets that
+// are no longer there for the caller to close.
+func (in *instance) applyGroups(specs []balance.TargetGroup) (gone []*target) {
+	wanted := map[string]bool{}
+	for _, s := range specs {
+		wanted[s.ARN] = true
+		g := in.groups[s.ARN]
+		if g == nil {
+			g = &group{in: in, l7: l7.NewGroup(s.ARN), targets: map[string]*target{}}
+			in.groups[s.ARN] = g
+		}
+		gone = append(gone, g.apply(s)...)
+	}
+	for arn, g := range in.groups {
+		if !wanted[arn] {
+			delete(in.groups, arn)
+			for _, t := range g.targets {
+				gone = append(gone, t)
+			}
+		}
+	}
+	return gone
+}
+
+func (g *group) apply(s balance.TargetGroup) (gone []*target) {
+	g.spec = s
+	wanted := map[string]bool{}
+	for _, ts := range s.Targets {
+		addr := net.JoinHostPort(ts.IP, strconv.Itoa(int(ts.Port)))
+		wanted[addr] = true
+		t := g.targets[addr]
+		if t == nil || !t.spec.RegisteredAt.Equal(ts.RegisteredAt) {
+			if t != nil {
+				gone = append(gone, t)
+			}
+			t = g.newTarget(addr, ts)
+			g.targets[addr] = t
+		}
+		t.spec = ts
+		t.check(s.HealthCheck, addr)
+	}
+	for addr, t := range g.targets {
+		if !wanted[addr] {
+			delete(g.targets, addr)
+			gone = append(gone, t)
+		}
+	}
+	g.publish()
+	return gone
+}
+
+// newTarget takes up what an earlier process recorded of the target.
+func (g *group) newTarget(addr string, ts balance.Target) *target {
+	place, id := g.in.b.cfg.Place, g.in.id
+	t := &target{g: g, spec: ts, l7: l7.NewTarget(addr, func(ctx context.Context, address string) (net.Conn, error) {
+		return place.Dial(ctx, id, address)
+	})}
+	if h := ts.Health; h != nil && !h.Since.Before(ts.RegisteredAt) &&
+		(h.State == model.TargetHealthHealthy || h.State == model.TargetHealthUnhealthy) {
+		t.state = health.State{Status: h.State, Reason: h.Reason, Description: h.Description, Since: h.Since}
+	}
+	return t
+}
+
+// publish tells the data plane which targets to send requests to: the healthy
+// ones; when there are none, all of them, since a wrong answer is no worse
+// than none.
+func (g *group) publish() {
+	var healthy, all []*l7.Target
+	for _, t := range g.sorted() {
+		if t.spec.Draining {
+			continue
+		}
+		all = append(all, t.l7)
+		if t.state.Status == model.TargetHealthHealthy {
+			healthy = append(healthy, t.l7)
+		}
+	}
+	if len(healthy) == 0 {
+		healthy = all
+	}
+	g.l7.Set(groupSettings(g.spec.Attributes), healthy)
+}
+
+// sorted is the targets in an order that stays.
+func (g *group) sorted() []*target {
+	addrs := make([]string, 0, len(g.targets))
+	for a := range g.targets {
+		addrs = append(addrs, a)
+	}
+	slices.Sort(addrs)
+	ts := make([]*target, len(addrs))
+	for i, a := range addrs {
+		ts[i] = g.targets[a]
+	}
+	return ts
+}
+
+// check makes sure that the target is checked as hc says, or not at all while
+// it drains.
+func (t *target) check(hc model.HealthCheck, addr string) {
+	if t.stop != nil && (t.spec.Draining || t.checked != hc) {
+		t.stop()
+		t.stop = nil
+	}
+	if t.stop != nil || t.spec.Draining {
+		return
+	}
+	ctx, cancel := context.WithCancel(t.g.in.ctx)
+	t.stop, t.checked = cancel, hc
+	t.g.in.wg.Go(func() { t.watch(ctx, hc, addr) })
+}
+
+// watch checks the target until ctx ends.
+func (t *target) watch(ctx context.Context, hc model.HealthCheck, addr string) {
+	in := t.g.in
+	p, err := newProbe(hc, addr, func(ctx context.Context, address string) (net.Conn, error) {
+		return in.b.cfg.Place.Dial(ctx, in.id, address)
+	})
+	if err != nil {
+		in.b.cfg.Log.Error("health check cannot run", "loadBalancer", in.id, "target", addr, "error", err)
+		return
+	}
+	th := health.Thresholds{Healthy: int(hc.HealthyThreshold), Unhealthy: int(hc.UnhealthyThreshold)}
+	for {
+		r := p.run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		t.observe(ctx, r, th)
+		timer := in.b.cfg.Clock.NewTimer(time.Duration(hc.IntervalSeconds) * time.Second)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+func (t *target) observe(ctx context.Context, r health.Result, th health.Thresholds) {
+	in := t.g.in
+	in.mu.Lock()
+	if ctx.Err() != nil {
+		in.mu.Unlock()
+		return
+	}
+	before := t.recorded()
+	t.state = health.Observe(t.state, r, th, in.b.cfg.Clock.Now())
+	after := t.recorded()
+	if before.State != after.State {
+		t.g.publish()
+	}
+	in.mu.Unlock()
+	if before != after {
+		in.b.cfg.Changed(in.id)
+	}
+}

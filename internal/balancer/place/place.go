@@ -1,0 +1,130 @@
+// Package place gives each load balancer a network namespace of its own, with
+// its interfaces in its subnets, so that security groups and routes apply to
+// it as to anything else in the VPC.
+package place
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+
+	"roadstead.dev/internal/balancer"
+	"roadstead.dev/internal/network"
+	"roadstead.dev/internal/plan/balance"
+)
+
+// Network makes namespaces and puts interfaces into them. *network.Network is
+// one.
+type Network interface {
+	CreateNetns(ctx context.Context, name string) (path string, err error)
+	DeleteNetns(ctx context.Context, name string) error
+	NetnsPath(name string) string
+	Attach(ctx context.Context, a network.Attachment) error
+	Detach(ctx context.Context, vpcID, interfaceID string) error
+}
+
+var _ Network = (*network.Network)(nil)
+
+// Netns places load balancers in namespaces named after them. The namespaces
+// outlive the process, and the next one finds them again.
+type Netns struct {
+	net Network
+
+	mu sync.Mutex
+	// made holds what Make last did for a load balancer, so that repeating it
+	// costs nothing.
+	made map[string]map[string]network.Attachment
+}
+
+var _ balancer.Place = (*Netns)(nil)
+
+// New makes a place in n.
+func New(n Network) *Netns {
+	return &Netns{net: n, made: map[string]map[string]network.Attachment{}}
+}
+
+func name(lb string) string { return "lb-" + lb }
+
+// Make puts the load balancer's interfaces into its namespace. It waits until
+// their security groups are in force.
+func (p *Netns) Make(ctx context.Context, lb balance.LoadBalancer) error {
+	path, err := p.net.CreateNetns(ctx, name(lb.ID))
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	before := p.made[lb.ID]
+	p.mu.Unlock()
+	now := map[string]network.Attachment{}
+	for i, in := range lb.Interfaces {
+		a, err := attachment(lb.VpcID, path, i, in)
+		if err != nil {
+			return fmt.Errorf("interface %s: %w", in.ID, err)
+		}
+		now[in.ID] = a
+	}
+	for id, a := range before {
+		if _, stays := now[id]; !stays {
+			if err := p.net.Detach(ctx, a.VPCID, id); err != nil {
+				return fmt.Errorf("detach %s: %w", id, err)
+			}
+		}
+	}
+	for _, in := range lb.Interfaces {
+		a := now[in.ID]
+		if old, ok := before[in.ID]; ok && same(old, a) {
+			continue
+		}
+		if err := p.net.Attach(ctx, a); err != nil {
+			return fmt.Errorf("attach %s: %w", in.ID, err)
+		}
+	}
+	p.mu.Lock()
+	p.made[lb.ID] = now
+	p.mu.Unlock()
+	return nil
+}
+
+func attachment(vpc, path string, index int, in balance.Interface) (network.Attachment, error) {
+	mac, err := net.ParseMAC(in.MAC)
+	if err != nil {
+		return network.Attachment{}, err
+	}
+	addr, err := netip.ParsePrefix(in.Address)
+	if err != nil {
+		return network.Attachment{}, err
+	}
+	return network.Attachment{VPCID: vpc, InterfaceID: in.ID, Netns: path, Index: index, MAC: mac, Address: addr}, nil
+}
+
+func same(a, b network.Attachment) bool {
+	return a.VPCID == b.VPCID && a.InterfaceID == b.InterfaceID && a.Netns == b.Netns && a.Index == b.Index &&
+		a.MAC.String() == b.MAC.String() && a.Address == b.Address
+}
+
+// Listen opens a port on all addresses of the load balancer.
+func (p *Netns) Listen(ctx context.Context, lb string, port int32) (net.Listener, error) {
+	return network.ListenIn(ctx, p.net.NetnsPath(name(lb)), net.JoinHostPort("0.0.0.0", strconv.Itoa(int(port))))
+}
+
+// Dial connects from the load balancer.
+func (p *Netns) Dial(ctx context.Context, lb, address string) (net.Conn, error) {
+	return network.DialIn(ctx, p.net.NetnsPath(name(lb)), "tcp", address)
+}
+
+// Remove ends the namespace.
+func (p *Netns) Remove(ctx context.Context, lb string) error {
+	p.mu.Lock()
+	made := p.made[lb]
+	delete(p.made, lb)
+	p.mu.Unlock()
+	for id, a := range made {
+		if err := p.net.Detach(ctx, a.VPCID, id); err != nil {
+			return fmt.Errorf("detach %s: %w", id, err)
+		}
+	}
+	return p.net.DeleteNetns(ctx, name(lb))
+}

@@ -1,0 +1,120 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"roadstead.dev/internal/balancer/h1"
+	"roadstead.dev/internal/balancer/l7"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/health"
+)
+
+// probe checks one target.
+type probe struct {
+	dial    l7.Dial
+	addr    string
+	timeout time.Duration
+	// request is empty when connecting is all (TCP).
+	request string
+	matcher health.Matcher
+}
+
+// Bounds of the codes that a matcher for HTTP/1.1 may name.
+const (
+	lowestCode  = 200
+	highestCode = 499
+)
+
+func newProbe(hc model.HealthCheck, addr string, dial l7.Dial) (*probe, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	p := &probe{dial: dial, addr: addr, timeout: time.Duration(hc.TimeoutSeconds) * time.Second}
+	if hc.Port != "" && hc.Port != "traffic-port" {
+		p.addr = net.JoinHostPort(host, hc.Port)
+	}
+	switch hc.Protocol {
+	case "TCP":
+		return p, nil
+	case "HTTP":
+	default:
+		return nil, fmt.Errorf("health check protocol %q is not supported", hc.Protocol)
+	}
+	if p.matcher, err = health.ParseMatcher(hc.HTTPCode, lowestCode, highestCode); err != nil {
+		return nil, err
+	}
+	p.request = "GET " + hc.Path + " HTTP/1.1\r\nHost: " + p.addr +
+		"\r\nConnection: close\r\nUser-Agent: ELB-HealthChecker/2.0\r\nAccept-Encoding: gzip, compressed\r\n\r\n"
+	return p, nil
+}
+
+// run makes one check.
+func (p *probe) run(ctx context.Context) health.Result {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	c, err := p.dial(ctx, p.addr)
+	if err != nil {
+		return failure(ctx, err)
+	}
+	defer c.Close() //nolint:errcheck // nothing was left to be said
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if p.request == "" {
+		return health.Passed()
+	}
+	status, err := exchange(c, p.request)
+	if err != nil {
+		return failure(ctx, err)
+	}
+	if !p.matcher.Match(status) {
+		return health.Mismatch(status)
+	}
+	return health.Passed()
+}
+
+func failure(ctx context.Context, err error) health.Result {
+	var ne net.Error
+	if ctx.Err() != nil || errors.As(err, &ne) && ne.Timeout() {
+		return health.TimedOut()
+	}
+	return health.Failed()
+}
+
+// exchange sends a request and reads the status of the final response.
+func exchange(c net.Conn, request string) (int, error) {
+	if _, err := io.WriteString(c, request); err != nil {
+		return 0, err
+	}
+	buf := make([]byte, 0, 4<<10)
+	var r h1.Response
+	for {
+		if end := h1.HeadEnd(buf, 0); end >= 0 {
+			if err := r.Parse(buf[:end]); err != nil {
+				return 0, err
+			}
+			if r.Status >= 200 {
+				return r.Status, nil
+			}
+			buf = buf[:copy(buf, buf[end:])]
+			continue
+		}
+		if len(buf) >= h1.MaxHead {
+			return 0, h1.ErrTooLarge
+		}
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := c.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err != nil && n == 0 {
+			return 0, fmt.Errorf("read response after %s bytes: %w", strconv.Itoa(len(buf)), err)
+		}
+	}
+}

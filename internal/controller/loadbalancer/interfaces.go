@@ -1,0 +1,106 @@
+package loadbalancer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/eni"
+	"roadstead.dev/internal/store/tables"
+)
+
+// requester is what EC2 names as the owner of load balancers' interfaces.
+const requester = "amazon-elb"
+
+// interfaceID is the id of the load balancer's interface in a subnet. It
+// follows from both, so that trying again makes no second one.
+func interfaceID(lb, subnet string) string {
+	sum := sha256.Sum256([]byte(lb + "/" + subnet))
+	return "eni-" + hex.EncodeToString(sum[:])[:17]
+}
+
+func description(lb *model.LoadBalancer) string { return "ELB app/" + lb.Name + "/" + lb.ID }
+
+// ensureInterfaces makes the interfaces, one in each subnet, with the load
+// balancer's security groups.
+func (c *LoadBalancers) ensureInterfaces(ctx context.Context, row store.Row[model.LoadBalancer]) ([]eni.Row, error) {
+	lb := row.V
+	var rows []eni.Row
+	for _, z := range lb.AvailabilityZones {
+		r, err := eni.Create(ctx, c.Store, c.Clock.Now(), eni.Spec{
+			Account: row.Key.Account, Region: row.Key.Region, ID: interfaceID(lb.ID, z.SubnetID),
+			SubnetID: z.SubnetID, GroupIDs: lb.SecurityGroups, AssignPublicIP: lb.Scheme == "internet-facing",
+			Description: description(lb), RequesterID: requester, RequesterManaged: true,
+			Attachment: &model.NetworkInterfaceAttachment{
+				ID: "ela-attach-" + interfaceID(lb.ID, z.SubnetID)[4:], InstanceOwnerID: requester, DeviceIndex: 1,
+			},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("interface in %s: %w", z.SubnetID, err)
+		}
+		if !slices.Equal(r.V.GroupIDs, lb.SecurityGroups) && len(lb.SecurityGroups) > 0 {
+			r, err = tables.NetworkInterfaces.Update(ctx, c.Store, row.Key.Account, row.Key.Region, r.Key.ID, func(v *model.NetworkInterface) error {
+				v.GroupIDs = slices.Clone(lb.SecurityGroups)
+				return nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+// dropInterfaces removes those interfaces of the load balancer that which
+// names.
+func (c *LoadBalancers) dropInterfaces(ctx context.Context, row store.Row[model.LoadBalancer], which func(*model.NetworkInterface) bool) error {
+	all, err := tables.NetworkInterfaces.List(ctx, c.Store, store.Query{Account: row.Key.Account, Region: row.Key.Region})
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.V.RequesterID != requester || r.V.Description != description(row.V) || !which(r.V) {
+			continue
+		}
+		if err := eni.Delete(ctx, c.Store, row.Key.Account, row.Key.Region, r.Key.ID, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// placed is the interfaces as the data plane needs them.
+func (c *LoadBalancers) placed(ctx context.Context, row store.Row[model.LoadBalancer], rows []eni.Row) ([]balance.Interface, error) {
+	var out []balance.Interface
+	for _, r := range rows {
+		subnet, err := tables.Subnets.Get(ctx, c.Store, row.Key.Account, row.Key.Region, r.V.SubnetID)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, balance.Interface{
+			ID: r.V.ID, MAC: r.V.MAC, Address: netip.PrefixFrom(r.V.PrivateIP, subnet.V.CIDR.Bits()).String(),
+		})
+	}
+	return out, nil
+}
+
+func statusOf(rows []eni.Row) []model.LoadBalancerInterface {
+	var out []model.LoadBalancerInterface
+	for _, r := range rows {
+		i := model.LoadBalancerInterface{
+			SubnetID: r.V.SubnetID, NetworkInterfaceID: r.V.ID, PrivateIPv4Address: r.V.PrivateIP.String(),
+		}
+		if r.V.Association != nil {
+			i.PublicIPv4Address = r.V.Association.PublicIP.String()
+		}
+		out = append(out, i)
+	}
+	return out
+}

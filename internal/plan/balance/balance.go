@@ -1,0 +1,130 @@
+// Package balance decides what a load balancer's data plane should be, and
+// what its targets' health records should say.
+package balance
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"roadstead.dev/internal/model"
+)
+
+// LoadBalancer is all that a data plane needs to know of one.
+type LoadBalancer struct {
+	ID      string
+	ARN     string
+	DNSName string
+	VpcID   string
+	// Interfaces that it stands on.
+	Interfaces []Interface
+	// Attributes of the load balancer that were set.
+	Attributes map[string]string
+	Listeners  []Listener
+	Groups     []TargetGroup
+}
+
+// Interface is a network interface of a load balancer.
+type Interface struct {
+	ID  string
+	MAC string
+	// Address is the private address with its subnet's length, 172.31.0.7/20.
+	Address string
+}
+
+// Listener is a port with its rules, the default one among them.
+type Listener struct {
+	ID         string
+	Port       int32
+	Protocol   string
+	Attributes map[string]string
+	Rules      []model.Rule
+}
+
+// TargetGroup is a group that some rule forwards to.
+type TargetGroup struct {
+	ID          string
+	ARN         string
+	Protocol    string
+	HealthCheck model.HealthCheck
+	Attributes  map[string]string
+	Targets     []Target
+}
+
+// Target is one registered target.
+type Target struct {
+	IP   string
+	Port int32
+	// RegisteredAt tells registrations of the same address apart.
+	RegisteredAt time.Time
+	// Draining targets get no new requests.
+	Draining bool
+	// Health is what was last recorded, for a data plane that does not know
+	// the target yet; nil when nothing was.
+	Health *model.TargetHealth
+}
+
+// Input is the records of one load balancer.
+type Input struct {
+	LoadBalancer *model.LoadBalancer
+	Interfaces   []Interface
+	Listeners    []*model.Listener
+	// Rules of those listeners, by the listener's ARN.
+	Rules map[string][]*model.Rule
+	// Groups by ARN, and their targets with their health by TargetKey.
+	Groups  map[string]*model.TargetGroup
+	Targets map[string][]*model.Target
+	Health  map[string]*model.TargetHealth
+}
+
+// Compose makes the load balancer that the records describe.
+func Compose(in Input) LoadBalancer {
+	lb := LoadBalancer{
+		ID: in.LoadBalancer.ID, ARN: in.LoadBalancer.ARN, DNSName: in.LoadBalancer.DNSName,
+		VpcID: in.LoadBalancer.VpcID, Interfaces: in.Interfaces, Attributes: in.LoadBalancer.Attributes,
+	}
+	used := map[string]bool{}
+	for _, l := range in.Listeners {
+		out := Listener{ID: l.ID, Port: l.Port, Protocol: l.Protocol, Attributes: l.Attributes}
+		for _, r := range in.Rules[l.ARN] {
+			out.Rules = append(out.Rules, *r)
+			for _, arn := range ForwardsTo(r.Actions) {
+				used[arn] = true
+			}
+		}
+		lb.Listeners = append(lb.Listeners, out)
+	}
+	for arn := range used {
+		if g := in.Groups[arn]; g != nil {
+			lb.Groups = append(lb.Groups, composeGroup(g, in))
+		}
+	}
+	slices.SortFunc(lb.Listeners, func(a, b Listener) int { return cmp.Compare(a.Port, b.Port) })
+	slices.SortFunc(lb.Groups, func(a, b TargetGroup) int { return cmp.Compare(a.ID, b.ID) })
+	return lb
+}
+
+func composeGroup(g *model.TargetGroup, in Input) TargetGroup {
+	out := TargetGroup{ID: g.ID, ARN: g.ARN, Protocol: g.Protocol, HealthCheck: g.HealthCheck, Attributes: g.Attributes}
+	for _, t := range in.Targets[g.ARN] {
+		out.Targets = append(out.Targets, Target{
+			IP: t.ID, Port: t.Port, RegisteredAt: t.RegisteredAt, Draining: t.DeregisteringAt != nil,
+			Health: in.Health[model.TargetKey(g.ID, t.ID, t.Port)],
+		})
+	}
+	return out
+}
+
+// ForwardsTo names the target groups that actions forward to.
+func ForwardsTo(actions []model.RuleAction) []string {
+	var arns []string
+	for _, a := range actions {
+		if a.Forward == nil {
+			continue
+		}
+		for _, g := range a.Forward.TargetGroups {
+			arns = append(arns, g.TargetGroupARN)
+		}
+	}
+	return arns
+}
