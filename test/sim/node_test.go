@@ -25,11 +25,10 @@ const nodeName = "fargate"
 type node struct {
 	store store.Store
 	clock clock.Clock
-	// lifetime, when not nil, gives a task's time to live, 0 for ever.
-	lifetime func() time.Duration
-	mu       sync.Mutex
-	rand     *rand.Rand
-	runs     map[string]*run
+
+	mu   sync.Mutex
+	rand *rand.Rand
+	runs map[string]*run
 }
 
 // run is what the node knows of a task.
@@ -61,16 +60,18 @@ func (n *node) reconcile(ctx context.Context, key controller.Key) (controller.Re
 	if err != nil {
 		return controller.Result{}, err
 	}
-	t := row.Copy()
-	rank := lifecycle.Rank(t.Status.LastStatus)
-	if t.Status.Node != nodeName || rank < lifecycle.Rank(model.TaskPending) || t.Observed.Status == model.TaskStopped {
+	rank := lifecycle.Rank(row.V.Status.LastStatus)
+	if t := row.V; t.Status.Node != nodeName || rank < lifecycle.Rank(model.TaskPending) || t.Observed.Status == model.TaskStopped {
 		return controller.Result{}, nil
 	}
+	if t := row.V; t.Observed.Status == model.TaskRunning && rank <= lifecycle.Rank(model.TaskDeactivating) && !strings.HasPrefix(t.Spec.Containers[0].Image, "crash") {
+		return controller.Result{}, nil
+	}
+	t := row.Copy()
 	image := t.Spec.Containers[0].Image
 	now := n.clock.Now()
-	r := n.run(key.ID, image, now)
+	started, dies := n.run(key.ID, image, now)
 	container := model.ContainerState{Name: t.Spec.Containers[0].Name}
-	var wait time.Duration
 	switch {
 	case t.Observed.Status == "":
 		t.Observed.Status, t.Observed.PullStartedAt = model.TaskPending, now
@@ -78,20 +79,20 @@ func (n *node) reconcile(ctx context.Context, key controller.Key) (controller.Re
 	case rank >= lifecycle.Rank(model.TaskStopping):
 		t.Observed.Status, t.Observed.ExecutionStoppedAt = model.TaskStopped, now
 		container.LastStatus, container.ExitCode = model.TaskStopped, new(143)
-	case now.Before(r.started):
-		return controller.Result{RequeueAfter: r.started.Sub(now)}, nil
+	case now.Before(started):
+		return controller.Result{RequeueAfter: started.Sub(now)}, nil
 	case strings.HasPrefix(image, "missing"):
 		t.Observed.Status = model.TaskStopped
 		container.LastStatus = model.TaskStopped
 		container.Reason = "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref " + image
-	case !r.dies.IsZero() && !now.Before(r.dies):
+	case !dies.IsZero() && !now.Before(dies):
 		t.Observed.Status, t.Observed.ExecutionStoppedAt = model.TaskStopped, now
-		container.LastStatus, container.ExitCode, container.StartedAt = model.TaskStopped, new(1), r.started
+		container.LastStatus, container.ExitCode, container.StartedAt = model.TaskStopped, new(1), started
 	case t.Observed.Status == model.TaskPending:
 		t.Observed.Status, t.Observed.PullStoppedAt = model.TaskRunning, now
 		container.LastStatus, container.StartedAt = model.TaskRunning, now
-	case !r.dies.IsZero():
-		return controller.Result{RequeueAfter: r.dies.Sub(now)}, nil
+	case !dies.IsZero():
+		return controller.Result{RequeueAfter: dies.Sub(now)}, nil
 	default:
 		return controller.Result{}, nil
 	}
@@ -99,37 +100,36 @@ func (n *node) reconcile(ctx context.Context, key controller.Key) (controller.Re
 	tx := store.NewTxn()
 	tables.ECSTasks.Replace(tx, row, t)
 	_, err = tx.Commit(ctx, n.store)
-	return controller.Result{RequeueAfter: wait}, err
+	return controller.Result{}, err
 }
 
-func (n *node) run(id, image string, now time.Time) *run {
-	n.mu.Lock()
-	r := n.runs[id]
-	n.mu.Unlock()
-	if r != nil {
-		return r
-	}
-	r = &run{started: now.Add(n.between(500*time.Millisecond, 5*time.Second))}
-	if strings.HasPrefix(image, "crash") {
-		r.dies = r.started.Add(time.Second)
-	} else if n.lifetime != nil {
-		if d := n.lifetime(); d > 0 {
-			r.dies = r.started.Add(d)
-		}
-	}
-	n.mu.Lock()
-	n.runs[id] = r
-	n.mu.Unlock()
-	return r
-}
-
-// crash ends a running task now.
-func (n *node) crash(id string) {
+// run is when the task's containers start and, if they do, end.
+func (n *node) run(id, image string, now time.Time) (started, dies time.Time) {
+	wait := n.between(500*time.Millisecond, 5*time.Second)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if r := n.runs[id]; r != nil {
-		r.dies = n.clock.Now()
+	r := n.runs[id]
+	if r == nil {
+		r = &run{started: now.Add(wait)}
+		if strings.HasPrefix(image, "crash") {
+			r.dies = r.started.Add(time.Second)
+		}
+		n.runs[id] = r
 	}
+	return r.started, r.dies
+}
+
+// crash ends the containers of a task, unless they have ended.
+func (n *node) crash(ctx context.Context, id string) error {
+	_, err := tables.ECSTasks.Update(ctx, n.store, account, region, id, func(t *model.Task) error {
+		if t.Observed.Status != model.TaskRunning {
+			return store.ErrUnchanged
+		}
+		t.Observed.Status, t.Observed.ExecutionStoppedAt = model.TaskStopped, n.clock.Now()
+		t.Observed.Containers = []model.ContainerState{{Name: "main", LastStatus: model.TaskStopped, ExitCode: new(1), StartedAt: t.Status.StartedAt}}
+		return nil
+	})
+	return err
 }
 
 // balancer is a double of the load balancers: targets become healthy after
@@ -139,8 +139,6 @@ type balancer struct {
 	clock clock.Clock
 	// drain is how long the last requests of a draining target take.
 	drain time.Duration
-	// sick tells whether a target fails its checks.
-	sick func(id string) bool
 }
 
 func (b *balancer) controller() *controller.Controller {
@@ -183,10 +181,46 @@ func (b *balancer) reconcile(ctx context.Context, key controller.Key) (controlle
 	case now.Before(target.V.RegisteredAt.Add(10 * time.Second)):
 		_, err := write(model.TargetHealthInitial, model.ReasonInitialHealthChecking, model.DescriptionInitialHealthChecking)
 		return controller.Result{RequeueAfter: target.V.RegisteredAt.Add(10 * time.Second).Sub(now)}, err
-	case b.sick != nil && b.sick(target.V.ID):
-		_, err := write(model.TargetHealthUnhealthy, model.ReasonResponseCodeMismatch, "Health checks failed with these codes: [502]")
-		return controller.Result{RequeueAfter: 10 * time.Second}, err
+	}
+	if health.Modified != 0 && health.V.State == model.TargetHealthUnhealthy {
+		return controller.Result{}, nil
 	}
 	_, err = write(model.TargetHealthHealthy, "", "")
-	return controller.Result{RequeueAfter: 10 * time.Second}, err
+	return controller.Result{}, err
+}
+
+// sicken makes the task's targets fail their checks from now on.
+func (b *balancer) sicken(ctx context.Context, t *model.Task) error {
+	for _, lb := range t.Spec.LoadBalancers {
+		key := model.TargetKey(model.TargetGroupID(lb.TargetGroupARN), t.ENI().Detail("privateIPv4Address"), int32(*lb.ContainerPort))
+		_, err := tables.TargetsHealth.Update(ctx, b.store, account, region, key, func(h *model.TargetHealth) error {
+			h.State, h.Reason, h.Description = model.TargetHealthUnhealthy, model.ReasonResponseCodeMismatch, "Health checks failed with these codes: [502]"
+			return nil
+		})
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// heal makes the targets of all tasks pass their checks again.
+func (b *balancer) heal(ctx context.Context) error {
+	rows, err := tables.TargetsHealth.List(ctx, b.store, store.Query{Account: account, Region: region})
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		_, err := tables.TargetsHealth.Update(ctx, b.store, account, region, row.Key.ID, func(h *model.TargetHealth) error {
+			if h.State != model.TargetHealthUnhealthy {
+				return store.ErrUnchanged
+			}
+			*h = model.TargetHealth{State: model.TargetHealthHealthy, Since: b.clock.Now()}
+			return nil
+		})
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }

@@ -37,7 +37,7 @@ func shape(events []string) []string {
 }
 
 func TestServiceComesUp(t *testing.T) {
-	in(t, 1, func(w *world) {
+	in(t, 1, func(t *testing.T, w *world) {
 		w.create("web", 3, func(s *model.ServiceSpec) { s.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIP = "ENABLED" })
 		w.until(time.Minute, "steady", w.stable("web"))
 		zones := map[string]bool{}
@@ -83,7 +83,7 @@ func TestServiceComesUp(t *testing.T) {
 }
 
 func TestRollingUpdateBehindLoadBalancer(t *testing.T) {
-	in(t, 2, func(w *world) {
+	in(t, 2, func(t *testing.T, w *world) {
 		arn := w.targetGroup("web")
 		w.create("web", 2, func(s *model.ServiceSpec) {
 			s.LoadBalancers = []model.ServiceLoadBalancer{{TargetGroupARN: arn, ContainerName: "main", ContainerPort: new(80)}}
@@ -139,7 +139,7 @@ func TestRollingUpdateBehindLoadBalancer(t *testing.T) {
 }
 
 func TestScale(t *testing.T) {
-	in(t, 3, func(w *world) {
+	in(t, 3, func(t *testing.T, w *world) {
 		w.create("web", 1, nil)
 		w.until(time.Minute, "steady", w.stable("web"))
 		w.update("web", func(s *model.ServiceSpec) { s.DesiredCount = 120 })
@@ -159,7 +159,7 @@ func TestScale(t *testing.T) {
 }
 
 func TestCrashLoopSlowsDown(t *testing.T) {
-	in(t, 4, func(w *world) {
+	in(t, 4, func(t *testing.T, w *world) {
 		w.create("bad", 1, func(s *model.ServiceSpec) { s.TaskDefinition = taskDef("crash", 1) })
 		w.pass(30 * time.Minute)
 		n := len(w.tasks("bad"))
@@ -188,7 +188,7 @@ func TestCrashLoopSlowsDown(t *testing.T) {
 }
 
 func TestCircuitBreakerRollsBack(t *testing.T) {
-	in(t, 5, func(w *world) {
+	in(t, 5, func(t *testing.T, w *world) {
 		w.create("web", 2, func(s *model.ServiceSpec) {
 			s.DeploymentConfiguration.DeploymentCircuitBreaker = &model.DeploymentCircuitBreaker{Enable: true, Rollback: true}
 		})
@@ -215,7 +215,7 @@ func TestCircuitBreakerRollsBack(t *testing.T) {
 }
 
 func TestSubnetWithoutAddresses(t *testing.T) {
-	in(t, 6, func(w *world) {
+	in(t, 6, func(t *testing.T, w *world) {
 		w.create("big", 4, func(s *model.ServiceSpec) {
 			s.NetworkConfiguration.AwsvpcConfiguration.Subnets = []string{"subnet-tiny"}
 		})
@@ -236,10 +236,8 @@ func TestSubnetWithoutAddresses(t *testing.T) {
 }
 
 func TestSickTargetIsReplaced(t *testing.T) {
-	in(t, 7, func(w *world) {
+	in(t, 7, func(t *testing.T, w *world) {
 		arn := w.targetGroup("web")
-		sick := ""
-		w.balancer.sick = func(id string) bool { return id == sick }
 		w.create("web", 2, func(s *model.ServiceSpec) {
 			s.LoadBalancers = []model.ServiceLoadBalancer{{TargetGroupARN: arn, ContainerName: "main", ContainerPort: new(80)}}
 			s.HealthCheckGracePeriodSeconds = new(30)
@@ -247,7 +245,9 @@ func TestSickTargetIsReplaced(t *testing.T) {
 		w.until(time.Minute, "steady", w.stable("web"))
 		w.pass(time.Minute)
 		victim := w.running("web")[0]
-		sick = victim.ENI().Detail("privateIPv4Address")
+		if err := w.balancer.sicken(t.Context(), victim); err != nil {
+			t.Fatal(err)
+		}
 		w.until(2*time.Minute, "stopped", func() bool {
 			row, err := tables.ECSTasks.Get(t.Context(), w.store, account, region, cluster+"/"+victim.TaskID)
 			return err == nil && row.V.Status.LastStatus == model.TaskStopped &&
@@ -258,7 +258,7 @@ func TestSickTargetIsReplaced(t *testing.T) {
 }
 
 func TestDeleteService(t *testing.T) {
-	in(t, 8, func(w *world) {
+	in(t, 8, func(t *testing.T, w *world) {
 		arn := w.targetGroup("web")
 		w.create("web", 3, func(s *model.ServiceSpec) {
 			s.LoadBalancers = []model.ServiceLoadBalancer{{TargetGroupARN: arn, ContainerName: "main", ContainerPort: new(80)}}
@@ -284,7 +284,7 @@ func TestDeleteService(t *testing.T) {
 }
 
 func TestFargateSpotStrategy(t *testing.T) {
-	in(t, 9, func(w *world) {
+	in(t, 9, func(t *testing.T, w *world) {
 		w.create("web", 6, func(s *model.ServiceSpec) {
 			s.LaunchType = ""
 			s.CapacityProviderStrategy = []model.CapacityProviderStrategyItem{
@@ -304,7 +304,7 @@ func TestFargateSpotStrategy(t *testing.T) {
 }
 
 func TestStoppedByUserIsReplacedWithoutBlame(t *testing.T) {
-	in(t, 10, func(w *world) {
+	in(t, 10, func(t *testing.T, w *world) {
 		w.create("web", 1, nil)
 		w.until(time.Minute, "running", func() bool { return len(w.running("web")) == 1 })
 		victim := w.running("web")[0]

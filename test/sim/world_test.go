@@ -38,29 +38,44 @@ type world struct {
 	node     *node
 	balancer *balancer
 	seq      int
+	// stop ends the controllers and waits for them.
+	stop func()
 }
 
-// start makes a world; it ends with the bubble's test function.
-func start(t *testing.T, seed uint64) (*world, func()) {
-	s := memory.New()
-	w := &world{t: t, store: s, node: newNode(s, seed), balancer: &balancer{store: s, clock: clock.System{}, drain: 5 * time.Second}}
-	w.network()
-	ctx, cancel := context.WithCancel(t.Context())
+// in runs f with a world in a bubble, in which time.Sleep waits on the fake
+// clock.
+func in(t *testing.T, seed uint64, f func(*testing.T, *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memory.New()
+		w := &world{t: t, store: s, node: newNode(s, seed), balancer: &balancer{store: s, clock: clock.System{}, drain: 5 * time.Second}}
+		w.network()
+		w.start()
+		defer func() {
+			w.stop()
+			_ = s.Close()
+		}()
+		f(t, w)
+	})
+}
+
+// start runs the controllers and the doubles.
+func (w *world) start() {
+	ctx, cancel := context.WithCancel(w.t.Context())
 	var wg sync.WaitGroup
-	rt := controller.Runtime{Store: s, Clock: clock.System{}, Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError}))}
+	log := slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelError}))
+	rt := controller.Runtime{Store: w.store, Clock: clock.System{}, Log: log}
 	wg.Go(func() {
 		err := rt.Run(ctx,
-			ecstask.New(ecstask.Config{Store: s, Clock: clock.System{}, FargateNode: nodeName}),
-			ecsservice.New(ecsservice.Config{Store: s, Clock: clock.System{}}),
+			ecstask.New(ecstask.Config{Store: w.store, Clock: clock.System{}, FargateNode: nodeName}),
+			ecsservice.New(ecsservice.Config{Store: w.store, Clock: clock.System{}}),
 			w.node.controller(), w.balancer.controller())
 		if err != nil {
-			t.Error(err)
+			w.t.Error(err)
 		}
 	})
-	return w, func() {
+	w.stop = func() {
 		cancel()
 		wg.Wait()
-		_ = s.Close()
 	}
 }
 
@@ -70,15 +85,6 @@ type testWriter struct{ t *testing.T }
 func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Errorf("logged: %s", b)
 	return len(b), nil
-}
-
-// in runs f in a bubble with a world.
-func in(t *testing.T, seed uint64, f func(*world)) {
-	synctest.Test(t, func(t *testing.T) {
-		w, stop := start(t, seed)
-		defer stop()
-		f(w)
-	})
 }
 
 func (w *world) commit(tx *store.Txn) {

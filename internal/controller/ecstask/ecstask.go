@@ -104,8 +104,11 @@ func (c *tasks) step(ctx context.Context, key controller.Key) (wake time.Time, a
 	}
 	now := c.Clock.Now().Truncate(time.Millisecond)
 	s := lifecycle.Next(row.V, targets.facts(row.V), now)
+	if s.Action == lifecycle.None && !lifecycle.Changes(row.V, s) {
+		return s.Wake, false, nil
+	}
 	t := row.Copy()
-	changed := lifecycle.Apply(t, s, now)
+	lifecycle.Apply(t, s, now)
 
 	switch s.Action {
 	case lifecycle.Provision:
@@ -118,9 +121,6 @@ func (c *tasks) step(ctx context.Context, key controller.Key) (wake time.Time, a
 		_, err := tx.Commit(ctx, c.Store)
 		return time.Time{}, false, err
 	case lifecycle.Register, lifecycle.Deregister, lifecycle.None:
-	}
-	if !changed {
-		return s.Wake, false, nil
 	}
 	tx := store.NewTxn()
 	switch s.Action {

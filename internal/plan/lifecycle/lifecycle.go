@@ -192,6 +192,14 @@ func Started(t *model.Task) time.Time {
 	return last
 }
 
+// Changes tells whether Apply would change t.
+func Changes(t *model.Task, s Step) bool {
+	return s.Status != "" || s.Stop.Status != "" || connects(t)
+}
+
+// connects tells whether t has been heard of for the first time.
+func connects(t *model.Task) bool { return t.Observed.Status != "" && t.Status.Connectivity == "" }
+
 // Apply changes t as s says; for what s.Action makes known the caller sees to
 // it. It reports whether t changed.
 func Apply(t *model.Task, s Step, now time.Time) bool {
@@ -213,7 +221,7 @@ func Apply(t *model.Task, s Step, now time.Time) bool {
 			t.Status.StoppedAt = now
 		}
 	}
-	if t.Observed.Status != "" && t.Status.Connectivity == "" {
+	if connects(t) {
 		t.Status.Connectivity, t.Status.ConnectivityAt = "CONNECTED", now
 		changed = true
 	}
