@@ -34,8 +34,12 @@ func NewFault(code, format string, args ...any) *Fault {
 	return &Fault{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-func (e *Fault) Error() string        { return e.Code + ": " + e.Message }
-func (e *Fault) ErrorCode() string    { return e.Code }
+func (e *Fault) Error() string { return e.Code + ": " + e.Message }
+
+// ErrorCode is the code on the wire.
+func (e *Fault) ErrorCode() string { return e.Code }
+
+// ErrorMessage is what the caller reads.
 func (e *Fault) ErrorMessage() string { return e.Message }
 
 // HTTPStatus is the status of the answer.

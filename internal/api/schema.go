@@ -215,29 +215,29 @@ func (s *Service) link() {
 	}
 }
 
-// giveType records the Go type of sh and of what it holds. Generated structs
+// giveType records the Go type of s and of what it holds. Generated structs
 // keep a field per member in the model's order, which this checks.
-func (sh *Shape) giveType(t reflect.Type) {
+func (s *Shape) giveType(t reflect.Type) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if sh.goType != nil {
+	if s.goType != nil {
 		return
 	}
-	sh.goType = t
-	switch sh.Kind {
+	s.goType = t
+	switch s.Kind {
 	case Structure:
-		if t.NumField() < len(sh.Members) {
-			panic(fmt.Sprintf("api: %s has %d members and Go type %s %d fields", sh.Name, len(sh.Members), t, t.NumField()))
+		if t.NumField() < len(s.Members) {
+			panic(fmt.Sprintf("api: %s has %d members and Go type %s %d fields", s.Name, len(s.Members), t, t.NumField()))
 		}
-		for i := range sh.Members {
-			sh.Members[i].shape.giveType(t.Field(i).Type)
+		for i := range s.Members {
+			s.Members[i].shape.giveType(t.Field(i).Type)
 		}
 	case List:
-		sh.element.giveType(t.Elem())
+		s.element.giveType(t.Elem())
 	case Map:
-		sh.key.giveType(t.Key())
-		sh.element.giveType(t.Elem())
+		s.key.giveType(t.Key())
+		s.element.giveType(t.Elem())
 	case String, Boolean, Integer, Long, Float, Double, Blob, Timestamp, Document:
 	}
 }
