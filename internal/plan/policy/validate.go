@@ -43,7 +43,7 @@ func (s *Statement) checkLegacy() error {
 	}
 	for _, r := range append(s.Resource[:len(s.Resource):len(s.Resource)], s.NotResource...) {
 		p := strings.SplitN(r, ":", 6)
-		if len(p) >= 4 && p[0] == "arn" && validPartition(p[1]) && (p[2] == "" || len(p) < 6) {
+		if len(p) >= 4 && p[0] == "arn" && validPartition(p[1]) && (p[2] == "" || len(p) == 5 && !accountLike(p[4])) {
 			return malformed(msgLegacy)
 		}
 	}
@@ -53,6 +53,11 @@ func (s *Statement) checkLegacy() error {
 		}
 	}
 	return nil
+}
+
+// accountLike tells whether an ARN's fifth part can be an account.
+func accountLike(s string) bool {
+	return s == "" || accountPattern.MatchString(s) || strings.ContainsAny(s, "*?$") && !strings.Contains(s, "/")
 }
 
 var sidPattern = regexp.MustCompile(`^[A-Za-z0-9]*$`)
