@@ -92,8 +92,7 @@ const (
 type AwsvpcConfiguration struct {
 	// Subnets are subnet ids, at least one, all of one VPC.
 	Subnets []string `json:"subnets"`
-	// SecurityGroups are group ids; never empty in a record: the VPC's default
-	// group is filled in where the caller gave none.
+	// SecurityGroups are group ids; none means the VPC's default group.
 	SecurityGroups []string `json:"securityGroups,omitempty"`
 	// AssignPublicIP is ENABLED or DISABLED.
 	AssignPublicIP string `json:"assignPublicIp,omitempty"`
