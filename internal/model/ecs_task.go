@@ -175,7 +175,10 @@ type TaskStatus struct {
 	Version int64 `json:"version"`
 	// Node runs the task: the container instance's id, or the name of the
 	// Fargate node. Dispatch sends a node the tasks that name it once they are
-	// PENDING or further.
+	// PENDING or further, and tells it to stop one only when LastStatus is
+	// STOPPING: while it is DEACTIVATING its connections are drained. The task
+	// goes on when Observed.Status is STOPPED, which dispatch must therefore
+	// also write for a task in STOPPING that the node does not know.
 	Node                 string `json:"node,omitempty"`
 	ContainerInstanceARN string `json:"containerInstanceArn,omitempty"`
 	// CredentialsID and ExecutionCredentialsID name the sets of temporary
@@ -239,6 +242,9 @@ type TaskObserved struct {
 	// HealthStatus is HEALTHY, UNHEALTHY or UNKNOWN, of the essential
 	// containers that have a health check.
 	HealthStatus string `json:"healthStatus,omitempty"`
+	// Sequence is the number of the newest report that is in here; older ones
+	// are ignored.
+	Sequence int64 `json:"sequence,omitempty"`
 }
 
 // ContainerState is what the node tells of a container.

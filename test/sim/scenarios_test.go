@@ -321,3 +321,41 @@ func TestStoppedByUserIsReplacedWithoutBlame(t *testing.T) {
 		}
 	})
 }
+
+func TestEC2WithoutInstances(t *testing.T) {
+	in(t, 11, func(t *testing.T, w *world) {
+		w.create("web", 2, func(s *model.ServiceSpec) { s.LaunchType = model.LaunchTypeEC2 })
+		w.pass(time.Hour)
+		if d := cmp.Diff([]string{
+			"(service web) was unable to place a task because no container instance met all of its requirements. Reason: No Container Instances were found in your cluster. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide.",
+		}, w.events("web")); d != "" {
+			t.Error(d)
+		}
+		w.remove("web")
+		w.until(time.Minute, "inactive", func() bool { return w.service("web").Status == model.ECSInactive })
+	})
+}
+
+// Controllers that stop at any moment go on where they were: half-way through
+// a deployment the tasks that run stay.
+func TestRestartDuringDeployment(t *testing.T) {
+	in(t, 12, func(t *testing.T, w *world) {
+		w.create("web", 4, nil)
+		w.until(time.Minute, "steady", w.stable("web"))
+		w.update("web", func(s *model.ServiceSpec) { s.TaskDefinition = taskDef("web", 2) })
+		w.until(time.Minute, "some new tasks run", func() bool { return len(w.running("web")) > 5 })
+		w.stop()
+		ids := map[string]bool{}
+		for _, x := range w.tasks("web") {
+			ids[x.TaskID] = true
+		}
+		w.pass(time.Hour)
+		w.start()
+		w.until(2*time.Minute, "steady", w.stable("web"))
+		for _, x := range w.running("web") {
+			if !ids[x.TaskID] {
+				t.Errorf("%s was started for nothing", x.TaskID)
+			}
+		}
+	})
+}

@@ -79,8 +79,21 @@ func (c *services) ofHealth(ctx context.Context, r store.Record) ([]controller.K
 	return keyOf(r.Key, model.ECSResourceID(target.V.RegisteredBy)), nil
 }
 
+// attempts bounds how often a plan is made anew at once because something
+// changed while it was made.
+const attempts = 5
+
 // reconcile makes and carries out one plan for a service.
-func (c *services) reconcile(ctx context.Context, key controller.Key) (controller.Result, error) {
+func (c *services) reconcile(ctx context.Context, key controller.Key) (result controller.Result, err error) {
+	for range attempts {
+		if result, err = c.step(ctx, key); !errors.Is(err, store.ErrConflict) {
+			break
+		}
+	}
+	return result, err
+}
+
+func (c *services) step(ctx context.Context, key controller.Key) (controller.Result, error) {
 	v, err := c.read(ctx, key)
 	if err != nil || v == nil {
 		return controller.Result{}, err

@@ -170,6 +170,9 @@ func (c *services) start(ctx context.Context, tx *store.Txn, v *view, plan *depl
 	if err != nil {
 		return nil, fmt.Errorf("cluster of the service: %w", err)
 	}
+	if cluster.V.Status != model.ECSActive {
+		return nil, fmt.Errorf("cluster %s is %s: %w", svc.ClusterName, cluster.V.Status, store.ErrConflict)
+	}
 	defID, _ := model.TaskDefinitionIDFromARN(primary.TaskDefinition)
 	def, err := tables.ECSTaskDefinitions.Get(ctx, c.Store, key.Account, key.Region, defID)
 	if errors.Is(err, store.ErrNotFound) {

@@ -18,6 +18,9 @@ import (
 // provision makes the task's interface and writes t, in which it is PENDING
 // and a node's. When there can be no interface the task fails to start.
 func (c *tasks) provision(ctx context.Context, row store.Row[model.Task], t *model.Task, now time.Time) error {
+	if t.Spec.LaunchType != model.LaunchTypeFargate {
+		return c.failToStart(ctx, row, "No Container Instances were found in your cluster.", now)
+	}
 	t.Status.Node = c.FargateNode
 	if t.Spec.TaskRoleARN != "" {
 		t.Status.CredentialsID = id.UUID()

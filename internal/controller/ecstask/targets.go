@@ -78,7 +78,7 @@ func drainDelay(g *model.TargetGroup) time.Duration {
 }
 
 func (rs registrations) facts(t *model.Task) lifecycle.Facts {
-	f := lifecycle.Facts{Targets: len(rs), Interface: t.Status.LastStatus != model.TaskProvisioning}
+	f := lifecycle.Facts{Targets: len(rs)}
 	for _, r := range rs {
 		switch {
 		case r.target.Modified == 0 || r.target.V.RegisteredBy != registrar(t):

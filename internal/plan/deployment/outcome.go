@@ -40,7 +40,7 @@ func threshold(desired int) int {
 func (p *planner) account() {
 	st := &p.plan.State
 	if d := p.current(); d != nil && st.Throttle.Deployment != d.ID {
-		st.Throttle = Throttle{Deployment: d.ID}
+		st.Throttle, st.Placement = Throttle{Deployment: d.ID}, ""
 	}
 	seen := make(map[string]bool, len(p.Tasks))
 	groups := newTargetEvents()

@@ -45,8 +45,11 @@ func (p *planner) fleets() (own, old fleet, busy int) {
 // ones become healthy, earlier only to make room, and then never below the
 // minimum.
 func (p *planner) scale() {
+	if p.primary < 0 && !p.Service.Draining {
+		return // not a state to draw conclusions from
+	}
 	own, old, busy := p.fleets()
-	if p.desired() == 0 || p.primary < 0 {
+	if p.desired() == 0 {
 		p.stop(scaling, own[pending], own[ailing], own[maturing], own[healthy])
 		p.stop(scaling, old[pending], old[ailing], old[maturing], old[healthy])
 		p.stopEvent()

@@ -7,6 +7,7 @@ package lifecycle
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"roadstead.dev/internal/model"
@@ -26,8 +27,6 @@ func Rank(status string) int { return slices.Index(order, status) }
 
 // Facts is what is known of a task's surroundings.
 type Facts struct {
-	// Interface: the task has its network interface, or needs none.
-	Interface bool
 	// Targets is how many target groups the task is to be registered with;
 	// Registered how many it is registered with and not leaving.
 	Targets, Registered int
@@ -155,7 +154,7 @@ func death(t *model.Task) (code, reason string) {
 	exited := false
 	for _, c := range t.Spec.Containers {
 		if o := t.Container(c.Name); o != nil {
-			exited = exited || c.Essential && o.ExitCode != nil
+			exited = exited || c.Essential && o.ExitCode != nil && !neverStarted(o.Reason)
 			if reason == "" && !exited {
 				reason = o.Reason
 			}
@@ -174,6 +173,12 @@ func death(t *model.Task) (code, reason string) {
 		reason = "Task failed to start"
 	}
 	return model.StopTaskFailedToStart, reason
+}
+
+// neverStarted tells from a container's reason that it has not been started,
+// whatever exit code was made up for it.
+func neverStarted(reason string) bool {
+	return strings.HasPrefix(reason, "Cannot") || strings.HasPrefix(reason, "ResourceInitializationError")
 }
 
 // Started is when the task's containers have all been started, by the node's

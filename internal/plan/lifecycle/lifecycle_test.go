@@ -23,7 +23,7 @@ func task(last, desired, observed string) *model.Task {
 
 func TestNext(t *testing.T) {
 	const run, stop = model.TaskRunning, model.TaskStopped
-	lb := Facts{Interface: true, Targets: 1}
+	lb := Facts{Targets: 1}
 	tests := []struct {
 		name                    string
 		last, desired, observed string
@@ -33,7 +33,7 @@ func TestNext(t *testing.T) {
 		{"provision", model.TaskProvisioning, run, "", Facts{}, Step{Status: model.TaskPending, Action: Provision}},
 		{"wait for the node", model.TaskPending, run, "", lb, Step{}},
 		{"wait for the containers", model.TaskPending, run, model.TaskPending, lb, Step{}},
-		{"up without load balancer", model.TaskPending, run, run, Facts{Interface: true}, Step{Status: run}},
+		{"up without load balancer", model.TaskPending, run, run, Facts{}, Step{Status: run}},
 		{"up with one", model.TaskPending, run, run, lb, Step{Status: model.TaskActivating}},
 		{"register", model.TaskActivating, run, run, lb, Step{Status: run, Action: Register}},
 		{"run on", run, run, run, lb, Step{}},
@@ -92,6 +92,9 @@ func TestDeath(t *testing.T) {
 		{"no image", func(t *model.Task) {
 			t.Observed.Containers = []model.ContainerState{{Name: "web", Reason: "CannotPullContainerError: not found"}}
 		}, model.StopTaskFailedToStart, "CannotPullContainerError: not found"},
+		{"no such command", func(t *model.Task) {
+			t.Observed.Containers = []model.ContainerState{{Name: "web", ExitCode: new(127), Reason: "CannotStartContainerError: exec: not found"}}
+		}, model.StopTaskFailedToStart, "CannotStartContainerError: exec: not found"},
 		{"ran", func(t *model.Task) { t.Status.StartedAt = now }, model.StopEssentialContainerExited, "Essential container in task exited"},
 	}
 	for _, tt := range tests {
