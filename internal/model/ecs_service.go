@@ -4,7 +4,7 @@ import "time"
 
 // Service is an ECS service. Record id: "<cluster>/<service>".
 //
-// Writers: service/ecs writes the record but for Counts, RolledBack and what
+// Writers: service/ecs writes the record but for Counts and what
 // Deployment names as the controller's; controller/ecsservice writes those.
 // A service's events are a record of their own (ServiceEvents).
 type Service struct {
@@ -26,8 +26,9 @@ type Service struct {
 	// Deployments, newest first. service/ecs puts a PRIMARY one in front for
 	// every change that needs new tasks and makes the former ones ACTIVE. The
 	// controller removes one that is not PRIMARY and has no tasks left. When a
-	// deployment fails and rolls back, the controller puts a new PRIMARY in
-	// front with the last good one's spec and changes Spec.TaskDefinition.
+	// deployment fails and rolls back, the controller makes the last one that
+	// completed PRIMARY again, puts it in front, and gives Spec back what it was
+	// made from.
 	Deployments []Deployment `json:"deployments,omitempty"`
 	// Counts is the controller's.
 	Counts ServiceCounts `json:"counts"`
@@ -142,13 +143,6 @@ type Deployment struct {
 	FailedTasks        int       `json:"failedTasks"`
 	RolloutState       string    `json:"rolloutState,omitempty"`
 	RolloutStateReason string    `json:"rolloutStateReason,omitempty"`
-	// ConsecutiveFailures counts tasks that stopped without having reached
-	// RUNNING (or healthy) since the last that did, and NextTryAt is when the
-	// next may start: AWS's growing delay.
-	ConsecutiveFailures int       `json:"consecutiveFailures,omitempty"`
-	NextTryAt           time.Time `json:"nextTryAt,omitzero"`
-	// RollbackOf is the id of the failed deployment that this one undoes.
-	RollbackOf string `json:"rollbackOf,omitempty"`
 }
 
 // ServiceCounts are the service's tasks by lastStatus, of all deployments.

@@ -16,11 +16,6 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
-const (
-	simServices = 200
-	simSteps    = 600
-)
-
 // TestSimulation changes, breaks and deletes services at random while their
 // tasks crash and fall ill and the controllers are restarted, checks every
 // commit, and then lets all settle. ROADSTEAD_SIM_SEED repeats a run.

@@ -47,8 +47,7 @@ func rollingBackReason(id string) string {
 
 const failedReason = "ECS deployment circuit breaker: tasks failed to start."
 
-// InProgressReason is the rolloutStateReason of a deployment that goes on.
-func InProgressReason(id string) string { return "ECS deployment " + id + " in progress." }
+func inProgressReason(id string) string { return "ECS deployment " + id + " in progress." }
 
 func drainingEvent(service, deployment string, n int) string {
 	return fmt.Sprintf("(service %s, taskSet %s) has begun draining connections on %d tasks.", service, deployment, n)

@@ -43,7 +43,7 @@ func Next(s Snapshot, now time.Time) Plan {
 			p.primary = i
 		}
 		if d.RolloutState == "" {
-			d.RolloutState, d.RolloutStateReason = InProgress, InProgressReason(d.ID)
+			d.RolloutState, d.RolloutStateReason = InProgress, inProgressReason(d.ID)
 		}
 	}
 	p.assess()

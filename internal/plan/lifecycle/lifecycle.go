@@ -181,9 +181,9 @@ func neverStarted(reason string) bool {
 	return strings.HasPrefix(reason, "Cannot") || strings.HasPrefix(reason, "ResourceInitializationError")
 }
 
-// Started is when the task's containers have all been started, by the node's
+// started is when the task's containers have all been started, by the node's
 // word; zero when some have not.
-func Started(t *model.Task) time.Time {
+func started(t *model.Task) time.Time {
 	var last time.Time
 	for _, c := range t.Spec.Containers {
 		o := t.Container(c.Name)
@@ -219,7 +219,7 @@ func Apply(t *model.Task, s Step, now time.Time) bool {
 			if s.Status == model.TaskRunning {
 				t.Status.StartedAt = now
 			} else {
-				t.Status.StartedAt = Started(t)
+				t.Status.StartedAt = started(t)
 			}
 		}
 		if s.Status == model.TaskStopped {

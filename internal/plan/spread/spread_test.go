@@ -107,3 +107,36 @@ func TestSubnetsStayBalanced(t *testing.T) {
 		}
 	})
 }
+
+// Bases are filled before weights count, and beyond them every provider stays
+// within a few tasks of its share.
+func TestProvidersKeepTheirShares(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var strategy []Provider
+		weights, base := 0, rapid.IntRange(0, 5).Draw(t, "base")
+		for i := range rapid.IntRange(1, 4).Draw(t, "providers") {
+			p := Provider{Name: fmt.Sprint("p", i), Weight: rapid.IntRange(1, 9).Draw(t, "weight")}
+			if i == 0 {
+				p.Base = base
+			}
+			weights += p.Weight
+			strategy = append(strategy, p)
+		}
+		counts, n := map[string]int{}, rapid.IntRange(0, 60).Draw(t, "n")
+		for i := range n {
+			for _, p := range Providers(strategy, counts, 1) {
+				counts[p]++
+			}
+			if i+1 <= base && counts["p0"] != i+1 {
+				t.Fatalf("base is not filled first: %v", counts)
+			}
+		}
+		for _, p := range strategy {
+			beyond := max(n-base, 0)
+			have, share := counts[p.Name]-min(p.Base, n), float64(beyond*p.Weight)/float64(weights)
+			if d := float64(have) - share; d >= float64(len(strategy)) || d <= -float64(len(strategy)) {
+				t.Fatalf("%s has %d of a share of %.1f: %v", p.Name, have, share, counts)
+			}
+		}
+	})
+}

@@ -1,0 +1,9 @@
+//go:build race
+
+package sim
+
+// The race detector makes everything several times slower.
+const (
+	simServices = 60
+	simSteps    = 200
+)

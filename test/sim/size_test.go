@@ -1,0 +1,8 @@
+//go:build !race
+
+package sim
+
+const (
+	simServices = 200
+	simSteps    = 600
+)
