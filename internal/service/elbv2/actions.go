@@ -1,0 +1,250 @@
+package elbv2
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"roadstead.dev/internal/api/elbv2"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
+)
+
+const (
+	// maxGroupsPerAction limits the target groups of one forward action.
+	maxGroupsPerAction = 5
+	// maxWeight limits the weight of a target group.
+	maxWeight = 999
+	// maxStickySeconds is seven days.
+	maxStickySeconds = 604800
+	maxFixedBody     = 1024
+)
+
+// actions checks the actions of a rule. Until others are served, a rule has
+// exactly one.
+func actions(in []elbv2.Action) ([]model.RuleAction, error) {
+	if len(in) == 0 {
+		return nil, invalid("An action must be specified")
+	}
+	var out []model.RuleAction
+	for i := range in {
+		a, err := action(&in[i])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a)
+	}
+	if len(out) > 1 {
+		return nil, elbv2.NewInvalidLoadBalancerActionException("You can only specify one of a forward action, a redirect action or a fixed-response action")
+	}
+	return out, nil
+}
+
+func action(in *elbv2.Action) (model.RuleAction, error) {
+	a := model.RuleAction{Type: string(in.Type), Order: value(in.Order)}
+	var err error
+	switch a.Type {
+	case model.ActionForward:
+		a.Forward, err = forwardAction(in)
+	case model.ActionRedirect:
+		a.Redirect, err = redirectAction(in.RedirectConfig)
+	case model.ActionFixedResponse:
+		a.FixedResponse, err = fixedAction(in.FixedResponseConfig)
+	default:
+		err = elbv2.NewInvalidLoadBalancerActionException("Action type '%s' is not supported for HTTP listeners", in.Type)
+	}
+	return a, err
+}
+
+func forwardAction(in *elbv2.Action) (*model.ForwardAction, error) {
+	f := &model.ForwardAction{}
+	if in.ForwardConfig == nil {
+		if in.TargetGroupArn == nil {
+			return nil, invalid("A target group ARN must be specified")
+		}
+		f.TargetGroups = []model.WeightedTargetGroup{{TargetGroupARN: *in.TargetGroupArn, Weight: 1}}
+		return f, nil
+	}
+	c := in.ForwardConfig
+	if len(c.TargetGroups) == 0 {
+		return nil, invalid("A target group ARN must be specified")
+	}
+	if len(c.TargetGroups) > maxGroupsPerAction {
+		return nil, elbv2.NewTooManyTargetGroupsException("The maximum number of target groups per action is %d", maxGroupsPerAction)
+	}
+	if in.TargetGroupArn != nil && (len(c.TargetGroups) != 1 || value(c.TargetGroups[0].TargetGroupArn) != *in.TargetGroupArn) {
+		return nil, invalid("You cannot specify both a target group ARN and target groups in a forward action")
+	}
+	seen := map[string]bool{}
+	for _, g := range c.TargetGroups {
+		arn := value(g.TargetGroupArn)
+		if arn == "" {
+			return nil, invalid("A target group ARN must be specified")
+		}
+		if seen[arn] {
+			return nil, invalid("The target group '%s' was specified more than once", arn)
+		}
+		seen[arn] = true
+		w := int32(1)
+		if g.Weight != nil {
+			w = *g.Weight
+		}
+		if w < 0 || w > maxWeight {
+			return nil, invalid("The weight of a target group must be between 0 and %d", maxWeight)
+		}
+		f.TargetGroups = append(f.TargetGroups, model.WeightedTargetGroup{TargetGroupARN: arn, Weight: w})
+	}
+	if st := c.TargetGroupStickinessConfig; st != nil {
+		f.Sticky, f.StickySeconds = value(st.Enabled), value(st.DurationSeconds)
+		if f.Sticky && (f.StickySeconds < 1 || f.StickySeconds > maxStickySeconds) {
+			return nil, invalid("The duration of target group stickiness must be between 1 and %d seconds", maxStickySeconds)
+		}
+	}
+	return f, nil
+}
+
+func redirectAction(in *elbv2.RedirectActionConfig) (*model.RedirectAction, error) {
+	if in == nil {
+		return nil, invalid("A redirect configuration must be specified")
+	}
+	r := &model.RedirectAction{
+		Protocol: "#{protocol}", Host: "#{host}", Port: "#{port}", Path: "/#{path}", Query: "#{query}",
+		StatusCode: string(in.StatusCode),
+	}
+	for _, p := range []struct {
+		from *string
+		to   *string
+	}{{in.Protocol, &r.Protocol}, {in.Host, &r.Host}, {in.Port, &r.Port}, {in.Path, &r.Path}, {in.Query, &r.Query}} {
+		if p.from != nil {
+			*p.to = *p.from
+		}
+	}
+	if r.StatusCode == "" {
+		return nil, invalid("A redirect status code must be specified")
+	}
+	if !strings.HasPrefix(r.Path, "/") {
+		return nil, invalid("The redirect path '%s' must begin with '/'", r.Path)
+	}
+	if strings.ContainsAny(r.Host+r.Path+r.Query, "\r\n") {
+		return nil, invalid("The redirect configuration must not contain line breaks")
+	}
+	if r.Protocol == "#{protocol}" && r.Host == "#{host}" && r.Port == "#{port}" && r.Path == "/#{path}" {
+		return nil, elbv2.NewInvalidLoadBalancerActionException("The redirect configuration is not valid because it creates a loop.")
+	}
+	return r, nil
+}
+
+func fixedAction(in *elbv2.FixedResponseActionConfig) (*model.FixedResponseAction, error) {
+	if in == nil || value(in.StatusCode) == "" {
+		return nil, invalid("A fixed response status code must be specified")
+	}
+	f := &model.FixedResponseAction{StatusCode: *in.StatusCode, ContentType: value(in.ContentType), MessageBody: value(in.MessageBody)}
+	types := []string{"text/plain", "text/css", "text/html", "application/javascript", "application/json"}
+	if f.ContentType != "" && !slices.Contains(types, f.ContentType) {
+		return nil, invalid("The content type '%s' must be one of the following: %s", f.ContentType, strings.Join(types, ", "))
+	}
+	if len(f.MessageBody) > maxFixedBody {
+		return nil, invalid("The message body cannot be longer than '%d' characters", maxFixedBody)
+	}
+	return f, nil
+}
+
+// bind makes tx depend on the target groups that a load balancer's rule is to
+// forward to, and wakes whoever follows them; before names those that it
+// forwarded to until now.
+func (s *Service) bind(ctx context.Context, tx *store.Txn, lb store.Row[model.LoadBalancer], now, before []model.RuleAction) error {
+	// The groups are read, for tx to depend on, before their users are: a user
+	// that comes in between makes tx fail.
+	if err := s.touch(ctx, tx, append(balance.ForwardsTo(now), balance.ForwardsTo(before)...)); err != nil {
+		return err
+	}
+	for _, arn := range balance.ForwardsTo(now) {
+		g, err := s.targetGroup(ctx, arn)
+		if err != nil {
+			return err
+		}
+		if g.V.VpcID != lb.V.VpcID {
+			return invalid("The following target groups are not in the same VPC as the load balancer: %s", arn)
+		}
+		users, err := s.usersOf(ctx, arn)
+		if err != nil {
+			return err
+		}
+		for _, u := range users {
+			if !strings.HasPrefix(u.Key.ID, lb.Key.ID+"/") {
+				return elbv2.NewTargetGroupAssociationLimitException("The following target groups cannot be associated with more than one load balancer: %s", arn)
+			}
+		}
+	}
+	return nil
+}
+
+// usersOf lists the rules that forward to a target group.
+func (s *Service) usersOf(ctx context.Context, arn string) ([]store.Row[model.Rule], error) {
+	q := everything(ctx)
+	q.Index = store.Index{Name: tables.RulesByTargetGroup, Value: arn}
+	return tables.Rules.List(ctx, s.Store, q)
+}
+
+// touch advances the generation of target groups whose use changes. Those
+// that are gone are left out.
+func (s *Service) touch(ctx context.Context, tx *store.Txn, arns []string) error {
+	for _, arn := range slices.Compact(slices.Sorted(slices.Values(arns))) {
+		row, err := s.targetGroup(ctx, arn)
+		if err != nil {
+			if _, gone := err.(*elbv2.TargetGroupNotFoundException); gone { //nolint:errorlint // made by targetGroup
+				continue
+			}
+			return err
+		}
+		v := row.Copy()
+		v.Generation++
+		tables.TargetGroups.Replace(tx, row, v)
+	}
+	return nil
+}
+
+func renderActions(in []model.RuleAction) []elbv2.Action {
+	out := make([]elbv2.Action, 0, len(in))
+	for _, a := range in {
+		r := elbv2.Action{Type: elbv2.ActionTypeEnum(a.Type)}
+		if a.Order != 0 {
+			r.Order = new(a.Order)
+		}
+		switch {
+		case a.Forward != nil:
+			renderForward(&r, a.Forward)
+		case a.Redirect != nil:
+			d := a.Redirect
+			r.RedirectConfig = &elbv2.RedirectActionConfig{
+				Protocol: new(d.Protocol), Host: new(d.Host), Port: new(d.Port), Path: new(d.Path), Query: new(d.Query),
+				StatusCode: elbv2.RedirectActionStatusCodeEnum(d.StatusCode),
+			}
+		case a.FixedResponse != nil:
+			f := a.FixedResponse
+			r.FixedResponseConfig = &elbv2.FixedResponseActionConfig{
+				StatusCode: new(f.StatusCode), ContentType: text(f.ContentType), MessageBody: text(f.MessageBody),
+			}
+		}
+		out = append(out, r)
+	}
+	slices.SortStableFunc(out, func(a, b elbv2.Action) int { return cmp.Compare(value(a.Order), value(b.Order)) })
+	return out
+}
+
+func renderForward(r *elbv2.Action, f *model.ForwardAction) {
+	c := &elbv2.ForwardActionConfig{TargetGroupStickinessConfig: &elbv2.TargetGroupStickinessConfig{Enabled: new(f.Sticky)}}
+	if f.StickySeconds != 0 {
+		c.TargetGroupStickinessConfig.DurationSeconds = new(f.StickySeconds)
+	}
+	for _, g := range f.TargetGroups {
+		c.TargetGroups = append(c.TargetGroups, elbv2.TargetGroupTuple{TargetGroupArn: new(g.TargetGroupARN), Weight: new(g.Weight)})
+	}
+	if len(f.TargetGroups) == 1 {
+		r.TargetGroupArn = new(f.TargetGroups[0].TargetGroupARN)
+	}
+	r.ForwardConfig = c
+}

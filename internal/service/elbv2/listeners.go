@@ -1,0 +1,285 @@
+package elbv2
+
+import (
+	"context"
+	"errors"
+	"reflect"
+
+	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/api/elbv2"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
+)
+
+const maxListeners = 50
+
+// checkProtocol accepts the protocols that listeners can have.
+func checkProtocol(p elbv2.ProtocolEnum, alpn []string, certificates []elbv2.Certificate, policy *string, auth *elbv2.MutualAuthenticationAttributes) error {
+	switch p {
+	case elbv2.ProtocolEnumHttp:
+	case elbv2.ProtocolEnumHttps:
+		return elbv2.NewUnsupportedProtocolException("Listeners with protocol 'HTTPS' are not supported")
+	default:
+		return invalid("Protocol '%s' must be one of '[HTTPS, HTTP]'", p)
+	}
+	switch {
+	case len(certificates) > 0:
+		return invalid("Certificates cannot be specified for HTTP listeners")
+	case policy != nil && *policy != "":
+		return invalid("An SSL policy cannot be specified for HTTP listeners")
+	case len(alpn) > 0:
+		return invalid("An ALPN policy cannot be specified for HTTP listeners")
+	case auth != nil && value(auth.Mode) != "" && value(auth.Mode) != "off":
+		return invalid("Mutual authentication cannot be specified for HTTP listeners")
+	}
+	return nil
+}
+
+// CreateListener adds a listener with its default rule.
+func (s *Service) CreateListener(ctx context.Context, in *elbv2.CreateListenerInput) (*elbv2.CreateListenerOutput, error) {
+	c := api.CallFrom(ctx)
+	if in.Port == nil {
+		return nil, invalid("A port must be specified")
+	}
+	if in.Protocol == "" {
+		return nil, invalid("A protocol must be specified")
+	}
+	if err := checkProtocol(in.Protocol, in.AlpnPolicy, in.Certificates, in.SslPolicy, in.MutualAuthentication); err != nil {
+		return nil, err
+	}
+	acts, err := actions(in.DefaultActions)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := newTags(in.Tags)
+	if err != nil {
+		return nil, err
+	}
+	var l *model.Listener
+	err = s.commit(ctx, func(tx *store.Txn) error {
+		lb, err := s.loadBalancer(ctx, value(in.LoadBalancerArn))
+		if err != nil {
+			return err
+		}
+		others, err := tables.Listeners.List(ctx, s.Store, children(ctx, lb.Key.ID))
+		if err != nil {
+			return err
+		}
+		for _, o := range others {
+			if o.V.Port != *in.Port {
+				continue
+			}
+			def, err := s.defaultRule(ctx, o.V)
+			if err != nil {
+				return err
+			}
+			if o.V.Protocol == string(in.Protocol) && reflect.DeepEqual(def.V.Actions, acts) {
+				l = o.V
+				return nil
+			}
+			return elbv2.NewDuplicateListenerException("A listener already exists on this port for this load balancer '%s'", lb.V.ARN)
+		}
+		if len(others) >= maxListeners {
+			return elbv2.NewTooManyListenersException("The maximum number of listeners per load balancer is %d", maxListeners)
+		}
+		lid := newID()
+		l = &model.Listener{
+			ID: lid, ARN: under(lb.V.ARN, "listener", lid), LoadBalancerARN: lb.V.ARN, LoadBalancerID: lb.Key.ID,
+			Port: *in.Port, Protocol: string(in.Protocol), Tags: tags, CreatedAt: c.Time,
+		}
+		rid := newID()
+		def := &model.Rule{
+			ID: rid, ARN: under(l.ARN, "listener-rule", rid), ListenerARN: l.ARN, Default: true, Actions: acts, CreatedAt: c.Time,
+		}
+		if err := s.bind(ctx, tx, lb, acts, nil); err != nil {
+			return err
+		}
+		v := lb.Copy()
+		v.Generation++
+		tables.LoadBalancers.Replace(tx, lb, v)
+		tables.Listeners.Create(tx, c.Account, c.Region, lb.Key.ID+"/"+lid, l)
+		tables.Rules.Create(tx, c.Account, c.Region, lb.Key.ID+"/"+lid+"/"+rid, def)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &elbv2.CreateListenerOutput{Listeners: []elbv2.Listener{renderListener(l, acts)}}, nil
+}
+
+// defaultRule finds the default rule of a listener.
+func (s *Service) defaultRule(ctx context.Context, l *model.Listener) (store.Row[model.Rule], error) {
+	rules, err := tables.Rules.List(ctx, s.Store, children(ctx, l.LoadBalancerID+"/"+l.ID))
+	if err != nil {
+		return store.Row[model.Rule]{}, err
+	}
+	for _, r := range rules {
+		if r.V.Default {
+			return r, nil
+		}
+	}
+	// The listener was deleted since it was read.
+	return store.Row[model.Rule]{}, elbv2.NewListenerNotFoundException("One or more listeners not found")
+}
+
+func renderListener(l *model.Listener, acts []model.RuleAction) elbv2.Listener {
+	return elbv2.Listener{
+		ListenerArn: new(l.ARN), LoadBalancerArn: new(l.LoadBalancerARN), Port: new(l.Port),
+		Protocol: elbv2.ProtocolEnum(l.Protocol), DefaultActions: renderActions(acts),
+	}
+}
+
+// DescribeListeners lists listeners by their ARNs or by load balancer.
+func (s *Service) DescribeListeners(ctx context.Context, in *elbv2.DescribeListenersInput) (*elbv2.DescribeListenersOutput, error) {
+	if (in.LoadBalancerArn == nil) == (len(in.ListenerArns) == 0) {
+		return nil, invalid("You must specify either listener ARNs or a load balancer ARN")
+	}
+	out := &elbv2.DescribeListenersOutput{Listeners: []elbv2.Listener{}}
+	var rows []store.Row[model.Listener]
+	if in.LoadBalancerArn != nil {
+		lb, err := s.loadBalancer(ctx, *in.LoadBalancerArn)
+		if err != nil {
+			return nil, err
+		}
+		if rows, err = tables.Listeners.List(ctx, s.Store, children(ctx, lb.Key.ID)); err != nil {
+			return nil, err
+		}
+	}
+	for _, arn := range in.ListenerArns {
+		row, err := s.listener(ctx, arn)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	if in.LoadBalancerArn != nil {
+		rows, out.NextMarker = page(rows, in.Marker, in.PageSize)
+	}
+	for _, r := range rows {
+		def, err := s.defaultRule(ctx, r.V)
+		if err != nil {
+			return nil, err
+		}
+		out.Listeners = append(out.Listeners, renderListener(r.V, def.V.Actions))
+	}
+	return out, nil
+}
+
+// ModifyListener changes a listener's port, protocol or default actions.
+func (s *Service) ModifyListener(ctx context.Context, in *elbv2.ModifyListenerInput) (*elbv2.ModifyListenerOutput, error) {
+	protocol := in.Protocol
+	if protocol == "" {
+		protocol = elbv2.ProtocolEnumHttp
+	}
+	if err := checkProtocol(protocol, in.AlpnPolicy, in.Certificates, in.SslPolicy, in.MutualAuthentication); err != nil {
+		return nil, err
+	}
+	var acts []model.RuleAction
+	if len(in.DefaultActions) > 0 {
+		var err error
+		if acts, err = actions(in.DefaultActions); err != nil {
+			return nil, err
+		}
+	}
+	var l *model.Listener
+	var shown []model.RuleAction
+	err := s.commit(ctx, func(tx *store.Txn) error {
+		row, err := s.listener(ctx, value(in.ListenerArn))
+		if err != nil {
+			return err
+		}
+		lb, err := s.loadBalancer(ctx, row.V.LoadBalancerARN)
+		if err != nil {
+			return err
+		}
+		def, err := s.defaultRule(ctx, row.V)
+		if err != nil {
+			return err
+		}
+		shown = def.V.Actions
+		if acts != nil {
+			if err := s.bind(ctx, tx, lb, acts, def.V.Actions); err != nil {
+				return err
+			}
+			d := def.Copy()
+			d.Actions, shown = acts, acts
+			tables.Rules.Replace(tx, def, d)
+		}
+		l = row.Copy()
+		if in.Port != nil && *in.Port != l.Port {
+			if err := s.freePort(ctx, lb, *in.Port); err != nil {
+				return err
+			}
+			l.Port = *in.Port
+			v := lb.Copy()
+			v.Generation++
+			tables.LoadBalancers.Replace(tx, lb, v)
+		}
+		tables.Listeners.Replace(tx, row, l)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &elbv2.ModifyListenerOutput{Listeners: []elbv2.Listener{renderListener(l, shown)}}, nil
+}
+
+func (s *Service) freePort(ctx context.Context, lb store.Row[model.LoadBalancer], port int32) error {
+	others, err := tables.Listeners.List(ctx, s.Store, children(ctx, lb.Key.ID))
+	if err != nil {
+		return err
+	}
+	for _, o := range others {
+		if o.V.Port == port {
+			return elbv2.NewDuplicateListenerException("A listener already exists on this port for this load balancer '%s'", lb.V.ARN)
+		}
+	}
+	return nil
+}
+
+// DeleteListener removes a listener with its rules.
+func (s *Service) DeleteListener(ctx context.Context, in *elbv2.DeleteListenerInput) (*elbv2.DeleteListenerOutput, error) {
+	err := s.commit(ctx, func(tx *store.Txn) error {
+		row, err := s.listener(ctx, value(in.ListenerArn))
+		if err != nil {
+			return err
+		}
+		rules, err := tables.Rules.List(ctx, s.Store, children(ctx, row.Key.ID))
+		if err != nil {
+			return err
+		}
+		var used []string
+		for _, r := range rules {
+			tables.Rules.Delete(tx, r)
+			used = append(used, balance.ForwardsTo(r.V.Actions)...)
+		}
+		tables.Listeners.Delete(tx, row)
+		return s.touch(ctx, tx, used)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &elbv2.DeleteListenerOutput{}, nil
+}
+
+// DescribeListenerCertificates answers that an HTTP listener has none.
+func (s *Service) DescribeListenerCertificates(ctx context.Context, in *elbv2.DescribeListenerCertificatesInput) (*elbv2.DescribeListenerCertificatesOutput, error) {
+	if _, err := s.listener(ctx, value(in.ListenerArn)); err != nil {
+		return nil, err
+	}
+	return &elbv2.DescribeListenerCertificatesOutput{Certificates: []elbv2.Certificate{}}, nil
+}
+
+// DescribeSSLPolicies lists the policies that listeners can use: none, while
+// there are no HTTPS listeners.
+func (s *Service) DescribeSSLPolicies(_ context.Context, in *elbv2.DescribeSSLPoliciesInput) (*elbv2.DescribeSSLPoliciesOutput, error) {
+	if len(in.Names) > 0 {
+		return nil, elbv2.NewSSLPolicyNotFoundException("SSL policy '%s' not found", in.Names[0])
+	}
+	return &elbv2.DescribeSSLPoliciesOutput{SslPolicies: []elbv2.SslPolicy{}}, nil
+}
+
+// isNotFound tells that a record is gone.
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

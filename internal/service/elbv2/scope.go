@@ -1,0 +1,89 @@
+package elbv2
+
+import (
+	"context"
+	"strconv"
+
+	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/api/elbv2"
+)
+
+// ScopeOf names the resources that an operation changes. Those that describe
+// have no resource-level permissions.
+func (s *Service) ScopeOf(_ context.Context, _ *api.Operation, in any) ([]string, map[string]string) {
+	one := func(arn *string) ([]string, map[string]string) {
+		if arn == nil {
+			return nil, nil
+		}
+		return []string{*arn}, nil
+	}
+	switch in := in.(type) {
+	case *elbv2.DeleteLoadBalancerInput:
+		return one(in.LoadBalancerArn)
+	case *elbv2.ModifyLoadBalancerAttributesInput:
+		return one(in.LoadBalancerArn)
+	case *elbv2.SetSecurityGroupsInput:
+		return one(in.LoadBalancerArn)
+	case *elbv2.SetSubnetsInput:
+		return one(in.LoadBalancerArn)
+	case *elbv2.SetIpAddressTypeInput:
+		return one(in.LoadBalancerArn)
+	case *elbv2.CreateListenerInput:
+		return one(in.LoadBalancerArn)
+	case *elbv2.ModifyListenerInput:
+		return one(in.ListenerArn)
+	case *elbv2.ModifyListenerAttributesInput:
+		return one(in.ListenerArn)
+	case *elbv2.DeleteListenerInput:
+		return one(in.ListenerArn)
+	case *elbv2.CreateRuleInput:
+		return one(in.ListenerArn)
+	case *elbv2.ModifyRuleInput:
+		return one(in.RuleArn)
+	case *elbv2.DeleteRuleInput:
+		return one(in.RuleArn)
+	case *elbv2.SetRulePrioritiesInput:
+		var arns []string
+		for _, p := range in.RulePriorities {
+			arns = append(arns, value(p.RuleArn))
+		}
+		return arns, nil
+	case *elbv2.ModifyTargetGroupInput:
+		return one(in.TargetGroupArn)
+	case *elbv2.ModifyTargetGroupAttributesInput:
+		return one(in.TargetGroupArn)
+	case *elbv2.DeleteTargetGroupInput:
+		return one(in.TargetGroupArn)
+	case *elbv2.RegisterTargetsInput:
+		return one(in.TargetGroupArn)
+	case *elbv2.DeregisterTargetsInput:
+		return one(in.TargetGroupArn)
+	case *elbv2.AddTagsInput:
+		return in.ResourceArns, nil
+	case *elbv2.RemoveTagsInput:
+		return in.ResourceArns, nil
+	default:
+		return nil, nil
+	}
+}
+
+// DescribeAccountLimits lists the quotas that are enforced.
+func (s *Service) DescribeAccountLimits(context.Context, *elbv2.DescribeAccountLimitsInput) (*elbv2.DescribeAccountLimitsOutput, error) {
+	out := &elbv2.DescribeAccountLimitsOutput{}
+	for _, l := range []struct {
+		name string
+		max  int
+	}{
+		{"application-load-balancers", maxLoadBalancers},
+		{"condition-values-per-alb-rule", maxConditionValues},
+		{"condition-wildcards-per-alb-rule", maxWildcards},
+		{"listeners-per-application-load-balancer", maxListeners},
+		{"rules-per-application-load-balancer", maxRules},
+		{"target-groups", maxTargetGroups},
+		{"target-groups-per-action-on-application-load-balancer", maxGroupsPerAction},
+		{"targets-per-target-group", maxTargets},
+	} {
+		out.Limits = append(out.Limits, elbv2.Limit{Name: new(l.name), Max: new(strconv.Itoa(l.max))})
+	}
+	return out, nil
+}

@@ -1,0 +1,203 @@
+// Package elbv2 serves Elastic Load Balancing v2. It writes what load
+// balancers, listeners, rules and target groups should be; the loadbalancer
+// controller makes them so.
+//
+// Served today are application load balancers with HTTP listeners and target
+// groups of IP addresses. What AWS offers beyond that is refused.
+package elbv2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/api/elbv2"
+	"roadstead.dev/internal/id"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
+)
+
+// Config is what a Service needs. All of it is required.
+type Config struct {
+	Store store.Store
+}
+
+// Service implements elbv2.Handler.
+type Service struct{ Config }
+
+var (
+	_ elbv2.Handler      = (*Service)(nil)
+	_ api.ResourceScoper = (*Service)(nil)
+)
+
+// New makes a Service.
+func New(c Config) *Service { return &Service{c} }
+
+// attempts bounds how often a transaction is tried again after a conflict.
+const attempts = 32
+
+// commit runs f, which fills a transaction from what it reads, and commits it,
+// again and again while others change what was read.
+func (s *Service) commit(ctx context.Context, f func(tx *store.Txn) error) error {
+	for range attempts {
+		tx := store.NewTxn()
+		if err := f(tx); err != nil {
+			return err
+		}
+		_, err := tx.Commit(ctx, s.Store)
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("after %d attempts: %w", attempts, store.ErrConflict)
+}
+
+// invalid is the code-less way in which the service refuses parameters.
+func invalid(format string, args ...any) error {
+	return api.NewFault("ValidationError", format, args...)
+}
+
+// unsupported refuses what AWS offers and this server does not yet.
+func unsupported(format string, args ...any) error {
+	return elbv2.NewInvalidConfigurationRequestException(format, args...)
+}
+
+// newID makes what ends the ARNs of the service's resources.
+func newID() string { return id.Hex(16) }
+
+func loadBalancerARN(c *api.Call, name, lb string) string {
+	return model.MakeARN("elasticloadbalancing", c.Region, c.Account, "loadbalancer/app/"+name+"/"+lb)
+}
+
+// under is the ARN of something that belongs to the resource with the ARN.
+func under(arn, kind, child string) string {
+	a, err := model.ParseARN(arn)
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(a.Resource, "/")
+	a.Resource = kind + "/" + rest + "/" + child
+	return a.String()
+}
+
+// loadBalancer finds a load balancer by ARN.
+func (s *Service) loadBalancer(ctx context.Context, arn string) (store.Row[model.LoadBalancer], error) {
+	c := api.CallFrom(ctx)
+	lb := model.LoadBalancerID(arn)
+	if lb == "" {
+		return store.Row[model.LoadBalancer]{}, invalid("'%s' is not a valid load balancer ARN", arn)
+	}
+	row, err := tables.LoadBalancers.Get(ctx, s.Store, c.Account, c.Region, lb)
+	if errors.Is(err, store.ErrNotFound) || err == nil && (row.V.ARN != arn || row.V.DeletedAt != nil) {
+		return row, elbv2.NewLoadBalancerNotFoundException("Load balancer '%s' not found", arn)
+	}
+	return row, err
+}
+
+// listener finds a listener by ARN.
+func (s *Service) listener(ctx context.Context, arn string) (store.Row[model.Listener], error) {
+	c := api.CallFrom(ctx)
+	l := model.ListenerID(arn)
+	if l == "" {
+		return store.Row[model.Listener]{}, invalid("'%s' is not a valid listener ARN", arn)
+	}
+	row, err := tables.Listeners.Get(ctx, s.Store, c.Account, c.Region, l)
+	if errors.Is(err, store.ErrNotFound) || err == nil && row.V.ARN != arn {
+		return row, elbv2.NewListenerNotFoundException("One or more listeners not found")
+	}
+	return row, err
+}
+
+// rule finds a rule by ARN.
+func (s *Service) rule(ctx context.Context, arn string) (store.Row[model.Rule], error) {
+	c := api.CallFrom(ctx)
+	r := model.RuleID(arn)
+	if r == "" {
+		return store.Row[model.Rule]{}, invalid("'%s' is not a valid listener rule ARN", arn)
+	}
+	row, err := tables.Rules.Get(ctx, s.Store, c.Account, c.Region, r)
+	if errors.Is(err, store.ErrNotFound) || err == nil && row.V.ARN != arn {
+		return row, elbv2.NewRuleNotFoundException("One or more rules not found")
+	}
+	return row, err
+}
+
+// targetGroup finds a target group by ARN.
+func (s *Service) targetGroup(ctx context.Context, arn string) (store.Row[model.TargetGroup], error) {
+	c := api.CallFrom(ctx)
+	g := model.TargetGroupID(arn)
+	if g == "" {
+		return store.Row[model.TargetGroup]{}, invalid("'%s' is not a valid target group ARN", arn)
+	}
+	row, err := tables.TargetGroups.Get(ctx, s.Store, c.Account, c.Region, g)
+	if errors.Is(err, store.ErrNotFound) || err == nil && row.V.ARN != arn {
+		return row, elbv2.NewTargetGroupNotFoundException("One or more target groups not found")
+	}
+	return row, err
+}
+
+// children selects what belongs to the record with the id.
+func children(ctx context.Context, parent string) store.Query {
+	c := api.CallFrom(ctx)
+	return store.Query{Account: c.Account, Region: c.Region, Prefix: parent + "/"}
+}
+
+// everything selects all records of the caller's region.
+func everything(ctx context.Context) store.Query {
+	c := api.CallFrom(ctx)
+	return store.Query{Account: c.Account, Region: c.Region}
+}
+
+// page is the part of rows behind marker, at most size of them, and the
+// marker of the next part. Rows are ordered by id, which markers are.
+func page[T any](rows []store.Row[T], marker *string, size *int32) ([]store.Row[T], *string) {
+	if marker != nil {
+		i := 0
+		for i < len(rows) && rows[i].Key.ID <= *marker {
+			i++
+		}
+		rows = rows[i:]
+	}
+	limit := 400
+	if size != nil {
+		limit = int(*size)
+	}
+	if len(rows) <= limit {
+		return rows, nil
+	}
+	return rows[:limit], new(rows[limit-1].Key.ID)
+}
+
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// text is nil for "", which is how absent strings are answered.
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// validName checks the name of a load balancer or a target group.
+func validName(what, name string) error {
+	switch {
+	case name == "":
+		return invalid("%s name cannot be empty", what)
+	case len(name) > 32:
+		return invalid("%s name '%s' cannot be longer than '32' characters", what, name)
+	case strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "":
+		return invalid("%s name '%s' can only contain characters that are alphanumeric characters and hyphens(-)", what, name)
+	case strings.HasPrefix(name, "-") || strings.HasSuffix(name, "-"):
+		return invalid("%s name '%s' cannot begin or end with '-'", what, name)
+	}
+	return nil
+}

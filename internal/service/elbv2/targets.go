@@ -1,0 +1,224 @@
+package elbv2
+
+import (
+	"context"
+	"net/netip"
+	"strconv"
+
+	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/api/elbv2"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
+)
+
+const maxTargets = 1000
+
+// private are the ranges outside of a VPC in which targets may be.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("100.64.0.0/10"),
+}
+
+// RegisterTargets adds targets to a group. One that drains is taken back.
+func (s *Service) RegisterTargets(ctx context.Context, in *elbv2.RegisterTargetsInput) (*elbv2.RegisterTargetsOutput, error) {
+	c := api.CallFrom(ctx)
+	if len(in.Targets) == 0 {
+		return nil, invalid("A target must be specified")
+	}
+	err := s.commit(ctx, func(tx *store.Txn) error {
+		g, err := s.targetGroup(ctx, value(in.TargetGroupArn))
+		if err != nil {
+			return err
+		}
+		tables.TargetGroups.Check(tx, g)
+		vpc, err := tables.VPCs.Get(ctx, s.Store, c.Account, c.Region, g.V.VpcID)
+		if err != nil {
+			return err
+		}
+		rows, err := tables.Targets.List(ctx, s.Store, children(ctx, g.Key.ID))
+		if err != nil {
+			return err
+		}
+		have := make(map[string]store.Row[model.Target], len(rows))
+		for _, r := range rows {
+			have[r.Key.ID] = r
+		}
+		seen := map[string]bool{}
+		for _, d := range in.Targets {
+			t, err := newTarget(c, g.V, vpc.V, d)
+			if err != nil {
+				return err
+			}
+			key := model.TargetKey(g.Key.ID, t.ID, t.Port)
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+			old, registered := have[key]
+			switch {
+			case !registered:
+				tables.Targets.Create(tx, c.Account, c.Region, key, t)
+				have[key] = store.Row[model.Target]{V: t}
+			case old.V.DeregisteringAt != nil:
+				tables.Targets.Replace(tx, old, t)
+			}
+		}
+		if len(have) > maxTargets {
+			return elbv2.NewTooManyTargetsException("The maximum number of targets per target group is %d", maxTargets)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &elbv2.RegisterTargetsOutput{}, nil
+}
+
+func newTarget(c *api.Call, g *model.TargetGroup, vpc *model.VPC, d elbv2.TargetDescription) (*model.Target, error) {
+	if d.QuicServerId != nil {
+		return nil, unsupported("QUIC server IDs are not supported")
+	}
+	t := &model.Target{
+		TargetGroupARN: g.ARN, ID: value(d.Id), Port: g.Port, AvailabilityZone: value(d.AvailabilityZone), RegisteredAt: c.Time,
+	}
+	if d.Port != nil {
+		t.Port = *d.Port
+	}
+	addr, err := netip.ParseAddr(t.ID)
+	if err != nil || !addr.Is4() || addr.String() != t.ID {
+		return nil, invalid("The IP address '%s' is not a valid IPv4 address", t.ID)
+	}
+	for _, block := range vpc.CIDRs {
+		if block.CIDR.Contains(addr) {
+			return t, nil
+		}
+	}
+	for _, p := range private {
+		if p.Contains(addr) {
+			if t.AvailabilityZone != "all" {
+				return nil, invalid("You must specify the Availability Zone 'all' for the IP address '%s', which is outside the VPC", t.ID)
+			}
+			return t, nil
+		}
+	}
+	return nil, invalid("The IP address '%s' must be from the VPC '%s' or from the ranges 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12 and 192.168.0.0/16", t.ID, g.VpcID)
+}
+
+// DeregisterTargets lets targets of a group drain. Those that are not
+// registered are left out.
+func (s *Service) DeregisterTargets(ctx context.Context, in *elbv2.DeregisterTargetsInput) (*elbv2.DeregisterTargetsOutput, error) {
+	c := api.CallFrom(ctx)
+	if len(in.Targets) == 0 {
+		return nil, invalid("A target must be specified")
+	}
+	err := s.commit(ctx, func(tx *store.Txn) error {
+		g, err := s.targetGroup(ctx, value(in.TargetGroupArn))
+		if err != nil {
+			return err
+		}
+		rows, err := tables.Targets.List(ctx, s.Store, children(ctx, g.Key.ID))
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if r.V.DeregisteringAt != nil || !described(r.V, in.Targets) {
+				continue
+			}
+			v := r.Copy()
+			v.DeregisteringAt = new(c.Time)
+			tables.Targets.Replace(tx, r, v)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &elbv2.DeregisterTargetsOutput{}, nil
+}
+
+// described tells whether t is one of those; a description without a port
+// means all ports.
+func described(t *model.Target, ds []elbv2.TargetDescription) bool {
+	for _, d := range ds {
+		if value(d.Id) == t.ID && (d.Port == nil || *d.Port == t.Port) {
+			return true
+		}
+	}
+	return false
+}
+
+// DescribeTargetHealth tells the health of a group's targets.
+func (s *Service) DescribeTargetHealth(ctx context.Context, in *elbv2.DescribeTargetHealthInput) (*elbv2.DescribeTargetHealthOutput, error) {
+	g, err := s.targetGroup(ctx, value(in.TargetGroupArn))
+	if err != nil {
+		return nil, err
+	}
+	rows, err := tables.Targets.List(ctx, s.Store, children(ctx, g.Key.ID))
+	if err != nil {
+		return nil, err
+	}
+	healthRows, err := tables.TargetsHealth.List(ctx, s.Store, children(ctx, g.Key.ID))
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]*model.TargetHealth, len(healthRows))
+	for _, h := range healthRows {
+		found[h.Key.ID] = h.V
+	}
+	out := &elbv2.DescribeTargetHealthOutput{TargetHealthDescriptions: []elbv2.TargetHealthDescription{}}
+	for _, r := range rows {
+		if len(in.Targets) > 0 && !described(r.V, in.Targets) {
+			continue
+		}
+		out.TargetHealthDescriptions = append(out.TargetHealthDescriptions, describeTarget(g.V, r.V, found[r.Key.ID]))
+	}
+	for _, d := range in.Targets {
+		if !registered(rows, d) {
+			out.TargetHealthDescriptions = append(out.TargetHealthDescriptions, elbv2.TargetHealthDescription{
+				Target: &elbv2.TargetDescription{Id: d.Id, Port: d.Port},
+				TargetHealth: renderHealth(model.TargetHealth{
+					State: model.TargetHealthUnused, Reason: model.ReasonNotRegistered, Description: model.DescriptionNotRegistered,
+				}),
+			})
+		}
+	}
+	return out, nil
+}
+
+func registered(rows []store.Row[model.Target], d elbv2.TargetDescription) bool {
+	for _, r := range rows {
+		if described(r.V, []elbv2.TargetDescription{d}) {
+			return true
+		}
+	}
+	return false
+}
+
+func describeTarget(g *model.TargetGroup, t *model.Target, h *model.TargetHealth) elbv2.TargetHealthDescription {
+	shown := model.TargetHealth{
+		State: model.TargetHealthInitial, Reason: model.ReasonRegistrationInProgress, Description: model.DescriptionRegistration,
+	}
+	switch {
+	case t.DeregisteringAt != nil:
+		shown = model.TargetHealth{
+			State: model.TargetHealthDraining, Reason: model.ReasonDeregistrationInProgress, Description: model.DescriptionDeregistration,
+		}
+	case h != nil && h.State != model.TargetHealthDraining:
+		shown = *h
+	}
+	port := g.HealthCheck.Port
+	if port == "traffic-port" {
+		port = strconv.Itoa(int(t.Port))
+	}
+	return elbv2.TargetHealthDescription{
+		Target:          &elbv2.TargetDescription{Id: new(t.ID), Port: new(t.Port), AvailabilityZone: text(t.AvailabilityZone)},
+		HealthCheckPort: new(port), TargetHealth: renderHealth(shown),
+	}
+}
+
+func renderHealth(h model.TargetHealth) *elbv2.TargetHealth {
+	return &elbv2.TargetHealth{
+		State: elbv2.TargetHealthStateEnum(h.State), Reason: elbv2.TargetHealthReasonEnum(h.Reason), Description: text(h.Description),
+	}
+}
