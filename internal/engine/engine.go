@@ -253,6 +253,7 @@ type Stats struct {
 	Read time.Time
 	// CPU time in nanoseconds, and the whole machine's.
 	CPUTotal, CPUUser, CPUSystem uint64
+	OnlineCPUs                   uint32
 	CPUThrottledPeriods          uint64
 	CPUPeriods                   uint64
 	CPUThrottledTime             uint64

@@ -13,14 +13,8 @@ import (
 	"roadstead.dev/internal/model/acs"
 )
 
-// Session is one connection to the control plane. Receive and Send may be
-// used at the same time, each by one goroutine.
-type Session interface {
-	// Receive blocks for the next message; an error ends the session.
-	Receive(ctx context.Context) (acs.Message, error)
-	Send(ctx context.Context, m acs.Message) error
-	Close() error
-}
+// Session is one connection to the control plane.
+type Session = acs.Session
 
 // Transport reaches the control plane.
 type Transport interface {

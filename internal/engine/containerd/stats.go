@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func (e *Engine) Stats(ctx context.Context, id string) (engine.Stats, error) {
 	if err != nil {
 		return engine.Stats{}, fmt.Errorf("decode the metrics of container %s: %w", id, err)
 	}
-	s := engine.Stats{Read: time.Now().UTC(), CPUSystem: machineCPU(), Networks: networks(int(t.Pid()))}
+	s := engine.Stats{Read: time.Now().UTC(), CPUSystem: machineCPU(), OnlineCPUs: uint32(runtime.NumCPU()), Networks: networks(int(t.Pid()))}
 	switch m := data.(type) {
 	case *v1.Metrics:
 		fillV1(&s, m)

@@ -4,6 +4,18 @@
 // publishes speak the same ones. JSON names are the protocol's.
 package acs
 
+import "context"
+
+// Session is one end of a connection between a node and the control plane.
+// Receive and Send may be used at the same time, each by one goroutine.
+type Session interface {
+	// Receive blocks for the next message; an error ends the session, except
+	// ErrUnknownType.
+	Receive(ctx context.Context) (Message, error)
+	Send(ctx context.Context, m Message) error
+	Close() error
+}
+
 // Message is one of the protocol's messages. Its type on the wire is the
 // name of the Go type.
 type Message interface{ acsMessage() }

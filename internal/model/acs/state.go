@@ -1,6 +1,13 @@
 package acs
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrUnknownTask: the control plane has no such task for the node that
+// reported it. The node need not report it again.
+var ErrUnknownTask = errors.New("the control plane does not know the task")
 
 // Statuses that a node reports.
 const (
@@ -54,6 +61,9 @@ type ContainerStateChange struct {
 	NetworkBindings []NetworkBinding `json:"networkBindings,omitempty"`
 	HealthStatus    string           `json:"healthStatus,omitempty"`
 	RestartCount    int32            `json:"restartCount,omitempty"`
+	// StartedAt and StoppedAt are beyond the published protocol too.
+	StartedAt *time.Time `json:"startedAt,omitempty"`
+	StoppedAt *time.Time `json:"stoppedAt,omitempty"`
 }
 
 // NetworkBinding is a port that a container got on its host.

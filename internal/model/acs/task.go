@@ -198,6 +198,8 @@ type ElasticNetworkInterface struct {
 	SubnetGatewayIPv4Address     string `json:"subnetGatewayIpv4Address,omitempty"`
 	SubnetGatewayIPv6Address     string `json:"subnetGatewayIpv6Address,omitempty"`
 	InterfaceAssociationProtocol string `json:"interfaceAssociationProtocol,omitempty"`
+	// VPCID is beyond the published protocol.
+	VPCID string `json:"vpcId,omitempty"`
 }
 
 // IPv4AddressAssignment is one address of an interface.
