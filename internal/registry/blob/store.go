@@ -178,6 +178,7 @@ func (s *Store) Put(sp Space, d reference.Digest, content []byte, link func() er
 		if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 			return fmt.Errorf("store %s: %w", d, err)
 		}
+		s.touch(tmp.Name())
 		if err := rename(tmp.Name(), final); err != nil {
 			return err
 		}
@@ -211,7 +212,8 @@ func (s *Store) HoldBlob(sp Space, d reference.Digest, f func(size int64) error)
 	return f(fi.Size())
 }
 
-// touch gives an existing content a new grace period.
+// touch begins the grace period of a content, by the store's clock, and tells
+// whether it is there.
 func (s *Store) touch(path string) bool {
 	now := s.opts.Clock.Now()
 	return os.Chtimes(path, now, now) == nil

@@ -236,6 +236,7 @@ func (s *Store) Commit(ctx context.Context, sp Space, repository, uploadID strin
 		if err := syncFile(u.data()); err != nil {
 			return size, err
 		}
+		s.touch(u.data())
 		if err := rename(u.data(), final); err != nil {
 			return size, err
 		}
