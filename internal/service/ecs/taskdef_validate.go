@@ -94,6 +94,9 @@ func checkTaskDefinition(d *model.TaskDefinition) error {
 	if !ok {
 		return clientErrorf("Invalid 'memory' setting for task.")
 	}
+	if slices.Contains(d.RequiresCompatibilities, model.LaunchTypeFargate) && (d.CPU == "" || d.Memory == "") {
+		return checkFargateSize(d.CPU, d.Memory)
+	}
 	names := map[string]*model.ContainerDefinition{}
 	for i := range d.ContainerDefinitions {
 		c := &d.ContainerDefinitions[i]
