@@ -24,8 +24,8 @@ type usage struct {
 type usageKey struct{ account, id string }
 
 func (u *usage) note(c *api.Call, action string) {
-	if c.Identity.Unsigned || c.Identity.Root {
-		return
+	if c.Identity.Unsigned || c.Identity.Root || action == "iam:PassRole" {
+		return // iam:PassRole is asked for on the way to another action
 	}
 	id := c.Identity.AccessKeyID
 	if c.Identity.RoleARN != "" {

@@ -55,6 +55,31 @@ type User struct {
 	Groups []string `json:"groups,omitempty"`
 	// AccessKeys are the ids of the user's keys, two at most.
 	AccessKeys []string `json:"accessKeys,omitempty"`
+	// Login is the user's password, nil where it has none.
+	Login *LoginProfile `json:"login,omitempty"`
+}
+
+// LoginProfile is a user's password.
+type LoginProfile struct {
+	CreateDate time.Time `json:"createDate"`
+	// ResetRequired: the user must choose another at the next sign-in.
+	ResetRequired bool `json:"resetRequired,omitempty"`
+	// Hash is PBKDF2 with SHA-256 of the password and Salt, Rounds times.
+	Hash   []byte `json:"hash"`
+	Salt   []byte `json:"salt"`
+	Rounds int    `json:"rounds"`
+}
+
+// OIDCProvider is an OpenID Connect identity provider. Key: account, no
+// region, the URL without its scheme.
+type OIDCProvider struct {
+	// URL without its scheme.
+	URL         string    `json:"url"`
+	ARN         string    `json:"arn"`
+	ClientIDs   []string  `json:"clientIds,omitempty"`
+	Thumbprints []string  `json:"thumbprints,omitempty"`
+	CreateDate  time.Time `json:"createDate"`
+	Tags        Tags      `json:"tags,omitempty"`
 }
 
 // Group is an IAM group. Key: account, no region, lower-case name.

@@ -242,6 +242,68 @@ func (e *NoSuchEntityException) ErrorMessage() string {
 	return *e.Message
 }
 
+// OpenIdIdpCommunicationErrorException is answered with code OpenIdIdpCommunicationError and status 400.
+type OpenIdIdpCommunicationErrorException struct {
+	Message *string
+}
+
+var _ api.Error = (*OpenIdIdpCommunicationErrorException)(nil)
+
+// NewOpenIdIdpCommunicationErrorException makes the error with a message.
+func NewOpenIdIdpCommunicationErrorException(format string, args ...any) *OpenIdIdpCommunicationErrorException {
+	return &OpenIdIdpCommunicationErrorException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *OpenIdIdpCommunicationErrorException) Error() string {
+	return "OpenIdIdpCommunicationError: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *OpenIdIdpCommunicationErrorException) ErrorCode() string {
+	return "OpenIdIdpCommunicationError"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *OpenIdIdpCommunicationErrorException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *OpenIdIdpCommunicationErrorException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// PasswordPolicyViolationException is answered with code PasswordPolicyViolation and status 400.
+type PasswordPolicyViolationException struct {
+	Message *string
+}
+
+var _ api.Error = (*PasswordPolicyViolationException)(nil)
+
+// NewPasswordPolicyViolationException makes the error with a message.
+func NewPasswordPolicyViolationException(format string, args ...any) *PasswordPolicyViolationException {
+	return &PasswordPolicyViolationException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *PasswordPolicyViolationException) Error() string {
+	return "PasswordPolicyViolation: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *PasswordPolicyViolationException) ErrorCode() string { return "PasswordPolicyViolation" }
+
+// HTTPStatus is the status of the answer.
+func (e *PasswordPolicyViolationException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *PasswordPolicyViolationException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // PolicyEvaluationException is answered with code PolicyEvaluation and status 500.
 type PolicyEvaluationException struct {
 	Message *string
@@ -322,6 +384,36 @@ func (e *ServiceFailureException) HTTPStatus() int { return 500 }
 
 // ErrorMessage is what the caller reads.
 func (e *ServiceFailureException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// ServiceNotSupportedException is answered with code NotSupportedService and status 404.
+type ServiceNotSupportedException struct {
+	Message *string
+}
+
+var _ api.Error = (*ServiceNotSupportedException)(nil)
+
+// NewServiceNotSupportedException makes the error with a message.
+func NewServiceNotSupportedException(format string, args ...any) *ServiceNotSupportedException {
+	return &ServiceNotSupportedException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *ServiceNotSupportedException) Error() string {
+	return "NotSupportedService: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *ServiceNotSupportedException) ErrorCode() string { return "NotSupportedService" }
+
+// HTTPStatus is the status of the answer.
+func (e *ServiceNotSupportedException) HTTPStatus() int { return 404 }
+
+// ErrorMessage is what the caller reads.
+func (e *ServiceNotSupportedException) ErrorMessage() string {
 	if e.Message == nil {
 		return ""
 	}

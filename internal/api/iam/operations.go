@@ -11,6 +11,7 @@ import (
 
 // Handler serves the operations.
 type Handler interface {
+	AddClientIDToOpenIDConnectProvider(ctx context.Context, in *AddClientIDToOpenIDConnectProviderInput) (*AddClientIDToOpenIDConnectProviderOutput, error)
 	AddRoleToInstanceProfile(ctx context.Context, in *AddRoleToInstanceProfileInput) (*AddRoleToInstanceProfileOutput, error)
 	AddUserToGroup(ctx context.Context, in *AddUserToGroupInput) (*AddUserToGroupOutput, error)
 	AttachGroupPolicy(ctx context.Context, in *AttachGroupPolicyInput) (*AttachGroupPolicyOutput, error)
@@ -20,6 +21,8 @@ type Handler interface {
 	CreateAccountAlias(ctx context.Context, in *CreateAccountAliasInput) (*CreateAccountAliasOutput, error)
 	CreateGroup(ctx context.Context, in *CreateGroupInput) (*CreateGroupOutput, error)
 	CreateInstanceProfile(ctx context.Context, in *CreateInstanceProfileInput) (*CreateInstanceProfileOutput, error)
+	CreateLoginProfile(ctx context.Context, in *CreateLoginProfileInput) (*CreateLoginProfileOutput, error)
+	CreateOpenIDConnectProvider(ctx context.Context, in *CreateOpenIDConnectProviderInput) (*CreateOpenIDConnectProviderOutput, error)
 	CreatePolicy(ctx context.Context, in *CreatePolicyInput) (*CreatePolicyOutput, error)
 	CreatePolicyVersion(ctx context.Context, in *CreatePolicyVersionInput) (*CreatePolicyVersionOutput, error)
 	CreateRole(ctx context.Context, in *CreateRoleInput) (*CreateRoleOutput, error)
@@ -30,6 +33,8 @@ type Handler interface {
 	DeleteGroup(ctx context.Context, in *DeleteGroupInput) (*DeleteGroupOutput, error)
 	DeleteGroupPolicy(ctx context.Context, in *DeleteGroupPolicyInput) (*DeleteGroupPolicyOutput, error)
 	DeleteInstanceProfile(ctx context.Context, in *DeleteInstanceProfileInput) (*DeleteInstanceProfileOutput, error)
+	DeleteLoginProfile(ctx context.Context, in *DeleteLoginProfileInput) (*DeleteLoginProfileOutput, error)
+	DeleteOpenIDConnectProvider(ctx context.Context, in *DeleteOpenIDConnectProviderInput) (*DeleteOpenIDConnectProviderOutput, error)
 	DeletePolicy(ctx context.Context, in *DeletePolicyInput) (*DeletePolicyOutput, error)
 	DeletePolicyVersion(ctx context.Context, in *DeletePolicyVersionInput) (*DeletePolicyVersionOutput, error)
 	DeleteRole(ctx context.Context, in *DeleteRoleInput) (*DeleteRoleOutput, error)
@@ -49,6 +54,8 @@ type Handler interface {
 	GetGroup(ctx context.Context, in *GetGroupInput) (*GetGroupOutput, error)
 	GetGroupPolicy(ctx context.Context, in *GetGroupPolicyInput) (*GetGroupPolicyOutput, error)
 	GetInstanceProfile(ctx context.Context, in *GetInstanceProfileInput) (*GetInstanceProfileOutput, error)
+	GetLoginProfile(ctx context.Context, in *GetLoginProfileInput) (*GetLoginProfileOutput, error)
+	GetOpenIDConnectProvider(ctx context.Context, in *GetOpenIDConnectProviderInput) (*GetOpenIDConnectProviderOutput, error)
 	GetPolicy(ctx context.Context, in *GetPolicyInput) (*GetPolicyOutput, error)
 	GetPolicyVersion(ctx context.Context, in *GetPolicyVersionInput) (*GetPolicyVersionOutput, error)
 	GetRole(ctx context.Context, in *GetRoleInput) (*GetRoleOutput, error)
@@ -68,12 +75,18 @@ type Handler interface {
 	ListInstanceProfileTags(ctx context.Context, in *ListInstanceProfileTagsInput) (*ListInstanceProfileTagsOutput, error)
 	ListInstanceProfiles(ctx context.Context, in *ListInstanceProfilesInput) (*ListInstanceProfilesOutput, error)
 	ListInstanceProfilesForRole(ctx context.Context, in *ListInstanceProfilesForRoleInput) (*ListInstanceProfilesForRoleOutput, error)
+	ListMFADevices(ctx context.Context, in *ListMFADevicesInput) (*ListMFADevicesOutput, error)
+	ListOpenIDConnectProviderTags(ctx context.Context, in *ListOpenIDConnectProviderTagsInput) (*ListOpenIDConnectProviderTagsOutput, error)
+	ListOpenIDConnectProviders(ctx context.Context, in *ListOpenIDConnectProvidersInput) (*ListOpenIDConnectProvidersOutput, error)
 	ListPolicies(ctx context.Context, in *ListPoliciesInput) (*ListPoliciesOutput, error)
 	ListPolicyTags(ctx context.Context, in *ListPolicyTagsInput) (*ListPolicyTagsOutput, error)
 	ListPolicyVersions(ctx context.Context, in *ListPolicyVersionsInput) (*ListPolicyVersionsOutput, error)
 	ListRolePolicies(ctx context.Context, in *ListRolePoliciesInput) (*ListRolePoliciesOutput, error)
 	ListRoleTags(ctx context.Context, in *ListRoleTagsInput) (*ListRoleTagsOutput, error)
 	ListRoles(ctx context.Context, in *ListRolesInput) (*ListRolesOutput, error)
+	ListSSHPublicKeys(ctx context.Context, in *ListSSHPublicKeysInput) (*ListSSHPublicKeysOutput, error)
+	ListServiceSpecificCredentials(ctx context.Context, in *ListServiceSpecificCredentialsInput) (*ListServiceSpecificCredentialsOutput, error)
+	ListSigningCertificates(ctx context.Context, in *ListSigningCertificatesInput) (*ListSigningCertificatesOutput, error)
 	ListUserPolicies(ctx context.Context, in *ListUserPoliciesInput) (*ListUserPoliciesOutput, error)
 	ListUserTags(ctx context.Context, in *ListUserTagsInput) (*ListUserTagsOutput, error)
 	ListUsers(ctx context.Context, in *ListUsersInput) (*ListUsersOutput, error)
@@ -82,22 +95,27 @@ type Handler interface {
 	PutRolePolicy(ctx context.Context, in *PutRolePolicyInput) (*PutRolePolicyOutput, error)
 	PutUserPermissionsBoundary(ctx context.Context, in *PutUserPermissionsBoundaryInput) (*PutUserPermissionsBoundaryOutput, error)
 	PutUserPolicy(ctx context.Context, in *PutUserPolicyInput) (*PutUserPolicyOutput, error)
+	RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, in *RemoveClientIDFromOpenIDConnectProviderInput) (*RemoveClientIDFromOpenIDConnectProviderOutput, error)
 	RemoveRoleFromInstanceProfile(ctx context.Context, in *RemoveRoleFromInstanceProfileInput) (*RemoveRoleFromInstanceProfileOutput, error)
 	RemoveUserFromGroup(ctx context.Context, in *RemoveUserFromGroupInput) (*RemoveUserFromGroupOutput, error)
 	SetDefaultPolicyVersion(ctx context.Context, in *SetDefaultPolicyVersionInput) (*SetDefaultPolicyVersionOutput, error)
 	SimulateCustomPolicy(ctx context.Context, in *SimulateCustomPolicyInput) (*SimulateCustomPolicyOutput, error)
 	SimulatePrincipalPolicy(ctx context.Context, in *SimulatePrincipalPolicyInput) (*SimulatePrincipalPolicyOutput, error)
 	TagInstanceProfile(ctx context.Context, in *TagInstanceProfileInput) (*TagInstanceProfileOutput, error)
+	TagOpenIDConnectProvider(ctx context.Context, in *TagOpenIDConnectProviderInput) (*TagOpenIDConnectProviderOutput, error)
 	TagPolicy(ctx context.Context, in *TagPolicyInput) (*TagPolicyOutput, error)
 	TagRole(ctx context.Context, in *TagRoleInput) (*TagRoleOutput, error)
 	TagUser(ctx context.Context, in *TagUserInput) (*TagUserOutput, error)
 	UntagInstanceProfile(ctx context.Context, in *UntagInstanceProfileInput) (*UntagInstanceProfileOutput, error)
+	UntagOpenIDConnectProvider(ctx context.Context, in *UntagOpenIDConnectProviderInput) (*UntagOpenIDConnectProviderOutput, error)
 	UntagPolicy(ctx context.Context, in *UntagPolicyInput) (*UntagPolicyOutput, error)
 	UntagRole(ctx context.Context, in *UntagRoleInput) (*UntagRoleOutput, error)
 	UntagUser(ctx context.Context, in *UntagUserInput) (*UntagUserOutput, error)
 	UpdateAccessKey(ctx context.Context, in *UpdateAccessKeyInput) (*UpdateAccessKeyOutput, error)
 	UpdateAssumeRolePolicy(ctx context.Context, in *UpdateAssumeRolePolicyInput) (*UpdateAssumeRolePolicyOutput, error)
 	UpdateGroup(ctx context.Context, in *UpdateGroupInput) (*UpdateGroupOutput, error)
+	UpdateLoginProfile(ctx context.Context, in *UpdateLoginProfileInput) (*UpdateLoginProfileOutput, error)
+	UpdateOpenIDConnectProviderThumbprint(ctx context.Context, in *UpdateOpenIDConnectProviderThumbprintInput) (*UpdateOpenIDConnectProviderThumbprintOutput, error)
 	UpdateRole(ctx context.Context, in *UpdateRoleInput) (*UpdateRoleOutput, error)
 	UpdateRoleDescription(ctx context.Context, in *UpdateRoleDescriptionInput) (*UpdateRoleDescriptionOutput, error)
 	UpdateUser(ctx context.Context, in *UpdateUserInput) (*UpdateUserOutput, error)
@@ -116,6 +134,7 @@ func New(h Handler) *api.Service {
 		XMLNamespace:   "https://iam.amazonaws.com/doc/2010-05-08/",
 		Shapes:         shapes(),
 		Operations: []api.Operation{
+			{Name: "AddClientIDToOpenIDConnectProvider", Method: "POST", Path: "/", Input: "AddClientIDToOpenIDConnectProviderRequest", Output: "AddClientIDToOpenIDConnectProviderOutput", Errors: []string{"ConcurrentModificationException", "InvalidInputException", "NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(AddClientIDToOpenIDConnectProviderInput) }},
 			{Name: "AddRoleToInstanceProfile", Method: "POST", Path: "/", Input: "AddRoleToInstanceProfileRequest", Output: "AddRoleToInstanceProfileOutput", Errors: []string{"NoSuchEntityException", "EntityAlreadyExistsException", "LimitExceededException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(AddRoleToInstanceProfileInput) }},
 			{Name: "AddUserToGroup", Method: "POST", Path: "/", Input: "AddUserToGroupRequest", Output: "AddUserToGroupOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(AddUserToGroupInput) }},
 			{Name: "AttachGroupPolicy", Method: "POST", Path: "/", Input: "AttachGroupPolicyRequest", Output: "AttachGroupPolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "PolicyNotAttachableException", "ServiceFailureException"}, NewInput: func() any { return new(AttachGroupPolicyInput) }},
@@ -125,6 +144,8 @@ func New(h Handler) *api.Service {
 			{Name: "CreateAccountAlias", Method: "POST", Path: "/", Input: "CreateAccountAliasRequest", Output: "CreateAccountAliasOutput", Errors: []string{"ConcurrentModificationException", "EntityAlreadyExistsException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(CreateAccountAliasInput) }},
 			{Name: "CreateGroup", Method: "POST", Path: "/", Input: "CreateGroupRequest", Output: "CreateGroupResponse", ResultWrapper: "CreateGroupResult", Errors: []string{"LimitExceededException", "EntityAlreadyExistsException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(CreateGroupInput) }},
 			{Name: "CreateInstanceProfile", Method: "POST", Path: "/", Input: "CreateInstanceProfileRequest", Output: "CreateInstanceProfileResponse", ResultWrapper: "CreateInstanceProfileResult", Errors: []string{"EntityAlreadyExistsException", "InvalidInputException", "LimitExceededException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(CreateInstanceProfileInput) }},
+			{Name: "CreateLoginProfile", Method: "POST", Path: "/", Input: "CreateLoginProfileRequest", Output: "CreateLoginProfileResponse", ResultWrapper: "CreateLoginProfileResult", Errors: []string{"EntityAlreadyExistsException", "NoSuchEntityException", "PasswordPolicyViolationException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(CreateLoginProfileInput) }},
+			{Name: "CreateOpenIDConnectProvider", Method: "POST", Path: "/", Input: "CreateOpenIDConnectProviderRequest", Output: "CreateOpenIDConnectProviderResponse", ResultWrapper: "CreateOpenIDConnectProviderResult", Errors: []string{"InvalidInputException", "EntityAlreadyExistsException", "LimitExceededException", "ConcurrentModificationException", "ServiceFailureException", "OpenIdIdpCommunicationErrorException"}, NewInput: func() any { return new(CreateOpenIDConnectProviderInput) }},
 			{Name: "CreatePolicy", Method: "POST", Path: "/", Input: "CreatePolicyRequest", Output: "CreatePolicyResponse", ResultWrapper: "CreatePolicyResult", Errors: []string{"InvalidInputException", "LimitExceededException", "EntityAlreadyExistsException", "MalformedPolicyDocumentException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(CreatePolicyInput) }},
 			{Name: "CreatePolicyVersion", Method: "POST", Path: "/", Input: "CreatePolicyVersionRequest", Output: "CreatePolicyVersionResponse", ResultWrapper: "CreatePolicyVersionResult", Errors: []string{"NoSuchEntityException", "MalformedPolicyDocumentException", "InvalidInputException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(CreatePolicyVersionInput) }},
 			{Name: "CreateRole", Method: "POST", Path: "/", Input: "CreateRoleRequest", Output: "CreateRoleResponse", ResultWrapper: "CreateRoleResult", Errors: []string{"LimitExceededException", "InvalidInputException", "EntityAlreadyExistsException", "MalformedPolicyDocumentException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(CreateRoleInput) }},
@@ -135,6 +156,8 @@ func New(h Handler) *api.Service {
 			{Name: "DeleteGroup", Method: "POST", Path: "/", Input: "DeleteGroupRequest", Output: "DeleteGroupOutput", Errors: []string{"NoSuchEntityException", "DeleteConflictException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteGroupInput) }},
 			{Name: "DeleteGroupPolicy", Method: "POST", Path: "/", Input: "DeleteGroupPolicyRequest", Output: "DeleteGroupPolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteGroupPolicyInput) }},
 			{Name: "DeleteInstanceProfile", Method: "POST", Path: "/", Input: "DeleteInstanceProfileRequest", Output: "DeleteInstanceProfileOutput", Errors: []string{"NoSuchEntityException", "DeleteConflictException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteInstanceProfileInput) }},
+			{Name: "DeleteLoginProfile", Method: "POST", Path: "/", Input: "DeleteLoginProfileRequest", Output: "DeleteLoginProfileOutput", Errors: []string{"EntityTemporarilyUnmodifiableException", "NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteLoginProfileInput) }},
+			{Name: "DeleteOpenIDConnectProvider", Method: "POST", Path: "/", Input: "DeleteOpenIDConnectProviderRequest", Output: "DeleteOpenIDConnectProviderOutput", Errors: []string{"InvalidInputException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteOpenIDConnectProviderInput) }},
 			{Name: "DeletePolicy", Method: "POST", Path: "/", Input: "DeletePolicyRequest", Output: "DeletePolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "DeleteConflictException", "ServiceFailureException"}, NewInput: func() any { return new(DeletePolicyInput) }},
 			{Name: "DeletePolicyVersion", Method: "POST", Path: "/", Input: "DeletePolicyVersionRequest", Output: "DeletePolicyVersionOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "DeleteConflictException", "ServiceFailureException"}, NewInput: func() any { return new(DeletePolicyVersionInput) }},
 			{Name: "DeleteRole", Method: "POST", Path: "/", Input: "DeleteRoleRequest", Output: "DeleteRoleOutput", Errors: []string{"NoSuchEntityException", "DeleteConflictException", "LimitExceededException", "UnmodifiableEntityException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteRoleInput) }},
@@ -154,6 +177,8 @@ func New(h Handler) *api.Service {
 			{Name: "GetGroup", Method: "POST", Path: "/", Input: "GetGroupRequest", Output: "GetGroupResponse", ResultWrapper: "GetGroupResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Users"}, NewInput: func() any { return new(GetGroupInput) }},
 			{Name: "GetGroupPolicy", Method: "POST", Path: "/", Input: "GetGroupPolicyRequest", Output: "GetGroupPolicyResponse", ResultWrapper: "GetGroupPolicyResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetGroupPolicyInput) }},
 			{Name: "GetInstanceProfile", Method: "POST", Path: "/", Input: "GetInstanceProfileRequest", Output: "GetInstanceProfileResponse", ResultWrapper: "GetInstanceProfileResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetInstanceProfileInput) }},
+			{Name: "GetLoginProfile", Method: "POST", Path: "/", Input: "GetLoginProfileRequest", Output: "GetLoginProfileResponse", ResultWrapper: "GetLoginProfileResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetLoginProfileInput) }},
+			{Name: "GetOpenIDConnectProvider", Method: "POST", Path: "/", Input: "GetOpenIDConnectProviderRequest", Output: "GetOpenIDConnectProviderResponse", ResultWrapper: "GetOpenIDConnectProviderResult", Errors: []string{"InvalidInputException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetOpenIDConnectProviderInput) }},
 			{Name: "GetPolicy", Method: "POST", Path: "/", Input: "GetPolicyRequest", Output: "GetPolicyResponse", ResultWrapper: "GetPolicyResult", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ServiceFailureException"}, NewInput: func() any { return new(GetPolicyInput) }},
 			{Name: "GetPolicyVersion", Method: "POST", Path: "/", Input: "GetPolicyVersionRequest", Output: "GetPolicyVersionResponse", ResultWrapper: "GetPolicyVersionResult", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ServiceFailureException"}, NewInput: func() any { return new(GetPolicyVersionInput) }},
 			{Name: "GetRole", Method: "POST", Path: "/", Input: "GetRoleRequest", Output: "GetRoleResponse", ResultWrapper: "GetRoleResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetRoleInput) }},
@@ -173,12 +198,18 @@ func New(h Handler) *api.Service {
 			{Name: "ListInstanceProfileTags", Method: "POST", Path: "/", Input: "ListInstanceProfileTagsRequest", Output: "ListInstanceProfileTagsResponse", ResultWrapper: "ListInstanceProfileTagsResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListInstanceProfileTagsInput) }},
 			{Name: "ListInstanceProfiles", Method: "POST", Path: "/", Input: "ListInstanceProfilesRequest", Output: "ListInstanceProfilesResponse", ResultWrapper: "ListInstanceProfilesResult", Errors: []string{"ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "InstanceProfiles"}, NewInput: func() any { return new(ListInstanceProfilesInput) }},
 			{Name: "ListInstanceProfilesForRole", Method: "POST", Path: "/", Input: "ListInstanceProfilesForRoleRequest", Output: "ListInstanceProfilesForRoleResponse", ResultWrapper: "ListInstanceProfilesForRoleResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "InstanceProfiles"}, NewInput: func() any { return new(ListInstanceProfilesForRoleInput) }},
+			{Name: "ListMFADevices", Method: "POST", Path: "/", Input: "ListMFADevicesRequest", Output: "ListMFADevicesResponse", ResultWrapper: "ListMFADevicesResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "MFADevices"}, NewInput: func() any { return new(ListMFADevicesInput) }},
+			{Name: "ListOpenIDConnectProviderTags", Method: "POST", Path: "/", Input: "ListOpenIDConnectProviderTagsRequest", Output: "ListOpenIDConnectProviderTagsResponse", ResultWrapper: "ListOpenIDConnectProviderTagsResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException", "InvalidInputException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListOpenIDConnectProviderTagsInput) }},
+			{Name: "ListOpenIDConnectProviders", Method: "POST", Path: "/", Input: "ListOpenIDConnectProvidersRequest", Output: "ListOpenIDConnectProvidersResponse", ResultWrapper: "ListOpenIDConnectProvidersResult", Errors: []string{"ServiceFailureException"}, NewInput: func() any { return new(ListOpenIDConnectProvidersInput) }},
 			{Name: "ListPolicies", Method: "POST", Path: "/", Input: "ListPoliciesRequest", Output: "ListPoliciesResponse", ResultWrapper: "ListPoliciesResult", Errors: []string{"ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Policies"}, NewInput: func() any { return new(ListPoliciesInput) }},
 			{Name: "ListPolicyTags", Method: "POST", Path: "/", Input: "ListPolicyTagsRequest", Output: "ListPolicyTagsResponse", ResultWrapper: "ListPolicyTagsResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException", "InvalidInputException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListPolicyTagsInput) }},
 			{Name: "ListPolicyVersions", Method: "POST", Path: "/", Input: "ListPolicyVersionsRequest", Output: "ListPolicyVersionsResponse", ResultWrapper: "ListPolicyVersionsResult", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Versions"}, NewInput: func() any { return new(ListPolicyVersionsInput) }},
 			{Name: "ListRolePolicies", Method: "POST", Path: "/", Input: "ListRolePoliciesRequest", Output: "ListRolePoliciesResponse", ResultWrapper: "ListRolePoliciesResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "PolicyNames"}, NewInput: func() any { return new(ListRolePoliciesInput) }},
 			{Name: "ListRoleTags", Method: "POST", Path: "/", Input: "ListRoleTagsRequest", Output: "ListRoleTagsResponse", ResultWrapper: "ListRoleTagsResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListRoleTagsInput) }},
 			{Name: "ListRoles", Method: "POST", Path: "/", Input: "ListRolesRequest", Output: "ListRolesResponse", ResultWrapper: "ListRolesResult", Errors: []string{"ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Roles"}, NewInput: func() any { return new(ListRolesInput) }},
+			{Name: "ListSSHPublicKeys", Method: "POST", Path: "/", Input: "ListSSHPublicKeysRequest", Output: "ListSSHPublicKeysResponse", ResultWrapper: "ListSSHPublicKeysResult", Errors: []string{"NoSuchEntityException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "SSHPublicKeys"}, NewInput: func() any { return new(ListSSHPublicKeysInput) }},
+			{Name: "ListServiceSpecificCredentials", Method: "POST", Path: "/", Input: "ListServiceSpecificCredentialsRequest", Output: "ListServiceSpecificCredentialsResponse", ResultWrapper: "ListServiceSpecificCredentialsResult", Errors: []string{"NoSuchEntityException", "ServiceNotSupportedException"}, NewInput: func() any { return new(ListServiceSpecificCredentialsInput) }},
+			{Name: "ListSigningCertificates", Method: "POST", Path: "/", Input: "ListSigningCertificatesRequest", Output: "ListSigningCertificatesResponse", ResultWrapper: "ListSigningCertificatesResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Certificates"}, NewInput: func() any { return new(ListSigningCertificatesInput) }},
 			{Name: "ListUserPolicies", Method: "POST", Path: "/", Input: "ListUserPoliciesRequest", Output: "ListUserPoliciesResponse", ResultWrapper: "ListUserPoliciesResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "PolicyNames"}, NewInput: func() any { return new(ListUserPoliciesInput) }},
 			{Name: "ListUserTags", Method: "POST", Path: "/", Input: "ListUserTagsRequest", Output: "ListUserTagsResponse", ResultWrapper: "ListUserTagsResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListUserTagsInput) }},
 			{Name: "ListUsers", Method: "POST", Path: "/", Input: "ListUsersRequest", Output: "ListUsersResponse", ResultWrapper: "ListUsersResult", Errors: []string{"ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Users"}, NewInput: func() any { return new(ListUsersInput) }},
@@ -187,41 +218,41 @@ func New(h Handler) *api.Service {
 			{Name: "PutRolePolicy", Method: "POST", Path: "/", Input: "PutRolePolicyRequest", Output: "PutRolePolicyOutput", Errors: []string{"LimitExceededException", "MalformedPolicyDocumentException", "NoSuchEntityException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(PutRolePolicyInput) }},
 			{Name: "PutUserPermissionsBoundary", Method: "POST", Path: "/", Input: "PutUserPermissionsBoundaryRequest", Output: "PutUserPermissionsBoundaryOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "PolicyNotAttachableException", "ServiceFailureException"}, NewInput: func() any { return new(PutUserPermissionsBoundaryInput) }},
 			{Name: "PutUserPolicy", Method: "POST", Path: "/", Input: "PutUserPolicyRequest", Output: "PutUserPolicyOutput", Errors: []string{"LimitExceededException", "MalformedPolicyDocumentException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(PutUserPolicyInput) }},
+			{Name: "RemoveClientIDFromOpenIDConnectProvider", Method: "POST", Path: "/", Input: "RemoveClientIDFromOpenIDConnectProviderRequest", Output: "RemoveClientIDFromOpenIDConnectProviderOutput", Errors: []string{"ConcurrentModificationException", "InvalidInputException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(RemoveClientIDFromOpenIDConnectProviderInput) }},
 			{Name: "RemoveRoleFromInstanceProfile", Method: "POST", Path: "/", Input: "RemoveRoleFromInstanceProfileRequest", Output: "RemoveRoleFromInstanceProfileOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(RemoveRoleFromInstanceProfileInput) }},
 			{Name: "RemoveUserFromGroup", Method: "POST", Path: "/", Input: "RemoveUserFromGroupRequest", Output: "RemoveUserFromGroupOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(RemoveUserFromGroupInput) }},
 			{Name: "SetDefaultPolicyVersion", Method: "POST", Path: "/", Input: "SetDefaultPolicyVersionRequest", Output: "SetDefaultPolicyVersionOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(SetDefaultPolicyVersionInput) }},
 			{Name: "SimulateCustomPolicy", Method: "POST", Path: "/", Input: "SimulateCustomPolicyRequest", Output: "SimulatePolicyResponse", ResultWrapper: "SimulateCustomPolicyResult", Errors: []string{"InvalidInputException", "PolicyEvaluationException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "EvaluationResults"}, NewInput: func() any { return new(SimulateCustomPolicyInput) }},
 			{Name: "SimulatePrincipalPolicy", Method: "POST", Path: "/", Input: "SimulatePrincipalPolicyRequest", Output: "SimulatePolicyResponse", ResultWrapper: "SimulatePrincipalPolicyResult", Errors: []string{"NoSuchEntityException", "InvalidInputException", "PolicyEvaluationException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "EvaluationResults"}, NewInput: func() any { return new(SimulatePrincipalPolicyInput) }},
 			{Name: "TagInstanceProfile", Method: "POST", Path: "/", Input: "TagInstanceProfileRequest", Output: "TagInstanceProfileOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "LimitExceededException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagInstanceProfileInput) }},
+			{Name: "TagOpenIDConnectProvider", Method: "POST", Path: "/", Input: "TagOpenIDConnectProviderRequest", Output: "TagOpenIDConnectProviderOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagOpenIDConnectProviderInput) }},
 			{Name: "TagPolicy", Method: "POST", Path: "/", Input: "TagPolicyRequest", Output: "TagPolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagPolicyInput) }},
 			{Name: "TagRole", Method: "POST", Path: "/", Input: "TagRoleRequest", Output: "TagRoleOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagRoleInput) }},
 			{Name: "TagUser", Method: "POST", Path: "/", Input: "TagUserRequest", Output: "TagUserOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagUserInput) }},
 			{Name: "UntagInstanceProfile", Method: "POST", Path: "/", Input: "UntagInstanceProfileRequest", Output: "UntagInstanceProfileOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagInstanceProfileInput) }},
+			{Name: "UntagOpenIDConnectProvider", Method: "POST", Path: "/", Input: "UntagOpenIDConnectProviderRequest", Output: "UntagOpenIDConnectProviderOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagOpenIDConnectProviderInput) }},
 			{Name: "UntagPolicy", Method: "POST", Path: "/", Input: "UntagPolicyRequest", Output: "UntagPolicyOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagPolicyInput) }},
 			{Name: "UntagRole", Method: "POST", Path: "/", Input: "UntagRoleRequest", Output: "UntagRoleOutput", Errors: []string{"NoSuchEntityException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagRoleInput) }},
 			{Name: "UntagUser", Method: "POST", Path: "/", Input: "UntagUserRequest", Output: "UntagUserOutput", Errors: []string{"NoSuchEntityException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagUserInput) }},
 			{Name: "UpdateAccessKey", Method: "POST", Path: "/", Input: "UpdateAccessKeyRequest", Output: "UpdateAccessKeyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException", "InvalidInputException"}, NewInput: func() any { return new(UpdateAccessKeyInput) }},
 			{Name: "UpdateAssumeRolePolicy", Method: "POST", Path: "/", Input: "UpdateAssumeRolePolicyRequest", Output: "UpdateAssumeRolePolicyOutput", Errors: []string{"NoSuchEntityException", "MalformedPolicyDocumentException", "LimitExceededException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateAssumeRolePolicyInput) }},
 			{Name: "UpdateGroup", Method: "POST", Path: "/", Input: "UpdateGroupRequest", Output: "UpdateGroupOutput", Errors: []string{"NoSuchEntityException", "EntityAlreadyExistsException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateGroupInput) }},
+			{Name: "UpdateLoginProfile", Method: "POST", Path: "/", Input: "UpdateLoginProfileRequest", Output: "UpdateLoginProfileOutput", Errors: []string{"EntityTemporarilyUnmodifiableException", "NoSuchEntityException", "PasswordPolicyViolationException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateLoginProfileInput) }},
+			{Name: "UpdateOpenIDConnectProviderThumbprint", Method: "POST", Path: "/", Input: "UpdateOpenIDConnectProviderThumbprintRequest", Output: "UpdateOpenIDConnectProviderThumbprintOutput", Errors: []string{"ConcurrentModificationException", "InvalidInputException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateOpenIDConnectProviderThumbprintInput) }},
 			{Name: "UpdateRole", Method: "POST", Path: "/", Input: "UpdateRoleRequest", Output: "UpdateRoleResponse", ResultWrapper: "UpdateRoleResult", Errors: []string{"UnmodifiableEntityException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateRoleInput) }},
 			{Name: "UpdateRoleDescription", Method: "POST", Path: "/", Input: "UpdateRoleDescriptionRequest", Output: "UpdateRoleDescriptionResponse", ResultWrapper: "UpdateRoleDescriptionResult", Errors: []string{"NoSuchEntityException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateRoleDescriptionInput) }},
 			{Name: "UpdateUser", Method: "POST", Path: "/", Input: "UpdateUserRequest", Output: "UpdateUserOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "EntityAlreadyExistsException", "EntityTemporarilyUnmodifiableException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateUserInput) }},
 		},
 		Refused: []string{
 			"AcceptDelegationRequest",
-			"AddClientIDToOpenIDConnectProvider",
 			"AssociateDelegationRequest",
 			"ChangePassword",
 			"CreateDelegationRequest",
-			"CreateLoginProfile",
-			"CreateOpenIDConnectProvider",
 			"CreateSAMLProvider",
 			"CreateServiceSpecificCredential",
 			"CreateVirtualMFADevice",
 			"DeactivateMFADevice",
 			"DeleteAccountPasswordPolicy",
-			"DeleteLoginProfile",
-			"DeleteOpenIDConnectProvider",
 			"DeleteSAMLProvider",
 			"DeleteSSHPublicKey",
 			"DeleteServerCertificate",
@@ -243,9 +274,7 @@ func New(h Handler) *api.Service {
 			"GetCredentialReport",
 			"GetDelegationRequest",
 			"GetHumanReadableSummary",
-			"GetLoginProfile",
 			"GetMFADevice",
-			"GetOpenIDConnectProvider",
 			"GetOrganizationsAccessReport",
 			"GetOutboundWebIdentityFederationInfo",
 			"GetSAMLProvider",
@@ -255,37 +284,26 @@ func New(h Handler) *api.Service {
 			"GetServiceLastAccessedDetailsWithEntities",
 			"ListDelegationRequests",
 			"ListMFADeviceTags",
-			"ListMFADevices",
-			"ListOpenIDConnectProviderTags",
-			"ListOpenIDConnectProviders",
 			"ListOrganizationsFeatures",
 			"ListPoliciesGrantingServiceAccess",
 			"ListSAMLProviderTags",
 			"ListSAMLProviders",
-			"ListSSHPublicKeys",
 			"ListServerCertificateTags",
 			"ListServerCertificates",
-			"ListServiceSpecificCredentials",
-			"ListSigningCertificates",
 			"ListVirtualMFADevices",
 			"RejectDelegationRequest",
-			"RemoveClientIDFromOpenIDConnectProvider",
 			"ResetServiceSpecificCredential",
 			"ResyncMFADevice",
 			"SendDelegationToken",
 			"SetSecurityTokenServicePreferences",
 			"TagMFADevice",
-			"TagOpenIDConnectProvider",
 			"TagSAMLProvider",
 			"TagServerCertificate",
 			"UntagMFADevice",
-			"UntagOpenIDConnectProvider",
 			"UntagSAMLProvider",
 			"UntagServerCertificate",
 			"UpdateAccountPasswordPolicy",
 			"UpdateDelegationRequest",
-			"UpdateLoginProfile",
-			"UpdateOpenIDConnectProviderThumbprint",
 			"UpdateSAMLProvider",
 			"UpdateSSHPublicKey",
 			"UpdateServerCertificate",
@@ -298,404 +316,497 @@ func New(h Handler) *api.Service {
 	}
 	if h != nil {
 		s.Operations[0].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AddRoleToInstanceProfile(ctx, in.(*AddRoleToInstanceProfileInput))
+			return h.AddClientIDToOpenIDConnectProvider(ctx, in.(*AddClientIDToOpenIDConnectProviderInput))
 		}
 		s.Operations[1].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AddUserToGroup(ctx, in.(*AddUserToGroupInput))
+			return h.AddRoleToInstanceProfile(ctx, in.(*AddRoleToInstanceProfileInput))
 		}
 		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AttachGroupPolicy(ctx, in.(*AttachGroupPolicyInput))
+			return h.AddUserToGroup(ctx, in.(*AddUserToGroupInput))
 		}
 		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AttachRolePolicy(ctx, in.(*AttachRolePolicyInput))
+			return h.AttachGroupPolicy(ctx, in.(*AttachGroupPolicyInput))
 		}
 		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AttachUserPolicy(ctx, in.(*AttachUserPolicyInput))
+			return h.AttachRolePolicy(ctx, in.(*AttachRolePolicyInput))
 		}
 		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateAccessKey(ctx, in.(*CreateAccessKeyInput))
+			return h.AttachUserPolicy(ctx, in.(*AttachUserPolicyInput))
 		}
 		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateAccessKey(ctx, in.(*CreateAccessKeyInput))
+		}
+		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateAccountAlias(ctx, in.(*CreateAccountAliasInput))
 		}
-		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateGroup(ctx, in.(*CreateGroupInput)) }
-		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateGroup(ctx, in.(*CreateGroupInput)) }
+		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateInstanceProfile(ctx, in.(*CreateInstanceProfileInput))
 		}
-		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreatePolicy(ctx, in.(*CreatePolicyInput)) }
 		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateLoginProfile(ctx, in.(*CreateLoginProfileInput))
+		}
+		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateOpenIDConnectProvider(ctx, in.(*CreateOpenIDConnectProviderInput))
+		}
+		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreatePolicy(ctx, in.(*CreatePolicyInput)) }
+		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreatePolicyVersion(ctx, in.(*CreatePolicyVersionInput))
 		}
-		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRole(ctx, in.(*CreateRoleInput)) }
-		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRole(ctx, in.(*CreateRoleInput)) }
+		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateServiceLinkedRole(ctx, in.(*CreateServiceLinkedRoleInput))
 		}
-		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateUser(ctx, in.(*CreateUserInput)) }
-		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateUser(ctx, in.(*CreateUserInput)) }
+		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteAccessKey(ctx, in.(*DeleteAccessKeyInput))
 		}
-		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteAccountAlias(ctx, in.(*DeleteAccountAliasInput))
 		}
-		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteGroup(ctx, in.(*DeleteGroupInput)) }
-		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteGroup(ctx, in.(*DeleteGroupInput)) }
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteGroupPolicy(ctx, in.(*DeleteGroupPolicyInput))
 		}
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteInstanceProfile(ctx, in.(*DeleteInstanceProfileInput))
 		}
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeletePolicy(ctx, in.(*DeletePolicyInput)) }
-		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeletePolicyVersion(ctx, in.(*DeletePolicyVersionInput))
-		}
-		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRole(ctx, in.(*DeleteRoleInput)) }
 		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteRolePermissionsBoundary(ctx, in.(*DeleteRolePermissionsBoundaryInput))
+			return h.DeleteLoginProfile(ctx, in.(*DeleteLoginProfileInput))
 		}
 		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteRolePolicy(ctx, in.(*DeleteRolePolicyInput))
+			return h.DeleteOpenIDConnectProvider(ctx, in.(*DeleteOpenIDConnectProviderInput))
 		}
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteServiceLinkedRole(ctx, in.(*DeleteServiceLinkedRoleInput))
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeletePolicy(ctx, in.(*DeletePolicyInput)) }
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeletePolicyVersion(ctx, in.(*DeletePolicyVersionInput))
 		}
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteUser(ctx, in.(*DeleteUserInput)) }
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteUserPermissionsBoundary(ctx, in.(*DeleteUserPermissionsBoundaryInput))
-		}
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRole(ctx, in.(*DeleteRoleInput)) }
 		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteUserPolicy(ctx, in.(*DeleteUserPolicyInput))
+			return h.DeleteRolePermissionsBoundary(ctx, in.(*DeleteRolePermissionsBoundaryInput))
 		}
 		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DetachGroupPolicy(ctx, in.(*DetachGroupPolicyInput))
+			return h.DeleteRolePolicy(ctx, in.(*DeleteRolePolicyInput))
 		}
 		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DetachRolePolicy(ctx, in.(*DetachRolePolicyInput))
+			return h.DeleteServiceLinkedRole(ctx, in.(*DeleteServiceLinkedRoleInput))
 		}
-		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DetachUserPolicy(ctx, in.(*DetachUserPolicyInput))
-		}
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteUser(ctx, in.(*DeleteUserInput)) }
 		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetAccessKeyLastUsed(ctx, in.(*GetAccessKeyLastUsedInput))
+			return h.DeleteUserPermissionsBoundary(ctx, in.(*DeleteUserPermissionsBoundaryInput))
 		}
 		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetAccountSummary(ctx, in.(*GetAccountSummaryInput))
+			return h.DeleteUserPolicy(ctx, in.(*DeleteUserPolicyInput))
 		}
 		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetContextKeysForCustomPolicy(ctx, in.(*GetContextKeysForCustomPolicyInput))
+			return h.DetachGroupPolicy(ctx, in.(*DetachGroupPolicyInput))
 		}
 		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetContextKeysForPrincipalPolicy(ctx, in.(*GetContextKeysForPrincipalPolicyInput))
+			return h.DetachRolePolicy(ctx, in.(*DetachRolePolicyInput))
 		}
-		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetGroup(ctx, in.(*GetGroupInput)) }
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DetachUserPolicy(ctx, in.(*DetachUserPolicyInput))
+		}
 		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetGroupPolicy(ctx, in.(*GetGroupPolicyInput))
+			return h.GetAccessKeyLastUsed(ctx, in.(*GetAccessKeyLastUsedInput))
 		}
 		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetAccountSummary(ctx, in.(*GetAccountSummaryInput))
+		}
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetContextKeysForCustomPolicy(ctx, in.(*GetContextKeysForCustomPolicyInput))
+		}
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetContextKeysForPrincipalPolicy(ctx, in.(*GetContextKeysForPrincipalPolicyInput))
+		}
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetGroup(ctx, in.(*GetGroupInput)) }
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetGroupPolicy(ctx, in.(*GetGroupPolicyInput))
+		}
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetInstanceProfile(ctx, in.(*GetInstanceProfileInput))
 		}
-		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetPolicy(ctx, in.(*GetPolicyInput)) }
-		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetLoginProfile(ctx, in.(*GetLoginProfileInput))
+		}
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetOpenIDConnectProvider(ctx, in.(*GetOpenIDConnectProviderInput))
+		}
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetPolicy(ctx, in.(*GetPolicyInput)) }
+		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetPolicyVersion(ctx, in.(*GetPolicyVersionInput))
 		}
-		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetRole(ctx, in.(*GetRoleInput)) }
-		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetRolePolicy(ctx, in.(*GetRolePolicyInput)) }
-		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetRole(ctx, in.(*GetRoleInput)) }
+		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetRolePolicy(ctx, in.(*GetRolePolicyInput)) }
+		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetServiceLinkedRoleDeletionStatus(ctx, in.(*GetServiceLinkedRoleDeletionStatusInput))
 		}
-		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetUser(ctx, in.(*GetUserInput)) }
-		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetUserPolicy(ctx, in.(*GetUserPolicyInput)) }
-		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetUser(ctx, in.(*GetUserInput)) }
+		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetUserPolicy(ctx, in.(*GetUserPolicyInput)) }
+		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListAccessKeys(ctx, in.(*ListAccessKeysInput))
 		}
-		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListAccountAliases(ctx, in.(*ListAccountAliasesInput))
 		}
-		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListAttachedGroupPolicies(ctx, in.(*ListAttachedGroupPoliciesInput))
 		}
-		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[55].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListAttachedRolePolicies(ctx, in.(*ListAttachedRolePoliciesInput))
 		}
-		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[56].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListAttachedUserPolicies(ctx, in.(*ListAttachedUserPoliciesInput))
 		}
-		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[57].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListEntitiesForPolicy(ctx, in.(*ListEntitiesForPolicyInput))
 		}
-		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[58].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListGroupPolicies(ctx, in.(*ListGroupPoliciesInput))
 		}
-		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListGroups(ctx, in.(*ListGroupsInput)) }
-		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[59].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListGroups(ctx, in.(*ListGroupsInput)) }
+		s.Operations[60].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListGroupsForUser(ctx, in.(*ListGroupsForUserInput))
 		}
-		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[61].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListInstanceProfileTags(ctx, in.(*ListInstanceProfileTagsInput))
 		}
-		s.Operations[55].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[62].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListInstanceProfiles(ctx, in.(*ListInstanceProfilesInput))
 		}
-		s.Operations[56].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[63].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListInstanceProfilesForRole(ctx, in.(*ListInstanceProfilesForRoleInput))
 		}
-		s.Operations[57].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListPolicies(ctx, in.(*ListPoliciesInput)) }
-		s.Operations[58].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[64].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListMFADevices(ctx, in.(*ListMFADevicesInput))
+		}
+		s.Operations[65].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListOpenIDConnectProviderTags(ctx, in.(*ListOpenIDConnectProviderTagsInput))
+		}
+		s.Operations[66].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListOpenIDConnectProviders(ctx, in.(*ListOpenIDConnectProvidersInput))
+		}
+		s.Operations[67].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListPolicies(ctx, in.(*ListPoliciesInput)) }
+		s.Operations[68].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListPolicyTags(ctx, in.(*ListPolicyTagsInput))
 		}
-		s.Operations[59].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[69].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListPolicyVersions(ctx, in.(*ListPolicyVersionsInput))
 		}
-		s.Operations[60].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[70].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListRolePolicies(ctx, in.(*ListRolePoliciesInput))
 		}
-		s.Operations[61].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListRoleTags(ctx, in.(*ListRoleTagsInput)) }
-		s.Operations[62].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListRoles(ctx, in.(*ListRolesInput)) }
-		s.Operations[63].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListUserPolicies(ctx, in.(*ListUserPoliciesInput))
-		}
-		s.Operations[64].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListUserTags(ctx, in.(*ListUserTagsInput)) }
-		s.Operations[65].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListUsers(ctx, in.(*ListUsersInput)) }
-		s.Operations[66].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutGroupPolicy(ctx, in.(*PutGroupPolicyInput))
-		}
-		s.Operations[67].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutRolePermissionsBoundary(ctx, in.(*PutRolePermissionsBoundaryInput))
-		}
-		s.Operations[68].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutRolePolicy(ctx, in.(*PutRolePolicyInput)) }
-		s.Operations[69].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutUserPermissionsBoundary(ctx, in.(*PutUserPermissionsBoundaryInput))
-		}
-		s.Operations[70].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutUserPolicy(ctx, in.(*PutUserPolicyInput)) }
-		s.Operations[71].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RemoveRoleFromInstanceProfile(ctx, in.(*RemoveRoleFromInstanceProfileInput))
-		}
-		s.Operations[72].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RemoveUserFromGroup(ctx, in.(*RemoveUserFromGroupInput))
-		}
+		s.Operations[71].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListRoleTags(ctx, in.(*ListRoleTagsInput)) }
+		s.Operations[72].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListRoles(ctx, in.(*ListRolesInput)) }
 		s.Operations[73].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.SetDefaultPolicyVersion(ctx, in.(*SetDefaultPolicyVersionInput))
+			return h.ListSSHPublicKeys(ctx, in.(*ListSSHPublicKeysInput))
 		}
 		s.Operations[74].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.SimulateCustomPolicy(ctx, in.(*SimulateCustomPolicyInput))
+			return h.ListServiceSpecificCredentials(ctx, in.(*ListServiceSpecificCredentialsInput))
 		}
 		s.Operations[75].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.SimulatePrincipalPolicy(ctx, in.(*SimulatePrincipalPolicyInput))
+			return h.ListSigningCertificates(ctx, in.(*ListSigningCertificatesInput))
 		}
 		s.Operations[76].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.TagInstanceProfile(ctx, in.(*TagInstanceProfileInput))
+			return h.ListUserPolicies(ctx, in.(*ListUserPoliciesInput))
 		}
-		s.Operations[77].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagPolicy(ctx, in.(*TagPolicyInput)) }
-		s.Operations[78].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagRole(ctx, in.(*TagRoleInput)) }
-		s.Operations[79].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagUser(ctx, in.(*TagUserInput)) }
+		s.Operations[77].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListUserTags(ctx, in.(*ListUserTagsInput)) }
+		s.Operations[78].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListUsers(ctx, in.(*ListUsersInput)) }
+		s.Operations[79].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutGroupPolicy(ctx, in.(*PutGroupPolicyInput))
+		}
 		s.Operations[80].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.UntagInstanceProfile(ctx, in.(*UntagInstanceProfileInput))
+			return h.PutRolePermissionsBoundary(ctx, in.(*PutRolePermissionsBoundaryInput))
 		}
-		s.Operations[81].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagPolicy(ctx, in.(*UntagPolicyInput)) }
-		s.Operations[82].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagRole(ctx, in.(*UntagRoleInput)) }
-		s.Operations[83].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagUser(ctx, in.(*UntagUserInput)) }
+		s.Operations[81].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutRolePolicy(ctx, in.(*PutRolePolicyInput)) }
+		s.Operations[82].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutUserPermissionsBoundary(ctx, in.(*PutUserPermissionsBoundaryInput))
+		}
+		s.Operations[83].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutUserPolicy(ctx, in.(*PutUserPolicyInput)) }
 		s.Operations[84].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.UpdateAccessKey(ctx, in.(*UpdateAccessKeyInput))
+			return h.RemoveClientIDFromOpenIDConnectProvider(ctx, in.(*RemoveClientIDFromOpenIDConnectProviderInput))
 		}
 		s.Operations[85].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RemoveRoleFromInstanceProfile(ctx, in.(*RemoveRoleFromInstanceProfileInput))
+		}
+		s.Operations[86].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RemoveUserFromGroup(ctx, in.(*RemoveUserFromGroupInput))
+		}
+		s.Operations[87].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.SetDefaultPolicyVersion(ctx, in.(*SetDefaultPolicyVersionInput))
+		}
+		s.Operations[88].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.SimulateCustomPolicy(ctx, in.(*SimulateCustomPolicyInput))
+		}
+		s.Operations[89].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.SimulatePrincipalPolicy(ctx, in.(*SimulatePrincipalPolicyInput))
+		}
+		s.Operations[90].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.TagInstanceProfile(ctx, in.(*TagInstanceProfileInput))
+		}
+		s.Operations[91].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.TagOpenIDConnectProvider(ctx, in.(*TagOpenIDConnectProviderInput))
+		}
+		s.Operations[92].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagPolicy(ctx, in.(*TagPolicyInput)) }
+		s.Operations[93].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagRole(ctx, in.(*TagRoleInput)) }
+		s.Operations[94].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagUser(ctx, in.(*TagUserInput)) }
+		s.Operations[95].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UntagInstanceProfile(ctx, in.(*UntagInstanceProfileInput))
+		}
+		s.Operations[96].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UntagOpenIDConnectProvider(ctx, in.(*UntagOpenIDConnectProviderInput))
+		}
+		s.Operations[97].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagPolicy(ctx, in.(*UntagPolicyInput)) }
+		s.Operations[98].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagRole(ctx, in.(*UntagRoleInput)) }
+		s.Operations[99].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagUser(ctx, in.(*UntagUserInput)) }
+		s.Operations[100].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateAccessKey(ctx, in.(*UpdateAccessKeyInput))
+		}
+		s.Operations[101].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateAssumeRolePolicy(ctx, in.(*UpdateAssumeRolePolicyInput))
 		}
-		s.Operations[86].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateGroup(ctx, in.(*UpdateGroupInput)) }
-		s.Operations[87].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateRole(ctx, in.(*UpdateRoleInput)) }
-		s.Operations[88].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[102].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateGroup(ctx, in.(*UpdateGroupInput)) }
+		s.Operations[103].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateLoginProfile(ctx, in.(*UpdateLoginProfileInput))
+		}
+		s.Operations[104].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateOpenIDConnectProviderThumbprint(ctx, in.(*UpdateOpenIDConnectProviderThumbprintInput))
+		}
+		s.Operations[105].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateRole(ctx, in.(*UpdateRoleInput)) }
+		s.Operations[106].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateRoleDescription(ctx, in.(*UpdateRoleDescriptionInput))
 		}
-		s.Operations[89].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateUser(ctx, in.(*UpdateUserInput)) }
+		s.Operations[107].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateUser(ctx, in.(*UpdateUserInput)) }
 	}
 	return s.Link(map[string]any{
-		"AddRoleToInstanceProfileOutput":             AddRoleToInstanceProfileOutput{},
-		"AddRoleToInstanceProfileRequest":            AddRoleToInstanceProfileInput{},
-		"AddUserToGroupOutput":                       AddUserToGroupOutput{},
-		"AddUserToGroupRequest":                      AddUserToGroupInput{},
-		"AttachGroupPolicyOutput":                    AttachGroupPolicyOutput{},
-		"AttachGroupPolicyRequest":                   AttachGroupPolicyInput{},
-		"AttachRolePolicyOutput":                     AttachRolePolicyOutput{},
-		"AttachRolePolicyRequest":                    AttachRolePolicyInput{},
-		"AttachUserPolicyOutput":                     AttachUserPolicyOutput{},
-		"AttachUserPolicyRequest":                    AttachUserPolicyInput{},
-		"ConcurrentModificationException":            ConcurrentModificationException{},
-		"CreateAccessKeyRequest":                     CreateAccessKeyInput{},
-		"CreateAccessKeyResponse":                    CreateAccessKeyOutput{},
-		"CreateAccountAliasOutput":                   CreateAccountAliasOutput{},
-		"CreateAccountAliasRequest":                  CreateAccountAliasInput{},
-		"CreateGroupRequest":                         CreateGroupInput{},
-		"CreateGroupResponse":                        CreateGroupOutput{},
-		"CreateInstanceProfileRequest":               CreateInstanceProfileInput{},
-		"CreateInstanceProfileResponse":              CreateInstanceProfileOutput{},
-		"CreatePolicyRequest":                        CreatePolicyInput{},
-		"CreatePolicyResponse":                       CreatePolicyOutput{},
-		"CreatePolicyVersionRequest":                 CreatePolicyVersionInput{},
-		"CreatePolicyVersionResponse":                CreatePolicyVersionOutput{},
-		"CreateRoleRequest":                          CreateRoleInput{},
-		"CreateRoleResponse":                         CreateRoleOutput{},
-		"CreateServiceLinkedRoleRequest":             CreateServiceLinkedRoleInput{},
-		"CreateServiceLinkedRoleResponse":            CreateServiceLinkedRoleOutput{},
-		"CreateUserRequest":                          CreateUserInput{},
-		"CreateUserResponse":                         CreateUserOutput{},
-		"DeleteAccessKeyOutput":                      DeleteAccessKeyOutput{},
-		"DeleteAccessKeyRequest":                     DeleteAccessKeyInput{},
-		"DeleteAccountAliasOutput":                   DeleteAccountAliasOutput{},
-		"DeleteAccountAliasRequest":                  DeleteAccountAliasInput{},
-		"DeleteConflictException":                    DeleteConflictException{},
-		"DeleteGroupOutput":                          DeleteGroupOutput{},
-		"DeleteGroupPolicyOutput":                    DeleteGroupPolicyOutput{},
-		"DeleteGroupPolicyRequest":                   DeleteGroupPolicyInput{},
-		"DeleteGroupRequest":                         DeleteGroupInput{},
-		"DeleteInstanceProfileOutput":                DeleteInstanceProfileOutput{},
-		"DeleteInstanceProfileRequest":               DeleteInstanceProfileInput{},
-		"DeletePolicyOutput":                         DeletePolicyOutput{},
-		"DeletePolicyRequest":                        DeletePolicyInput{},
-		"DeletePolicyVersionOutput":                  DeletePolicyVersionOutput{},
-		"DeletePolicyVersionRequest":                 DeletePolicyVersionInput{},
-		"DeleteRoleOutput":                           DeleteRoleOutput{},
-		"DeleteRolePermissionsBoundaryOutput":        DeleteRolePermissionsBoundaryOutput{},
-		"DeleteRolePermissionsBoundaryRequest":       DeleteRolePermissionsBoundaryInput{},
-		"DeleteRolePolicyOutput":                     DeleteRolePolicyOutput{},
-		"DeleteRolePolicyRequest":                    DeleteRolePolicyInput{},
-		"DeleteRoleRequest":                          DeleteRoleInput{},
-		"DeleteServiceLinkedRoleRequest":             DeleteServiceLinkedRoleInput{},
-		"DeleteServiceLinkedRoleResponse":            DeleteServiceLinkedRoleOutput{},
-		"DeleteUserOutput":                           DeleteUserOutput{},
-		"DeleteUserPermissionsBoundaryOutput":        DeleteUserPermissionsBoundaryOutput{},
-		"DeleteUserPermissionsBoundaryRequest":       DeleteUserPermissionsBoundaryInput{},
-		"DeleteUserPolicyOutput":                     DeleteUserPolicyOutput{},
-		"DeleteUserPolicyRequest":                    DeleteUserPolicyInput{},
-		"DeleteUserRequest":                          DeleteUserInput{},
-		"DetachGroupPolicyOutput":                    DetachGroupPolicyOutput{},
-		"DetachGroupPolicyRequest":                   DetachGroupPolicyInput{},
-		"DetachRolePolicyOutput":                     DetachRolePolicyOutput{},
-		"DetachRolePolicyRequest":                    DetachRolePolicyInput{},
-		"DetachUserPolicyOutput":                     DetachUserPolicyOutput{},
-		"DetachUserPolicyRequest":                    DetachUserPolicyInput{},
-		"EntityAlreadyExistsException":               EntityAlreadyExistsException{},
-		"EntityTemporarilyUnmodifiableException":     EntityTemporarilyUnmodifiableException{},
-		"GetAccessKeyLastUsedRequest":                GetAccessKeyLastUsedInput{},
-		"GetAccessKeyLastUsedResponse":               GetAccessKeyLastUsedOutput{},
-		"GetAccountSummaryInput":                     GetAccountSummaryInput{},
-		"GetAccountSummaryResponse":                  GetAccountSummaryOutput{},
-		"GetContextKeysForCustomPolicyRequest":       GetContextKeysForCustomPolicyInput{},
-		"GetContextKeysForPolicyResponse":            GetContextKeysForPolicyResponse{},
-		"GetContextKeysForPrincipalPolicyRequest":    GetContextKeysForPrincipalPolicyInput{},
-		"GetGroupPolicyRequest":                      GetGroupPolicyInput{},
-		"GetGroupPolicyResponse":                     GetGroupPolicyOutput{},
-		"GetGroupRequest":                            GetGroupInput{},
-		"GetGroupResponse":                           GetGroupOutput{},
-		"GetInstanceProfileRequest":                  GetInstanceProfileInput{},
-		"GetInstanceProfileResponse":                 GetInstanceProfileOutput{},
-		"GetPolicyRequest":                           GetPolicyInput{},
-		"GetPolicyResponse":                          GetPolicyOutput{},
-		"GetPolicyVersionRequest":                    GetPolicyVersionInput{},
-		"GetPolicyVersionResponse":                   GetPolicyVersionOutput{},
-		"GetRolePolicyRequest":                       GetRolePolicyInput{},
-		"GetRolePolicyResponse":                      GetRolePolicyOutput{},
-		"GetRoleRequest":                             GetRoleInput{},
-		"GetRoleResponse":                            GetRoleOutput{},
-		"GetServiceLinkedRoleDeletionStatusRequest":  GetServiceLinkedRoleDeletionStatusInput{},
-		"GetServiceLinkedRoleDeletionStatusResponse": GetServiceLinkedRoleDeletionStatusOutput{},
-		"GetUserPolicyRequest":                       GetUserPolicyInput{},
-		"GetUserPolicyResponse":                      GetUserPolicyOutput{},
-		"GetUserRequest":                             GetUserInput{},
-		"GetUserResponse":                            GetUserOutput{},
-		"InvalidInputException":                      InvalidInputException{},
-		"LimitExceededException":                     LimitExceededException{},
-		"ListAccessKeysRequest":                      ListAccessKeysInput{},
-		"ListAccessKeysResponse":                     ListAccessKeysOutput{},
-		"ListAccountAliasesRequest":                  ListAccountAliasesInput{},
-		"ListAccountAliasesResponse":                 ListAccountAliasesOutput{},
-		"ListAttachedGroupPoliciesRequest":           ListAttachedGroupPoliciesInput{},
-		"ListAttachedGroupPoliciesResponse":          ListAttachedGroupPoliciesOutput{},
-		"ListAttachedRolePoliciesRequest":            ListAttachedRolePoliciesInput{},
-		"ListAttachedRolePoliciesResponse":           ListAttachedRolePoliciesOutput{},
-		"ListAttachedUserPoliciesRequest":            ListAttachedUserPoliciesInput{},
-		"ListAttachedUserPoliciesResponse":           ListAttachedUserPoliciesOutput{},
-		"ListEntitiesForPolicyRequest":               ListEntitiesForPolicyInput{},
-		"ListEntitiesForPolicyResponse":              ListEntitiesForPolicyOutput{},
-		"ListGroupPoliciesRequest":                   ListGroupPoliciesInput{},
-		"ListGroupPoliciesResponse":                  ListGroupPoliciesOutput{},
-		"ListGroupsForUserRequest":                   ListGroupsForUserInput{},
-		"ListGroupsForUserResponse":                  ListGroupsForUserOutput{},
-		"ListGroupsRequest":                          ListGroupsInput{},
-		"ListGroupsResponse":                         ListGroupsOutput{},
-		"ListInstanceProfileTagsRequest":             ListInstanceProfileTagsInput{},
-		"ListInstanceProfileTagsResponse":            ListInstanceProfileTagsOutput{},
-		"ListInstanceProfilesForRoleRequest":         ListInstanceProfilesForRoleInput{},
-		"ListInstanceProfilesForRoleResponse":        ListInstanceProfilesForRoleOutput{},
-		"ListInstanceProfilesRequest":                ListInstanceProfilesInput{},
-		"ListInstanceProfilesResponse":               ListInstanceProfilesOutput{},
-		"ListPoliciesRequest":                        ListPoliciesInput{},
-		"ListPoliciesResponse":                       ListPoliciesOutput{},
-		"ListPolicyTagsRequest":                      ListPolicyTagsInput{},
-		"ListPolicyTagsResponse":                     ListPolicyTagsOutput{},
-		"ListPolicyVersionsRequest":                  ListPolicyVersionsInput{},
-		"ListPolicyVersionsResponse":                 ListPolicyVersionsOutput{},
-		"ListRolePoliciesRequest":                    ListRolePoliciesInput{},
-		"ListRolePoliciesResponse":                   ListRolePoliciesOutput{},
-		"ListRoleTagsRequest":                        ListRoleTagsInput{},
-		"ListRoleTagsResponse":                       ListRoleTagsOutput{},
-		"ListRolesRequest":                           ListRolesInput{},
-		"ListRolesResponse":                          ListRolesOutput{},
-		"ListUserPoliciesRequest":                    ListUserPoliciesInput{},
-		"ListUserPoliciesResponse":                   ListUserPoliciesOutput{},
-		"ListUserTagsRequest":                        ListUserTagsInput{},
-		"ListUserTagsResponse":                       ListUserTagsOutput{},
-		"ListUsersRequest":                           ListUsersInput{},
-		"ListUsersResponse":                          ListUsersOutput{},
-		"MalformedPolicyDocumentException":           MalformedPolicyDocumentException{},
-		"NoSuchEntityException":                      NoSuchEntityException{},
-		"PolicyEvaluationException":                  PolicyEvaluationException{},
-		"PolicyNotAttachableException":               PolicyNotAttachableException{},
-		"PutGroupPolicyOutput":                       PutGroupPolicyOutput{},
-		"PutGroupPolicyRequest":                      PutGroupPolicyInput{},
-		"PutRolePermissionsBoundaryOutput":           PutRolePermissionsBoundaryOutput{},
-		"PutRolePermissionsBoundaryRequest":          PutRolePermissionsBoundaryInput{},
-		"PutRolePolicyOutput":                        PutRolePolicyOutput{},
-		"PutRolePolicyRequest":                       PutRolePolicyInput{},
-		"PutUserPermissionsBoundaryOutput":           PutUserPermissionsBoundaryOutput{},
-		"PutUserPermissionsBoundaryRequest":          PutUserPermissionsBoundaryInput{},
-		"PutUserPolicyOutput":                        PutUserPolicyOutput{},
-		"PutUserPolicyRequest":                       PutUserPolicyInput{},
-		"RemoveRoleFromInstanceProfileOutput":        RemoveRoleFromInstanceProfileOutput{},
-		"RemoveRoleFromInstanceProfileRequest":       RemoveRoleFromInstanceProfileInput{},
-		"RemoveUserFromGroupOutput":                  RemoveUserFromGroupOutput{},
-		"RemoveUserFromGroupRequest":                 RemoveUserFromGroupInput{},
-		"ServiceFailureException":                    ServiceFailureException{},
-		"SetDefaultPolicyVersionOutput":              SetDefaultPolicyVersionOutput{},
-		"SetDefaultPolicyVersionRequest":             SetDefaultPolicyVersionInput{},
-		"SimulateCustomPolicyRequest":                SimulateCustomPolicyInput{},
-		"SimulatePolicyResponse":                     SimulatePolicyResponse{},
-		"SimulatePrincipalPolicyRequest":             SimulatePrincipalPolicyInput{},
-		"TagInstanceProfileOutput":                   TagInstanceProfileOutput{},
-		"TagInstanceProfileRequest":                  TagInstanceProfileInput{},
-		"TagPolicyOutput":                            TagPolicyOutput{},
-		"TagPolicyRequest":                           TagPolicyInput{},
-		"TagRoleOutput":                              TagRoleOutput{},
-		"TagRoleRequest":                             TagRoleInput{},
-		"TagUserOutput":                              TagUserOutput{},
-		"TagUserRequest":                             TagUserInput{},
-		"UnmodifiableEntityException":                UnmodifiableEntityException{},
-		"UntagInstanceProfileOutput":                 UntagInstanceProfileOutput{},
-		"UntagInstanceProfileRequest":                UntagInstanceProfileInput{},
-		"UntagPolicyOutput":                          UntagPolicyOutput{},
-		"UntagPolicyRequest":                         UntagPolicyInput{},
-		"UntagRoleOutput":                            UntagRoleOutput{},
-		"UntagRoleRequest":                           UntagRoleInput{},
-		"UntagUserOutput":                            UntagUserOutput{},
-		"UntagUserRequest":                           UntagUserInput{},
-		"UpdateAccessKeyOutput":                      UpdateAccessKeyOutput{},
-		"UpdateAccessKeyRequest":                     UpdateAccessKeyInput{},
-		"UpdateAssumeRolePolicyOutput":               UpdateAssumeRolePolicyOutput{},
-		"UpdateAssumeRolePolicyRequest":              UpdateAssumeRolePolicyInput{},
-		"UpdateGroupOutput":                          UpdateGroupOutput{},
-		"UpdateGroupRequest":                         UpdateGroupInput{},
-		"UpdateRoleDescriptionRequest":               UpdateRoleDescriptionInput{},
-		"UpdateRoleDescriptionResponse":              UpdateRoleDescriptionOutput{},
-		"UpdateRoleRequest":                          UpdateRoleInput{},
-		"UpdateRoleResponse":                         UpdateRoleOutput{},
-		"UpdateUserOutput":                           UpdateUserOutput{},
-		"UpdateUserRequest":                          UpdateUserInput{},
+		"AddClientIDToOpenIDConnectProviderOutput":       AddClientIDToOpenIDConnectProviderOutput{},
+		"AddClientIDToOpenIDConnectProviderRequest":      AddClientIDToOpenIDConnectProviderInput{},
+		"AddRoleToInstanceProfileOutput":                 AddRoleToInstanceProfileOutput{},
+		"AddRoleToInstanceProfileRequest":                AddRoleToInstanceProfileInput{},
+		"AddUserToGroupOutput":                           AddUserToGroupOutput{},
+		"AddUserToGroupRequest":                          AddUserToGroupInput{},
+		"AttachGroupPolicyOutput":                        AttachGroupPolicyOutput{},
+		"AttachGroupPolicyRequest":                       AttachGroupPolicyInput{},
+		"AttachRolePolicyOutput":                         AttachRolePolicyOutput{},
+		"AttachRolePolicyRequest":                        AttachRolePolicyInput{},
+		"AttachUserPolicyOutput":                         AttachUserPolicyOutput{},
+		"AttachUserPolicyRequest":                        AttachUserPolicyInput{},
+		"ConcurrentModificationException":                ConcurrentModificationException{},
+		"CreateAccessKeyRequest":                         CreateAccessKeyInput{},
+		"CreateAccessKeyResponse":                        CreateAccessKeyOutput{},
+		"CreateAccountAliasOutput":                       CreateAccountAliasOutput{},
+		"CreateAccountAliasRequest":                      CreateAccountAliasInput{},
+		"CreateGroupRequest":                             CreateGroupInput{},
+		"CreateGroupResponse":                            CreateGroupOutput{},
+		"CreateInstanceProfileRequest":                   CreateInstanceProfileInput{},
+		"CreateInstanceProfileResponse":                  CreateInstanceProfileOutput{},
+		"CreateLoginProfileRequest":                      CreateLoginProfileInput{},
+		"CreateLoginProfileResponse":                     CreateLoginProfileOutput{},
+		"CreateOpenIDConnectProviderRequest":             CreateOpenIDConnectProviderInput{},
+		"CreateOpenIDConnectProviderResponse":            CreateOpenIDConnectProviderOutput{},
+		"CreatePolicyRequest":                            CreatePolicyInput{},
+		"CreatePolicyResponse":                           CreatePolicyOutput{},
+		"CreatePolicyVersionRequest":                     CreatePolicyVersionInput{},
+		"CreatePolicyVersionResponse":                    CreatePolicyVersionOutput{},
+		"CreateRoleRequest":                              CreateRoleInput{},
+		"CreateRoleResponse":                             CreateRoleOutput{},
+		"CreateServiceLinkedRoleRequest":                 CreateServiceLinkedRoleInput{},
+		"CreateServiceLinkedRoleResponse":                CreateServiceLinkedRoleOutput{},
+		"CreateUserRequest":                              CreateUserInput{},
+		"CreateUserResponse":                             CreateUserOutput{},
+		"DeleteAccessKeyOutput":                          DeleteAccessKeyOutput{},
+		"DeleteAccessKeyRequest":                         DeleteAccessKeyInput{},
+		"DeleteAccountAliasOutput":                       DeleteAccountAliasOutput{},
+		"DeleteAccountAliasRequest":                      DeleteAccountAliasInput{},
+		"DeleteConflictException":                        DeleteConflictException{},
+		"DeleteGroupOutput":                              DeleteGroupOutput{},
+		"DeleteGroupPolicyOutput":                        DeleteGroupPolicyOutput{},
+		"DeleteGroupPolicyRequest":                       DeleteGroupPolicyInput{},
+		"DeleteGroupRequest":                             DeleteGroupInput{},
+		"DeleteInstanceProfileOutput":                    DeleteInstanceProfileOutput{},
+		"DeleteInstanceProfileRequest":                   DeleteInstanceProfileInput{},
+		"DeleteLoginProfileOutput":                       DeleteLoginProfileOutput{},
+		"DeleteLoginProfileRequest":                      DeleteLoginProfileInput{},
+		"DeleteOpenIDConnectProviderOutput":              DeleteOpenIDConnectProviderOutput{},
+		"DeleteOpenIDConnectProviderRequest":             DeleteOpenIDConnectProviderInput{},
+		"DeletePolicyOutput":                             DeletePolicyOutput{},
+		"DeletePolicyRequest":                            DeletePolicyInput{},
+		"DeletePolicyVersionOutput":                      DeletePolicyVersionOutput{},
+		"DeletePolicyVersionRequest":                     DeletePolicyVersionInput{},
+		"DeleteRoleOutput":                               DeleteRoleOutput{},
+		"DeleteRolePermissionsBoundaryOutput":            DeleteRolePermissionsBoundaryOutput{},
+		"DeleteRolePermissionsBoundaryRequest":           DeleteRolePermissionsBoundaryInput{},
+		"DeleteRolePolicyOutput":                         DeleteRolePolicyOutput{},
+		"DeleteRolePolicyRequest":                        DeleteRolePolicyInput{},
+		"DeleteRoleRequest":                              DeleteRoleInput{},
+		"DeleteServiceLinkedRoleRequest":                 DeleteServiceLinkedRoleInput{},
+		"DeleteServiceLinkedRoleResponse":                DeleteServiceLinkedRoleOutput{},
+		"DeleteUserOutput":                               DeleteUserOutput{},
+		"DeleteUserPermissionsBoundaryOutput":            DeleteUserPermissionsBoundaryOutput{},
+		"DeleteUserPermissionsBoundaryRequest":           DeleteUserPermissionsBoundaryInput{},
+		"DeleteUserPolicyOutput":                         DeleteUserPolicyOutput{},
+		"DeleteUserPolicyRequest":                        DeleteUserPolicyInput{},
+		"DeleteUserRequest":                              DeleteUserInput{},
+		"DetachGroupPolicyOutput":                        DetachGroupPolicyOutput{},
+		"DetachGroupPolicyRequest":                       DetachGroupPolicyInput{},
+		"DetachRolePolicyOutput":                         DetachRolePolicyOutput{},
+		"DetachRolePolicyRequest":                        DetachRolePolicyInput{},
+		"DetachUserPolicyOutput":                         DetachUserPolicyOutput{},
+		"DetachUserPolicyRequest":                        DetachUserPolicyInput{},
+		"EntityAlreadyExistsException":                   EntityAlreadyExistsException{},
+		"EntityTemporarilyUnmodifiableException":         EntityTemporarilyUnmodifiableException{},
+		"GetAccessKeyLastUsedRequest":                    GetAccessKeyLastUsedInput{},
+		"GetAccessKeyLastUsedResponse":                   GetAccessKeyLastUsedOutput{},
+		"GetAccountSummaryInput":                         GetAccountSummaryInput{},
+		"GetAccountSummaryResponse":                      GetAccountSummaryOutput{},
+		"GetContextKeysForCustomPolicyRequest":           GetContextKeysForCustomPolicyInput{},
+		"GetContextKeysForPolicyResponse":                GetContextKeysForPolicyResponse{},
+		"GetContextKeysForPrincipalPolicyRequest":        GetContextKeysForPrincipalPolicyInput{},
+		"GetGroupPolicyRequest":                          GetGroupPolicyInput{},
+		"GetGroupPolicyResponse":                         GetGroupPolicyOutput{},
+		"GetGroupRequest":                                GetGroupInput{},
+		"GetGroupResponse":                               GetGroupOutput{},
+		"GetInstanceProfileRequest":                      GetInstanceProfileInput{},
+		"GetInstanceProfileResponse":                     GetInstanceProfileOutput{},
+		"GetLoginProfileRequest":                         GetLoginProfileInput{},
+		"GetLoginProfileResponse":                        GetLoginProfileOutput{},
+		"GetOpenIDConnectProviderRequest":                GetOpenIDConnectProviderInput{},
+		"GetOpenIDConnectProviderResponse":               GetOpenIDConnectProviderOutput{},
+		"GetPolicyRequest":                               GetPolicyInput{},
+		"GetPolicyResponse":                              GetPolicyOutput{},
+		"GetPolicyVersionRequest":                        GetPolicyVersionInput{},
+		"GetPolicyVersionResponse":                       GetPolicyVersionOutput{},
+		"GetRolePolicyRequest":                           GetRolePolicyInput{},
+		"GetRolePolicyResponse":                          GetRolePolicyOutput{},
+		"GetRoleRequest":                                 GetRoleInput{},
+		"GetRoleResponse":                                GetRoleOutput{},
+		"GetServiceLinkedRoleDeletionStatusRequest":      GetServiceLinkedRoleDeletionStatusInput{},
+		"GetServiceLinkedRoleDeletionStatusResponse":     GetServiceLinkedRoleDeletionStatusOutput{},
+		"GetUserPolicyRequest":                           GetUserPolicyInput{},
+		"GetUserPolicyResponse":                          GetUserPolicyOutput{},
+		"GetUserRequest":                                 GetUserInput{},
+		"GetUserResponse":                                GetUserOutput{},
+		"InvalidInputException":                          InvalidInputException{},
+		"LimitExceededException":                         LimitExceededException{},
+		"ListAccessKeysRequest":                          ListAccessKeysInput{},
+		"ListAccessKeysResponse":                         ListAccessKeysOutput{},
+		"ListAccountAliasesRequest":                      ListAccountAliasesInput{},
+		"ListAccountAliasesResponse":                     ListAccountAliasesOutput{},
+		"ListAttachedGroupPoliciesRequest":               ListAttachedGroupPoliciesInput{},
+		"ListAttachedGroupPoliciesResponse":              ListAttachedGroupPoliciesOutput{},
+		"ListAttachedRolePoliciesRequest":                ListAttachedRolePoliciesInput{},
+		"ListAttachedRolePoliciesResponse":               ListAttachedRolePoliciesOutput{},
+		"ListAttachedUserPoliciesRequest":                ListAttachedUserPoliciesInput{},
+		"ListAttachedUserPoliciesResponse":               ListAttachedUserPoliciesOutput{},
+		"ListEntitiesForPolicyRequest":                   ListEntitiesForPolicyInput{},
+		"ListEntitiesForPolicyResponse":                  ListEntitiesForPolicyOutput{},
+		"ListGroupPoliciesRequest":                       ListGroupPoliciesInput{},
+		"ListGroupPoliciesResponse":                      ListGroupPoliciesOutput{},
+		"ListGroupsForUserRequest":                       ListGroupsForUserInput{},
+		"ListGroupsForUserResponse":                      ListGroupsForUserOutput{},
+		"ListGroupsRequest":                              ListGroupsInput{},
+		"ListGroupsResponse":                             ListGroupsOutput{},
+		"ListInstanceProfileTagsRequest":                 ListInstanceProfileTagsInput{},
+		"ListInstanceProfileTagsResponse":                ListInstanceProfileTagsOutput{},
+		"ListInstanceProfilesForRoleRequest":             ListInstanceProfilesForRoleInput{},
+		"ListInstanceProfilesForRoleResponse":            ListInstanceProfilesForRoleOutput{},
+		"ListInstanceProfilesRequest":                    ListInstanceProfilesInput{},
+		"ListInstanceProfilesResponse":                   ListInstanceProfilesOutput{},
+		"ListMFADevicesRequest":                          ListMFADevicesInput{},
+		"ListMFADevicesResponse":                         ListMFADevicesOutput{},
+		"ListOpenIDConnectProviderTagsRequest":           ListOpenIDConnectProviderTagsInput{},
+		"ListOpenIDConnectProviderTagsResponse":          ListOpenIDConnectProviderTagsOutput{},
+		"ListOpenIDConnectProvidersRequest":              ListOpenIDConnectProvidersInput{},
+		"ListOpenIDConnectProvidersResponse":             ListOpenIDConnectProvidersOutput{},
+		"ListPoliciesRequest":                            ListPoliciesInput{},
+		"ListPoliciesResponse":                           ListPoliciesOutput{},
+		"ListPolicyTagsRequest":                          ListPolicyTagsInput{},
+		"ListPolicyTagsResponse":                         ListPolicyTagsOutput{},
+		"ListPolicyVersionsRequest":                      ListPolicyVersionsInput{},
+		"ListPolicyVersionsResponse":                     ListPolicyVersionsOutput{},
+		"ListRolePoliciesRequest":                        ListRolePoliciesInput{},
+		"ListRolePoliciesResponse":                       ListRolePoliciesOutput{},
+		"ListRoleTagsRequest":                            ListRoleTagsInput{},
+		"ListRoleTagsResponse":                           ListRoleTagsOutput{},
+		"ListRolesRequest":                               ListRolesInput{},
+		"ListRolesResponse":                              ListRolesOutput{},
+		"ListSSHPublicKeysRequest":                       ListSSHPublicKeysInput{},
+		"ListSSHPublicKeysResponse":                      ListSSHPublicKeysOutput{},
+		"ListServiceSpecificCredentialsRequest":          ListServiceSpecificCredentialsInput{},
+		"ListServiceSpecificCredentialsResponse":         ListServiceSpecificCredentialsOutput{},
+		"ListSigningCertificatesRequest":                 ListSigningCertificatesInput{},
+		"ListSigningCertificatesResponse":                ListSigningCertificatesOutput{},
+		"ListUserPoliciesRequest":                        ListUserPoliciesInput{},
+		"ListUserPoliciesResponse":                       ListUserPoliciesOutput{},
+		"ListUserTagsRequest":                            ListUserTagsInput{},
+		"ListUserTagsResponse":                           ListUserTagsOutput{},
+		"ListUsersRequest":                               ListUsersInput{},
+		"ListUsersResponse":                              ListUsersOutput{},
+		"MalformedPolicyDocumentException":               MalformedPolicyDocumentException{},
+		"NoSuchEntityException":                          NoSuchEntityException{},
+		"OpenIdIdpCommunicationErrorException":           OpenIdIdpCommunicationErrorException{},
+		"PasswordPolicyViolationException":               PasswordPolicyViolationException{},
+		"PolicyEvaluationException":                      PolicyEvaluationException{},
+		"PolicyNotAttachableException":                   PolicyNotAttachableException{},
+		"PutGroupPolicyOutput":                           PutGroupPolicyOutput{},
+		"PutGroupPolicyRequest":                          PutGroupPolicyInput{},
+		"PutRolePermissionsBoundaryOutput":               PutRolePermissionsBoundaryOutput{},
+		"PutRolePermissionsBoundaryRequest":              PutRolePermissionsBoundaryInput{},
+		"PutRolePolicyOutput":                            PutRolePolicyOutput{},
+		"PutRolePolicyRequest":                           PutRolePolicyInput{},
+		"PutUserPermissionsBoundaryOutput":               PutUserPermissionsBoundaryOutput{},
+		"PutUserPermissionsBoundaryRequest":              PutUserPermissionsBoundaryInput{},
+		"PutUserPolicyOutput":                            PutUserPolicyOutput{},
+		"PutUserPolicyRequest":                           PutUserPolicyInput{},
+		"RemoveClientIDFromOpenIDConnectProviderOutput":  RemoveClientIDFromOpenIDConnectProviderOutput{},
+		"RemoveClientIDFromOpenIDConnectProviderRequest": RemoveClientIDFromOpenIDConnectProviderInput{},
+		"RemoveRoleFromInstanceProfileOutput":            RemoveRoleFromInstanceProfileOutput{},
+		"RemoveRoleFromInstanceProfileRequest":           RemoveRoleFromInstanceProfileInput{},
+		"RemoveUserFromGroupOutput":                      RemoveUserFromGroupOutput{},
+		"RemoveUserFromGroupRequest":                     RemoveUserFromGroupInput{},
+		"ServiceFailureException":                        ServiceFailureException{},
+		"ServiceNotSupportedException":                   ServiceNotSupportedException{},
+		"SetDefaultPolicyVersionOutput":                  SetDefaultPolicyVersionOutput{},
+		"SetDefaultPolicyVersionRequest":                 SetDefaultPolicyVersionInput{},
+		"SimulateCustomPolicyRequest":                    SimulateCustomPolicyInput{},
+		"SimulatePolicyResponse":                         SimulatePolicyResponse{},
+		"SimulatePrincipalPolicyRequest":                 SimulatePrincipalPolicyInput{},
+		"TagInstanceProfileOutput":                       TagInstanceProfileOutput{},
+		"TagInstanceProfileRequest":                      TagInstanceProfileInput{},
+		"TagOpenIDConnectProviderOutput":                 TagOpenIDConnectProviderOutput{},
+		"TagOpenIDConnectProviderRequest":                TagOpenIDConnectProviderInput{},
+		"TagPolicyOutput":                                TagPolicyOutput{},
+		"TagPolicyRequest":                               TagPolicyInput{},
+		"TagRoleOutput":                                  TagRoleOutput{},
+		"TagRoleRequest":                                 TagRoleInput{},
+		"TagUserOutput":                                  TagUserOutput{},
+		"TagUserRequest":                                 TagUserInput{},
+		"UnmodifiableEntityException":                    UnmodifiableEntityException{},
+		"UntagInstanceProfileOutput":                     UntagInstanceProfileOutput{},
+		"UntagInstanceProfileRequest":                    UntagInstanceProfileInput{},
+		"UntagOpenIDConnectProviderOutput":               UntagOpenIDConnectProviderOutput{},
+		"UntagOpenIDConnectProviderRequest":              UntagOpenIDConnectProviderInput{},
+		"UntagPolicyOutput":                              UntagPolicyOutput{},
+		"UntagPolicyRequest":                             UntagPolicyInput{},
+		"UntagRoleOutput":                                UntagRoleOutput{},
+		"UntagRoleRequest":                               UntagRoleInput{},
+		"UntagUserOutput":                                UntagUserOutput{},
+		"UntagUserRequest":                               UntagUserInput{},
+		"UpdateAccessKeyOutput":                          UpdateAccessKeyOutput{},
+		"UpdateAccessKeyRequest":                         UpdateAccessKeyInput{},
+		"UpdateAssumeRolePolicyOutput":                   UpdateAssumeRolePolicyOutput{},
+		"UpdateAssumeRolePolicyRequest":                  UpdateAssumeRolePolicyInput{},
+		"UpdateGroupOutput":                              UpdateGroupOutput{},
+		"UpdateGroupRequest":                             UpdateGroupInput{},
+		"UpdateLoginProfileOutput":                       UpdateLoginProfileOutput{},
+		"UpdateLoginProfileRequest":                      UpdateLoginProfileInput{},
+		"UpdateOpenIDConnectProviderThumbprintOutput":    UpdateOpenIDConnectProviderThumbprintOutput{},
+		"UpdateOpenIDConnectProviderThumbprintRequest":   UpdateOpenIDConnectProviderThumbprintInput{},
+		"UpdateRoleDescriptionRequest":                   UpdateRoleDescriptionInput{},
+		"UpdateRoleDescriptionResponse":                  UpdateRoleDescriptionOutput{},
+		"UpdateRoleRequest":                              UpdateRoleInput{},
+		"UpdateRoleResponse":                             UpdateRoleOutput{},
+		"UpdateUserOutput":                               UpdateUserOutput{},
+		"UpdateUserRequest":                              UpdateUserInput{},
 	})
 }

@@ -26,6 +26,11 @@ func shapes() []api.Shape {
 		}},
 		{Name: "ActionNameListType", Kind: api.List, Element: "ActionNameType"},
 		{Name: "ActionNameType", HasMin: true, Min: 3, HasMax: true, Max: 128},
+		{Name: "AddClientIDToOpenIDConnectProviderOutput", Kind: api.Structure},
+		{Name: "AddClientIDToOpenIDConnectProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "ClientID", Shape: "clientIDType", Required: true},
+			{Name: "OpenIDConnectProviderArn", Shape: "arnType", Required: true},
+		}},
 		{Name: "AddRoleToInstanceProfileOutput", Kind: api.Structure},
 		{Name: "AddRoleToInstanceProfileRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "InstanceProfileName", Shape: "instanceProfileNameType", Required: true},
@@ -101,6 +106,24 @@ func shapes() []api.Shape {
 		{Name: "CreateInstanceProfileResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "InstanceProfile", Shape: "InstanceProfile", Required: true},
 		}},
+		{Name: "CreateLoginProfileRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Password", Shape: "passwordType"},
+			{Name: "PasswordResetRequired", Shape: "booleanType"},
+			{Name: "UserName", Shape: "userNameType"},
+		}},
+		{Name: "CreateLoginProfileResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "LoginProfile", Shape: "LoginProfile", Required: true},
+		}},
+		{Name: "CreateOpenIDConnectProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "ClientIDList", Shape: "clientIDListType"},
+			{Name: "Tags", Shape: "tagListType"},
+			{Name: "ThumbprintList", Shape: "thumbprintListType"},
+			{Name: "Url", Shape: "OpenIDConnectProviderUrlType", Required: true},
+		}},
+		{Name: "CreateOpenIDConnectProviderResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "OpenIDConnectProviderArn", Shape: "arnType"},
+			{Name: "Tags", Shape: "tagListType"},
+		}},
 		{Name: "CreatePolicyRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "Description", Shape: "policyDescriptionType"},
 			{Name: "Path", Shape: "policyPathType"},
@@ -172,6 +195,14 @@ func shapes() []api.Shape {
 		{Name: "DeleteInstanceProfileOutput", Kind: api.Structure},
 		{Name: "DeleteInstanceProfileRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "InstanceProfileName", Shape: "instanceProfileNameType", Required: true},
+		}},
+		{Name: "DeleteLoginProfileOutput", Kind: api.Structure},
+		{Name: "DeleteLoginProfileRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "UserName", Shape: "userNameType"},
+		}},
+		{Name: "DeleteOpenIDConnectProviderOutput", Kind: api.Structure},
+		{Name: "DeleteOpenIDConnectProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "OpenIDConnectProviderArn", Shape: "arnType", Required: true},
 		}},
 		{Name: "DeletePolicyOutput", Kind: api.Structure},
 		{Name: "DeletePolicyRequest", Kind: api.Structure, Members: []api.Member{
@@ -302,6 +333,22 @@ func shapes() []api.Shape {
 		}},
 		{Name: "GetInstanceProfileResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "InstanceProfile", Shape: "InstanceProfile", Required: true},
+		}},
+		{Name: "GetLoginProfileRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "UserName", Shape: "userNameType"},
+		}},
+		{Name: "GetLoginProfileResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "LoginProfile", Shape: "LoginProfile", Required: true},
+		}},
+		{Name: "GetOpenIDConnectProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "OpenIDConnectProviderArn", Shape: "arnType", Required: true},
+		}},
+		{Name: "GetOpenIDConnectProviderResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "ClientIDList", Shape: "clientIDListType"},
+			{Name: "CreateDate", Shape: "dateType"},
+			{Name: "Tags", Shape: "tagListType"},
+			{Name: "ThumbprintList", Shape: "thumbprintListType"},
+			{Name: "Url", Shape: "OpenIDConnectProviderUrlType"},
 		}},
 		{Name: "GetPolicyRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "PolicyArn", Shape: "arnType", Required: true},
@@ -503,6 +550,30 @@ func shapes() []api.Shape {
 			{Name: "IsTruncated", Shape: "booleanType"},
 			{Name: "Marker", Shape: "responseMarkerType"},
 		}},
+		{Name: "ListMFADevicesRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Marker", Shape: "markerType"},
+			{Name: "MaxItems", Shape: "maxItemsType"},
+			{Name: "UserName", Shape: "existingUserNameType"},
+		}},
+		{Name: "ListMFADevicesResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "IsTruncated", Shape: "booleanType"},
+			{Name: "MFADevices", Shape: "mfaDeviceListType", Required: true},
+			{Name: "Marker", Shape: "responseMarkerType"},
+		}},
+		{Name: "ListOpenIDConnectProviderTagsRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Marker", Shape: "markerType"},
+			{Name: "MaxItems", Shape: "maxItemsType"},
+			{Name: "OpenIDConnectProviderArn", Shape: "arnType", Required: true},
+		}},
+		{Name: "ListOpenIDConnectProviderTagsResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "IsTruncated", Shape: "booleanType"},
+			{Name: "Marker", Shape: "responseMarkerType"},
+			{Name: "Tags", Shape: "tagListType", Required: true},
+		}},
+		{Name: "ListOpenIDConnectProvidersRequest", Kind: api.Structure},
+		{Name: "ListOpenIDConnectProvidersResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "OpenIDConnectProviderList", Shape: "OpenIDConnectProviderListType"},
+		}},
 		{Name: "ListPoliciesRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "Marker", Shape: "markerType"},
 			{Name: "MaxItems", Shape: "maxItemsType"},
@@ -566,6 +637,38 @@ func shapes() []api.Shape {
 			{Name: "Marker", Shape: "responseMarkerType"},
 			{Name: "Roles", Shape: "roleListType", Required: true},
 		}},
+		{Name: "ListSSHPublicKeysRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Marker", Shape: "markerType"},
+			{Name: "MaxItems", Shape: "maxItemsType"},
+			{Name: "UserName", Shape: "userNameType"},
+		}},
+		{Name: "ListSSHPublicKeysResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "IsTruncated", Shape: "booleanType"},
+			{Name: "Marker", Shape: "responseMarkerType"},
+			{Name: "SSHPublicKeys", Shape: "SSHPublicKeyListType"},
+		}},
+		{Name: "ListServiceSpecificCredentialsRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "AllUsers", Shape: "allUsers"},
+			{Name: "Marker", Shape: "markerType"},
+			{Name: "MaxItems", Shape: "maxItemsType"},
+			{Name: "ServiceName", Shape: "serviceName"},
+			{Name: "UserName", Shape: "userNameType"},
+		}},
+		{Name: "ListServiceSpecificCredentialsResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "IsTruncated", Shape: "booleanType"},
+			{Name: "Marker", Shape: "responseMarkerType"},
+			{Name: "ServiceSpecificCredentials", Shape: "ServiceSpecificCredentialsListType"},
+		}},
+		{Name: "ListSigningCertificatesRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Marker", Shape: "markerType"},
+			{Name: "MaxItems", Shape: "maxItemsType"},
+			{Name: "UserName", Shape: "existingUserNameType"},
+		}},
+		{Name: "ListSigningCertificatesResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "Certificates", Shape: "certificateListType", Required: true},
+			{Name: "IsTruncated", Shape: "booleanType"},
+			{Name: "Marker", Shape: "responseMarkerType"},
+		}},
 		{Name: "ListUserPoliciesRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "Marker", Shape: "markerType"},
 			{Name: "MaxItems", Shape: "maxItemsType"},
@@ -596,14 +699,35 @@ func shapes() []api.Shape {
 			{Name: "Marker", Shape: "responseMarkerType"},
 			{Name: "Users", Shape: "userListType", Required: true},
 		}},
+		{Name: "LoginProfile", Kind: api.Structure, Members: []api.Member{
+			{Name: "CreateDate", Shape: "dateType", Required: true},
+			{Name: "PasswordResetRequired", Shape: "booleanType"},
+			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
+		{Name: "MFADevice", Kind: api.Structure, Members: []api.Member{
+			{Name: "EnableDate", Shape: "dateType", Required: true},
+			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
+			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
 		{Name: "MalformedPolicyDocumentException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "MalformedPolicyDocument", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "malformedPolicyDocumentMessage"},
 		}},
 		{Name: "NoSuchEntityException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "NoSuchEntity", Status: 404}, Members: []api.Member{
 			{Name: "message", Shape: "noSuchEntityMessage"},
 		}},
+		{Name: "OpenIDConnectProviderListEntry", Kind: api.Structure, Members: []api.Member{
+			{Name: "Arn", Shape: "arnType"},
+		}},
+		{Name: "OpenIDConnectProviderListType", Kind: api.List, Element: "OpenIDConnectProviderListEntry"},
+		{Name: "OpenIDConnectProviderUrlType", HasMin: true, Min: 1, HasMax: true, Max: 255},
+		{Name: "OpenIdIdpCommunicationErrorException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "OpenIdIdpCommunicationError", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "openIdIdpCommunicationErrorExceptionMessage"},
+		}},
 		{Name: "OrganizationsDecisionDetail", Kind: api.Structure, Members: []api.Member{
 			{Name: "AllowedByOrganizations", Shape: "booleanType"},
+		}},
+		{Name: "PasswordPolicyViolationException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "PasswordPolicyViolation", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "passwordPolicyViolationMessage"},
 		}},
 		{Name: "PermissionsBoundaryAttachmentType", Enum: []string{"PermissionsBoundaryPolicy"}},
 		{Name: "PermissionsBoundaryDecisionDetail", Kind: api.Structure, Members: []api.Member{
@@ -688,6 +812,11 @@ func shapes() []api.Shape {
 		}},
 		{Name: "ReasonType", HasMax: true, Max: 1000},
 		{Name: "RegionNameType", HasMin: true, Min: 1, HasMax: true, Max: 100},
+		{Name: "RemoveClientIDFromOpenIDConnectProviderOutput", Kind: api.Structure},
+		{Name: "RemoveClientIDFromOpenIDConnectProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "ClientID", Shape: "clientIDType", Required: true},
+			{Name: "OpenIDConnectProviderArn", Shape: "arnType", Required: true},
+		}},
 		{Name: "RemoveRoleFromInstanceProfileOutput", Kind: api.Structure},
 		{Name: "RemoveRoleFromInstanceProfileRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "InstanceProfileName", Shape: "instanceProfileNameType", Required: true},
@@ -732,13 +861,41 @@ func shapes() []api.Shape {
 			{Name: "Region", Shape: "RegionNameType"},
 			{Name: "Resources", Shape: "ArnListType"},
 		}},
+		{Name: "SSHPublicKeyListType", Kind: api.List, Element: "SSHPublicKeyMetadata"},
+		{Name: "SSHPublicKeyMetadata", Kind: api.Structure, Members: []api.Member{
+			{Name: "SSHPublicKeyId", Shape: "publicKeyIdType", Required: true},
+			{Name: "Status", Shape: "statusType", Required: true},
+			{Name: "UploadDate", Shape: "dateType", Required: true},
+			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
 		{Name: "ServiceFailureException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ServiceFailure", Status: 500, Fault: true}, Members: []api.Member{
 			{Name: "message", Shape: "serviceFailureExceptionMessage"},
 		}},
+		{Name: "ServiceNotSupportedException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "NotSupportedService", Status: 404}, Members: []api.Member{
+			{Name: "message", Shape: "serviceNotSupportedMessage"},
+		}},
+		{Name: "ServiceSpecificCredentialMetadata", Kind: api.Structure, Members: []api.Member{
+			{Name: "CreateDate", Shape: "dateType", Required: true},
+			{Name: "ExpirationDate", Shape: "dateType"},
+			{Name: "ServiceCredentialAlias", Shape: "serviceCredentialAlias"},
+			{Name: "ServiceName", Shape: "serviceName", Required: true},
+			{Name: "ServiceSpecificCredentialId", Shape: "serviceSpecificCredentialId", Required: true},
+			{Name: "ServiceUserName", Shape: "serviceUserName"},
+			{Name: "Status", Shape: "statusType", Required: true},
+			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
+		{Name: "ServiceSpecificCredentialsListType", Kind: api.List, Element: "ServiceSpecificCredentialMetadata"},
 		{Name: "SetDefaultPolicyVersionOutput", Kind: api.Structure},
 		{Name: "SetDefaultPolicyVersionRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "PolicyArn", Shape: "arnType", Required: true},
 			{Name: "VersionId", Shape: "policyVersionIdType", Required: true},
+		}},
+		{Name: "SigningCertificate", Kind: api.Structure, Members: []api.Member{
+			{Name: "CertificateBody", Shape: "certificateBodyType", Required: true},
+			{Name: "CertificateId", Shape: "certificateIdType", Required: true},
+			{Name: "Status", Shape: "statusType", Required: true},
+			{Name: "UploadDate", Shape: "dateType"},
+			{Name: "UserName", Shape: "userNameType", Required: true},
 		}},
 		{Name: "SimulateCustomPolicyRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "ActionNames", Shape: "ActionNameListType", Required: true},
@@ -789,6 +946,11 @@ func shapes() []api.Shape {
 			{Name: "InstanceProfileName", Shape: "instanceProfileNameType", Required: true},
 			{Name: "Tags", Shape: "tagListType", Required: true},
 		}},
+		{Name: "TagOpenIDConnectProviderOutput", Kind: api.Structure},
+		{Name: "TagOpenIDConnectProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "OpenIDConnectProviderArn", Shape: "arnType", Required: true},
+			{Name: "Tags", Shape: "tagListType", Required: true},
+		}},
 		{Name: "TagPolicyOutput", Kind: api.Structure},
 		{Name: "TagPolicyRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "PolicyArn", Shape: "arnType", Required: true},
@@ -810,6 +972,11 @@ func shapes() []api.Shape {
 		{Name: "UntagInstanceProfileOutput", Kind: api.Structure},
 		{Name: "UntagInstanceProfileRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "InstanceProfileName", Shape: "instanceProfileNameType", Required: true},
+			{Name: "TagKeys", Shape: "tagKeyListType", Required: true},
+		}},
+		{Name: "UntagOpenIDConnectProviderOutput", Kind: api.Structure},
+		{Name: "UntagOpenIDConnectProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "OpenIDConnectProviderArn", Shape: "arnType", Required: true},
 			{Name: "TagKeys", Shape: "tagKeyListType", Required: true},
 		}},
 		{Name: "UntagPolicyOutput", Kind: api.Structure},
@@ -843,6 +1010,17 @@ func shapes() []api.Shape {
 			{Name: "GroupName", Shape: "groupNameType", Required: true},
 			{Name: "NewGroupName", Shape: "groupNameType"},
 			{Name: "NewPath", Shape: "pathType"},
+		}},
+		{Name: "UpdateLoginProfileOutput", Kind: api.Structure},
+		{Name: "UpdateLoginProfileRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Password", Shape: "passwordType"},
+			{Name: "PasswordResetRequired", Shape: "booleanObjectType"},
+			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
+		{Name: "UpdateOpenIDConnectProviderThumbprintOutput", Kind: api.Structure},
+		{Name: "UpdateOpenIDConnectProviderThumbprintRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "OpenIDConnectProviderArn", Shape: "arnType", Required: true},
+			{Name: "ThumbprintList", Shape: "thumbprintListType", Required: true},
 		}},
 		{Name: "UpdateRoleDescriptionRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "Description", Shape: "roleDescriptionType", Required: true},
@@ -878,10 +1056,17 @@ func shapes() []api.Shape {
 		{Name: "accessKeySecretType", Sensitive: true},
 		{Name: "accountAliasListType", Kind: api.List, Element: "accountAliasType"},
 		{Name: "accountAliasType", HasMin: true, Min: 3, HasMax: true, Max: 63, Pattern: "^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$"},
+		{Name: "allUsers", Kind: api.Boolean},
 		{Name: "arnType", HasMin: true, Min: 20, HasMax: true, Max: 2048},
 		{Name: "attachedPoliciesListType", Kind: api.List, Element: "AttachedPolicy"},
 		{Name: "attachmentCountType", Kind: api.Integer},
+		{Name: "booleanObjectType", Kind: api.Boolean},
 		{Name: "booleanType", Kind: api.Boolean},
+		{Name: "certificateBodyType", HasMin: true, Min: 1, HasMax: true, Max: 16384, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+"},
+		{Name: "certificateIdType", HasMin: true, Min: 24, HasMax: true, Max: 128, Pattern: "[\\w]+"},
+		{Name: "certificateListType", Kind: api.List, Element: "SigningCertificate"},
+		{Name: "clientIDListType", Kind: api.List, Element: "clientIDType"},
+		{Name: "clientIDType", HasMin: true, Min: 1, HasMax: true, Max: 255},
 		{Name: "customSuffixType", HasMin: true, Min: 1, HasMax: true, Max: 64, Pattern: "[\\w+=,.@-]+"},
 		{Name: "dateType", Kind: api.Timestamp},
 		{Name: "deleteConflictMessage"},
@@ -898,7 +1083,11 @@ func shapes() []api.Shape {
 		{Name: "malformedPolicyDocumentMessage"},
 		{Name: "markerType", HasMin: true, Min: 1, HasMax: true, Max: 320, Pattern: "[\\u0020-\\u00FF]+"},
 		{Name: "maxItemsType", Kind: api.Integer, HasMin: true, Min: 1, HasMax: true, Max: 1000},
+		{Name: "mfaDeviceListType", Kind: api.List, Element: "MFADevice"},
 		{Name: "noSuchEntityMessage"},
+		{Name: "openIdIdpCommunicationErrorExceptionMessage"},
+		{Name: "passwordPolicyViolationMessage"},
+		{Name: "passwordType", HasMin: true, Min: 1, HasMax: true, Max: 128, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+", Sensitive: true},
 		{Name: "pathPrefixType", HasMin: true, Min: 1, HasMax: true, Max: 512, Pattern: "\\u002F[\\u0021-\\u007F]*"},
 		{Name: "pathType", HasMin: true, Min: 1, HasMax: true, Max: 512, Pattern: "(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)"},
 		{Name: "policyDescriptionType", HasMax: true, Max: 1000},
@@ -912,12 +1101,19 @@ func shapes() []api.Shape {
 		{Name: "policyPathType", HasMin: true, Min: 1, HasMax: true, Max: 512, Pattern: "((/[A-Za-z0-9\\.,\\+@=_-]+)*)/"},
 		{Name: "policyScopeType", Enum: []string{"All", "AWS", "Local"}},
 		{Name: "policyVersionIdType", Pattern: "v[1-9][0-9]*(\\.[A-Za-z0-9-]*)?"},
+		{Name: "publicKeyIdType", HasMin: true, Min: 20, HasMax: true, Max: 128, Pattern: "[\\w]+"},
 		{Name: "responseMarkerType"},
 		{Name: "roleDescriptionType", HasMax: true, Max: 1000, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u00A1-\\u00FF]*"},
 		{Name: "roleListType", Kind: api.List, Element: "Role"},
 		{Name: "roleMaxSessionDurationType", Kind: api.Integer, HasMin: true, Min: 3600, HasMax: true, Max: 43200},
 		{Name: "roleNameType", HasMin: true, Min: 1, HasMax: true, Max: 64, Pattern: "[\\w+=,.@-]+"},
+		{Name: "serialNumberType", HasMin: true, Min: 9, HasMax: true, Max: 256, Pattern: "[\\w+=/:,.@-]+"},
+		{Name: "serviceCredentialAlias", HasMin: true, Min: 0, HasMax: true, Max: 200, Pattern: "[\\w+=,.@-]+"},
 		{Name: "serviceFailureExceptionMessage"},
+		{Name: "serviceName"},
+		{Name: "serviceNotSupportedMessage"},
+		{Name: "serviceSpecificCredentialId", HasMin: true, Min: 20, HasMax: true, Max: 128, Pattern: "[\\w]+"},
+		{Name: "serviceUserName", HasMin: true, Min: 0, HasMax: true, Max: 200, Pattern: "[\\w+=,.@-]*"},
 		{Name: "statusType", Enum: []string{"Active", "Inactive", "Expired"}},
 		{Name: "stringType"},
 		{Name: "summaryKeyType", Enum: []string{"Users", "UsersQuota", "Groups", "GroupsQuota", "ServerCertificates", "ServerCertificatesQuota", "UserPolicySizeQuota", "GroupPolicySizeQuota", "GroupsPerUserQuota", "SigningCertificatesPerUserQuota", "AccessKeysPerUserQuota", "MFADevices", "MFADevicesInUse", "AccountMFAEnabled", "AccountAccessKeysPresent", "AccountPasswordPresent", "AccountSigningCertificatesPresent", "AttachedPoliciesPerGroupQuota", "AttachedPoliciesPerRoleQuota", "AttachedPoliciesPerUserQuota", "Policies", "PoliciesQuota", "PolicySizeQuota", "PolicyVersionsInUse", "PolicyVersionsInUseQuota", "VersionsPerPolicyQuota", "GlobalEndpointTokenVersion", "AssumeRolePolicySizeQuota", "InstanceProfiles", "InstanceProfilesQuota", "Providers", "RolePolicySizeQuota", "Roles", "RolesQuota"}},
@@ -927,6 +1123,8 @@ func shapes() []api.Shape {
 		{Name: "tagKeyType", HasMin: true, Min: 1, HasMax: true, Max: 128, Pattern: "[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"},
 		{Name: "tagListType", Kind: api.List, Element: "Tag", HasMax: true, Max: 50},
 		{Name: "tagValueType", HasMin: true, Min: 0, HasMax: true, Max: 256, Pattern: "[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*"},
+		{Name: "thumbprintListType", Kind: api.List, Element: "thumbprintType"},
+		{Name: "thumbprintType", HasMin: true, Min: 40, HasMax: true, Max: 40},
 		{Name: "unmodifiableEntityMessage"},
 		{Name: "userListType", Kind: api.List, Element: "User"},
 		{Name: "userNameType", HasMin: true, Min: 1, HasMax: true, Max: 64, Pattern: "[\\w+=,.@-]+"},

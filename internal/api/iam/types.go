@@ -28,6 +28,16 @@ type AccessKeyMetadata struct {
 	UserName    *string
 }
 
+// AddClientIDToOpenIDConnectProviderOutput is a shape of the model.
+type AddClientIDToOpenIDConnectProviderOutput struct {
+}
+
+// AddClientIDToOpenIDConnectProviderInput is the model's AddClientIDToOpenIDConnectProviderRequest.
+type AddClientIDToOpenIDConnectProviderInput struct {
+	ClientID                 *string
+	OpenIDConnectProviderArn *string
+}
+
 // AddRoleToInstanceProfileOutput is a shape of the model.
 type AddRoleToInstanceProfileOutput struct {
 }
@@ -158,6 +168,32 @@ type CreateInstanceProfileOutput struct {
 	InstanceProfile *InstanceProfile
 }
 
+// CreateLoginProfileInput is the model's CreateLoginProfileRequest.
+type CreateLoginProfileInput struct {
+	Password              *string
+	PasswordResetRequired *bool
+	UserName              *string
+}
+
+// CreateLoginProfileOutput is the model's CreateLoginProfileResponse.
+type CreateLoginProfileOutput struct {
+	LoginProfile *LoginProfile
+}
+
+// CreateOpenIDConnectProviderInput is the model's CreateOpenIDConnectProviderRequest.
+type CreateOpenIDConnectProviderInput struct {
+	ClientIDList   []string
+	Tags           []Tag
+	ThumbprintList []string
+	Url            *string
+}
+
+// CreateOpenIDConnectProviderOutput is the model's CreateOpenIDConnectProviderResponse.
+type CreateOpenIDConnectProviderOutput struct {
+	OpenIDConnectProviderArn *string
+	Tags                     []Tag
+}
+
 // CreatePolicyInput is the model's CreatePolicyRequest.
 type CreatePolicyInput struct {
 	Description    *string
@@ -270,6 +306,24 @@ type DeleteInstanceProfileOutput struct {
 // DeleteInstanceProfileInput is the model's DeleteInstanceProfileRequest.
 type DeleteInstanceProfileInput struct {
 	InstanceProfileName *string
+}
+
+// DeleteLoginProfileOutput is a shape of the model.
+type DeleteLoginProfileOutput struct {
+}
+
+// DeleteLoginProfileInput is the model's DeleteLoginProfileRequest.
+type DeleteLoginProfileInput struct {
+	UserName *string
+}
+
+// DeleteOpenIDConnectProviderOutput is a shape of the model.
+type DeleteOpenIDConnectProviderOutput struct {
+}
+
+// DeleteOpenIDConnectProviderInput is the model's DeleteOpenIDConnectProviderRequest.
+type DeleteOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderArn *string
 }
 
 // DeletePolicyOutput is a shape of the model.
@@ -501,6 +555,30 @@ type GetInstanceProfileInput struct {
 // GetInstanceProfileOutput is the model's GetInstanceProfileResponse.
 type GetInstanceProfileOutput struct {
 	InstanceProfile *InstanceProfile
+}
+
+// GetLoginProfileInput is the model's GetLoginProfileRequest.
+type GetLoginProfileInput struct {
+	UserName *string
+}
+
+// GetLoginProfileOutput is the model's GetLoginProfileResponse.
+type GetLoginProfileOutput struct {
+	LoginProfile *LoginProfile
+}
+
+// GetOpenIDConnectProviderInput is the model's GetOpenIDConnectProviderRequest.
+type GetOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderArn *string
+}
+
+// GetOpenIDConnectProviderOutput is the model's GetOpenIDConnectProviderResponse.
+type GetOpenIDConnectProviderOutput struct {
+	ClientIDList   []string
+	CreateDate     *time.Time
+	Tags           []Tag
+	ThumbprintList []string
+	Url            *string
 }
 
 // GetPolicyInput is the model's GetPolicyRequest.
@@ -776,6 +854,43 @@ type ListInstanceProfilesOutput struct {
 	Marker           *string
 }
 
+// ListMFADevicesInput is the model's ListMFADevicesRequest.
+type ListMFADevicesInput struct {
+	Marker   *string
+	MaxItems *int32
+	UserName *string
+}
+
+// ListMFADevicesOutput is the model's ListMFADevicesResponse.
+type ListMFADevicesOutput struct {
+	IsTruncated *bool
+	MFADevices  []MFADevice
+	Marker      *string
+}
+
+// ListOpenIDConnectProviderTagsInput is the model's ListOpenIDConnectProviderTagsRequest.
+type ListOpenIDConnectProviderTagsInput struct {
+	Marker                   *string
+	MaxItems                 *int32
+	OpenIDConnectProviderArn *string
+}
+
+// ListOpenIDConnectProviderTagsOutput is the model's ListOpenIDConnectProviderTagsResponse.
+type ListOpenIDConnectProviderTagsOutput struct {
+	IsTruncated *bool
+	Marker      *string
+	Tags        []Tag
+}
+
+// ListOpenIDConnectProvidersInput is the model's ListOpenIDConnectProvidersRequest.
+type ListOpenIDConnectProvidersInput struct {
+}
+
+// ListOpenIDConnectProvidersOutput is the model's ListOpenIDConnectProvidersResponse.
+type ListOpenIDConnectProvidersOutput struct {
+	OpenIDConnectProviderList []OpenIDConnectProviderListEntry
+}
+
 // ListPoliciesInput is the model's ListPoliciesRequest.
 type ListPoliciesInput struct {
 	Marker            *string
@@ -863,6 +978,50 @@ type ListRolesOutput struct {
 	Roles       []Role
 }
 
+// ListSSHPublicKeysInput is the model's ListSSHPublicKeysRequest.
+type ListSSHPublicKeysInput struct {
+	Marker   *string
+	MaxItems *int32
+	UserName *string
+}
+
+// ListSSHPublicKeysOutput is the model's ListSSHPublicKeysResponse.
+type ListSSHPublicKeysOutput struct {
+	IsTruncated   *bool
+	Marker        *string
+	SSHPublicKeys []SSHPublicKeyMetadata
+}
+
+// ListServiceSpecificCredentialsInput is the model's ListServiceSpecificCredentialsRequest.
+type ListServiceSpecificCredentialsInput struct {
+	AllUsers    *bool
+	Marker      *string
+	MaxItems    *int32
+	ServiceName *string
+	UserName    *string
+}
+
+// ListServiceSpecificCredentialsOutput is the model's ListServiceSpecificCredentialsResponse.
+type ListServiceSpecificCredentialsOutput struct {
+	IsTruncated                *bool
+	Marker                     *string
+	ServiceSpecificCredentials []ServiceSpecificCredentialMetadata
+}
+
+// ListSigningCertificatesInput is the model's ListSigningCertificatesRequest.
+type ListSigningCertificatesInput struct {
+	Marker   *string
+	MaxItems *int32
+	UserName *string
+}
+
+// ListSigningCertificatesOutput is the model's ListSigningCertificatesResponse.
+type ListSigningCertificatesOutput struct {
+	Certificates []SigningCertificate
+	IsTruncated  *bool
+	Marker       *string
+}
+
 // ListUserPoliciesInput is the model's ListUserPoliciesRequest.
 type ListUserPoliciesInput struct {
 	Marker   *string
@@ -903,6 +1062,25 @@ type ListUsersOutput struct {
 	IsTruncated *bool
 	Marker      *string
 	Users       []User
+}
+
+// LoginProfile is a shape of the model.
+type LoginProfile struct {
+	CreateDate            *time.Time
+	PasswordResetRequired *bool
+	UserName              *string
+}
+
+// MFADevice is a shape of the model.
+type MFADevice struct {
+	EnableDate   *time.Time
+	SerialNumber *string
+	UserName     *string
+}
+
+// OpenIDConnectProviderListEntry is a shape of the model.
+type OpenIDConnectProviderListEntry struct {
+	Arn *string
 }
 
 // OrganizationsDecisionDetail is a shape of the model.
@@ -1057,6 +1235,16 @@ type PutUserPolicyInput struct {
 	UserName       *string
 }
 
+// RemoveClientIDFromOpenIDConnectProviderOutput is a shape of the model.
+type RemoveClientIDFromOpenIDConnectProviderOutput struct {
+}
+
+// RemoveClientIDFromOpenIDConnectProviderInput is the model's RemoveClientIDFromOpenIDConnectProviderRequest.
+type RemoveClientIDFromOpenIDConnectProviderInput struct {
+	ClientID                 *string
+	OpenIDConnectProviderArn *string
+}
+
 // RemoveRoleFromInstanceProfileOutput is a shape of the model.
 type RemoveRoleFromInstanceProfileOutput struct {
 }
@@ -1114,6 +1302,26 @@ type RoleUsageType struct {
 	Resources []string
 }
 
+// SSHPublicKeyMetadata is a shape of the model.
+type SSHPublicKeyMetadata struct {
+	SSHPublicKeyId *string
+	Status         StatusType
+	UploadDate     *time.Time
+	UserName       *string
+}
+
+// ServiceSpecificCredentialMetadata is a shape of the model.
+type ServiceSpecificCredentialMetadata struct {
+	CreateDate                  *time.Time
+	ExpirationDate              *time.Time
+	ServiceCredentialAlias      *string
+	ServiceName                 *string
+	ServiceSpecificCredentialId *string
+	ServiceUserName             *string
+	Status                      StatusType
+	UserName                    *string
+}
+
 // SetDefaultPolicyVersionOutput is a shape of the model.
 type SetDefaultPolicyVersionOutput struct {
 }
@@ -1122,6 +1330,15 @@ type SetDefaultPolicyVersionOutput struct {
 type SetDefaultPolicyVersionInput struct {
 	PolicyArn *string
 	VersionId *string
+}
+
+// SigningCertificate is a shape of the model.
+type SigningCertificate struct {
+	CertificateBody *string
+	CertificateId   *string
+	Status          StatusType
+	UploadDate      *time.Time
+	UserName        *string
 }
 
 // SimulateCustomPolicyInput is the model's SimulateCustomPolicyRequest.
@@ -1186,6 +1403,16 @@ type TagInstanceProfileInput struct {
 	Tags                []Tag
 }
 
+// TagOpenIDConnectProviderOutput is a shape of the model.
+type TagOpenIDConnectProviderOutput struct {
+}
+
+// TagOpenIDConnectProviderInput is the model's TagOpenIDConnectProviderRequest.
+type TagOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderArn *string
+	Tags                     []Tag
+}
+
 // TagPolicyOutput is a shape of the model.
 type TagPolicyOutput struct {
 }
@@ -1224,6 +1451,16 @@ type UntagInstanceProfileOutput struct {
 type UntagInstanceProfileInput struct {
 	InstanceProfileName *string
 	TagKeys             []string
+}
+
+// UntagOpenIDConnectProviderOutput is a shape of the model.
+type UntagOpenIDConnectProviderOutput struct {
+}
+
+// UntagOpenIDConnectProviderInput is the model's UntagOpenIDConnectProviderRequest.
+type UntagOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderArn *string
+	TagKeys                  []string
 }
 
 // UntagPolicyOutput is a shape of the model.
@@ -1286,6 +1523,27 @@ type UpdateGroupInput struct {
 	GroupName    *string
 	NewGroupName *string
 	NewPath      *string
+}
+
+// UpdateLoginProfileOutput is a shape of the model.
+type UpdateLoginProfileOutput struct {
+}
+
+// UpdateLoginProfileInput is the model's UpdateLoginProfileRequest.
+type UpdateLoginProfileInput struct {
+	Password              *string
+	PasswordResetRequired *bool
+	UserName              *string
+}
+
+// UpdateOpenIDConnectProviderThumbprintOutput is a shape of the model.
+type UpdateOpenIDConnectProviderThumbprintOutput struct {
+}
+
+// UpdateOpenIDConnectProviderThumbprintInput is the model's UpdateOpenIDConnectProviderThumbprintRequest.
+type UpdateOpenIDConnectProviderThumbprintInput struct {
+	OpenIDConnectProviderArn *string
+	ThumbprintList           []string
 }
 
 // UpdateRoleDescriptionInput is the model's UpdateRoleDescriptionRequest.

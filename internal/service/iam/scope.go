@@ -127,6 +127,13 @@ func (s *Service) scope(ctx context.Context, op string, f fields, conditions map
 			return row.V.ARN
 		}
 		return arnOf(c.Account, "user", pathOf(&path), name)
+	case f.str("OpenIDConnectProviderArn") != "":
+		if row, err := s.oidcProvider(ctx, f.str("OpenIDConnectProviderArn")); err == nil {
+			tagsOf(row.V.Tags)
+		}
+		return f.str("OpenIDConnectProviderArn")
+	case op == "CreateOpenIDConnectProvider":
+		return arnOf(c.Account, "oidc-provider", "/", withoutScheme(f.str("Url")))
 	case f.str("PolicyArn") != "":
 		if row, err := s.customerPolicy(ctx, f.str("PolicyArn")); err == nil {
 			tagsOf(row.V.Tags)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/iam"
@@ -11,6 +12,10 @@ import (
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
+
+// tokenKeyID is the record of the key that seals session tokens, which every
+// store has from its first day.
+const tokenKeyID = "1"
 
 func userExists(name string) error {
 	return iam.NewEntityAlreadyExistsException("User with name %s already exists.", name)
@@ -66,8 +71,13 @@ func callersName(ctx context.Context, given *string) (string, error) {
 func (s *Service) GetUser(ctx context.Context, in *iam.GetUserInput) (*iam.GetUserOutput, error) {
 	c := api.CallFrom(ctx)
 	if in.UserName == nil && c.Identity.Root {
+		// An account is as old as what the server keeps.
+		row, err := tables.TokenKeys.Get(ctx, s.store, "", "", tokenKeyID)
+		if err != nil {
+			return nil, err
+		}
 		return &iam.GetUserOutput{User: &iam.User{
-			Arn: &c.Identity.ARN, UserId: &c.Account, UserName: &c.Account, Path: new("/"), CreateDate: new(now(c)),
+			Arn: &c.Identity.ARN, UserId: &c.Account, CreateDate: new(row.V.Created.Truncate(time.Second)),
 		}}, nil
 	}
 	name, err := callersName(ctx, in.UserName)
@@ -146,6 +156,8 @@ func (s *Service) DeleteUser(ctx context.Context, in *iam.DeleteUserInput) (*iam
 		switch {
 		case len(row.V.Groups) > 0:
 			return conflict("must remove users from group first.")
+		case row.V.Login != nil:
+			return conflict("must delete login profile first.")
 		case len(row.V.AccessKeys) > 0:
 			return conflict("must delete access keys first.")
 		}

@@ -26,6 +26,8 @@ var (
 
 	AccessKeys = store.NewTable[model.AccessKey]("iam", "AccessKey")
 
+	OIDCProviders = store.NewTable[model.OIDCProvider]("iam", "OIDCProvider")
+
 	IAMLastUsed = store.NewTable[model.IAMLastUsed]("iam", "LastUsed")
 
 	AccountAliases = store.NewTable[model.AccountAlias]("iam", "AccountAlias")
