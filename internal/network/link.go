@@ -85,7 +85,7 @@ func (n *Network) ensureLink(st *vpcState, vpcID string) error {
 	defer vpc.Close()
 	if l, ok := findLink(vpc, name); ok {
 		st.link = l
-		return nil
+		return n.openLink(vpcID, name)
 	}
 	if old, err := netlink.LinkByName(name); err == nil {
 		if err := netlink.LinkDel(old); err != nil && !isNotFound(err) {
@@ -125,7 +125,7 @@ func (n *Network) ensureLink(st *vpcState, vpcID string) error {
 		return err
 	}
 	st.link = l
-	return nil
+	return n.openLink(vpcID, name)
 }
 
 // findLink reads the link's addresses, if it is whole.
