@@ -82,9 +82,10 @@ func decide(account string, who api.Identity, a registry.Access) (effect policy.
 	if err != nil {
 		return policy.Deny, false // it was checked when it was set
 	}
+	id, _, _ := strings.Cut(who.UserID, ":") // a session's has its name behind
 	r := &policy.Request{
 		Action: a.Action, Resource: a.Resource,
-		Principal: policy.Principal{ARN: who.ARN, Role: who.RoleARN, Account: account, UniqueID: who.UserID},
+		Principal: policy.Principal{ARN: who.ARN, Role: who.RoleARN, Account: account, UniqueID: id},
 		Context:   policy.Context{},
 	}
 	r.Context.Set("aws:SourceIp", a.SourceIP)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"roadstead.dev/internal/registry"
@@ -69,29 +68,6 @@ func (c *Catalog) Expire(ctx context.Context, account, region, repository, diges
 		return nil
 	}
 	return err
-}
-
-// Run sweeps every now and then until ctx ends.
-func (c *Catalog) Run(ctx context.Context, blobs *blob.Store, every time.Duration, log *slog.Logger) {
-	for {
-		timer := c.Clock.NewTimer(every)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
-		out, err := c.Sweep(ctx, blobs)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			log.LogAttrs(ctx, slog.LevelError, "registry sweep failed", slog.Any("error", err))
-		case out != (Swept{}):
-			log.LogAttrs(ctx, slog.LevelInfo, "registry swept", slog.Int("uploads", out.Uploads), slog.Int("layers", out.Layers),
-				slog.Int("blobs", out.Blobs), slog.Int64("bytes", out.Bytes))
-		}
-	}
 }
 
 // Sweep removes what deleted repositories left, uploads that stand still, layers that no image needs, and
