@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"roadstead.dev/internal/api"
@@ -98,7 +99,7 @@ func sessionPolicies(s *model.Session) string {
 	if len(s.PolicyARNs) == 0 {
 		return s.Policy
 	}
-	list := s.PolicyARNs[:len(s.PolicyARNs):len(s.PolicyARNs)]
+	list := slices.Clone(s.PolicyARNs)
 	if s.Policy != "" {
 		list = append(list, s.Policy)
 	}

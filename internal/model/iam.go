@@ -264,7 +264,7 @@ func MakeAccessKeyID(prefix, account string, random uint64) (string, error) {
 	var b [12]byte
 	// One set bit, the account, and the first seven of the random bits.
 	binary.BigEndian.PutUint64(b[:], 1<<63|n<<23|(random>>32&0x7f)<<16)
-	copy(b[6:], binary.BigEndian.AppendUint32(nil, uint32(random))) //nolint:gosec // the upper bits went above
+	copy(b[6:], binary.BigEndian.AppendUint32(nil, uint32(random)))
 	return prefix + base32.StdEncoding.EncodeToString(b[:10]), nil
 }
 

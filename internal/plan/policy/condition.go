@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/base64"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -186,12 +187,7 @@ func (c *condition) compile(vars bool) {
 func (c *condition) holds(ctx Context) bool {
 	got := ctx[c.key]
 	if c.operand == nullOperand {
-		for _, b := range c.bools {
-			if b == (len(got) == 0) {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(c.bools, len(got) == 0)
 	}
 	if len(got) == 0 {
 		switch {
@@ -266,11 +262,7 @@ func (c *condition) matches(v string, ctx Context) bool {
 		if !ok {
 			return false
 		}
-		for _, want := range c.bools {
-			if b == want {
-				return true
-			}
-		}
+		return slices.Contains(c.bools, b)
 	case ipOperand:
 		ip, err := netip.ParseAddr(v)
 		if err != nil {
@@ -287,11 +279,7 @@ func (c *condition) matches(v string, ctx Context) bool {
 		if err != nil {
 			return false
 		}
-		for _, want := range c.blobs {
-			if string(b) == want {
-				return true
-			}
-		}
+		return slices.Contains(c.blobs, string(b))
 	case nullOperand:
 	}
 	return false

@@ -74,6 +74,7 @@ type Statement struct {
 	// Start and End are where the statement stands in the text, in bytes.
 	Start, End int
 
+	misspelt   bool // the effect
 	actions    []glob
 	resources  []resource
 	conditions []condition

@@ -23,15 +23,6 @@ type field struct {
 	start, end int
 }
 
-func (o object) get(name string) (any, bool) {
-	for i := range o {
-		if o[i].name == name {
-			return o[i].value, true
-		}
-	}
-	return nil, false
-}
-
 // element is an array's value with its place in the text.
 type element struct {
 	value      any

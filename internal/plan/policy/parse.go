@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -76,17 +77,13 @@ func (d *Document) parseStatements(f field) bool {
 	return true
 }
 
-// effectSpelt marks an effect that is right but for its case, which IAM
-// reports as a failure of its older parser.
-const effectSpelt Effect = 255
-
 func parseStatement(o object) (s Statement, ok bool) {
 	for _, f := range o {
 		switch f.name {
 		case "Sid":
 			s.Sid, ok = f.value.(string)
 		case "Effect":
-			s.Effect, ok = parseEffect(f.value)
+			s.Effect, s.misspelt, ok = parseEffect(f.value)
 		case "Action":
 			s.Action, ok = stringList(f.value)
 		case "NotAction":
@@ -115,17 +112,17 @@ func parseStatement(o object) (s Statement, ok bool) {
 	return s, ok
 }
 
-func parseEffect(v any) (Effect, bool) {
+// parseEffect reads an effect. One that is right but for its case is
+// misspelt, which IAM reports as a failure of its older parser.
+func parseEffect(v any) (e Effect, misspelt, ok bool) {
 	s, _ := v.(string)
 	switch {
-	case s == "Allow":
-		return Allow, true
-	case s == "Deny":
-		return Deny, true
-	case strings.EqualFold(s, "Allow"), strings.EqualFold(s, "Deny"):
-		return effectSpelt, true
+	case strings.EqualFold(s, "Allow"):
+		return Allow, s != "Allow", true
+	case strings.EqualFold(s, "Deny"):
+		return Deny, s != "Deny", true
 	}
-	return NoMatch, false
+	return NoMatch, false, false
 }
 
 func parsePrincipals(v any) (*Principals, bool) {
@@ -195,10 +192,10 @@ func (d *Document) compile() {
 	vars := d.Version == version2012
 	for i := range d.Statements {
 		s := &d.Statements[i]
-		for _, a := range append(s.Action, s.NotAction...) {
+		for _, a := range slices.Concat(s.Action, s.NotAction) {
 			s.actions = append(s.actions, compileGlob(strings.ToLower(a), false))
 		}
-		for _, r := range append(s.Resource, s.NotResource...) {
+		for _, r := range slices.Concat(s.Resource, s.NotResource) {
 			res := compileResource(r, vars)
 			s.Keys = res.appendKeys(s.Keys)
 			s.resources = append(s.resources, res)

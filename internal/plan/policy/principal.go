@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Principal is who asks, as Principal elements see it.
 type Principal struct {
@@ -33,23 +36,20 @@ const (
 	directGrant
 )
 
+func directly(named bool) grant {
+	if named {
+		return directGrant
+	}
+	return noGrant
+}
+
 // match tells how p names who.
 func (p *Principals) match(who *Principal) grant {
 	if who.Service != "" {
-		for _, s := range p.Service {
-			if s == who.Service {
-				return directGrant
-			}
-		}
-		return noGrant
+		return directly(slices.Contains(p.Service, who.Service))
 	}
 	if who.Federated != "" {
-		for _, f := range p.Federated {
-			if f == who.Federated {
-				return directGrant
-			}
-		}
-		return noGrant
+		return directly(slices.Contains(p.Federated, who.Federated))
 	}
 	if p.Any {
 		return directGrant

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -38,10 +39,10 @@ func (d *Document) check(kind Kind) error {
 
 // checkLegacy finds what only IAM's older parser minds.
 func (s *Statement) checkLegacy() error {
-	if s.Effect == effectSpelt {
+	if s.misspelt {
 		return malformed(msgLegacy)
 	}
-	for _, r := range append(s.Resource[:len(s.Resource):len(s.Resource)], s.NotResource...) {
+	for _, r := range slices.Concat(s.Resource, s.NotResource) {
 		p := strings.SplitN(r, ":", 6)
 		if len(p) >= 4 && p[0] == "arn" && validPartition(p[1]) && (p[2] == "" || len(p) == 5 && !accountLike(p[4])) {
 			return malformed(msgLegacy)
@@ -80,7 +81,7 @@ func (d *Document) checkIdentity() error {
 	}
 	for i := range d.Statements {
 		s := &d.Statements[i]
-		for _, r := range append(s.Resource[:len(s.Resource):len(s.Resource)], s.NotResource...) {
+		for _, r := range slices.Concat(s.Resource, s.NotResource) {
 			if err := checkResourceName(r); err != nil {
 				return err
 			}
@@ -101,7 +102,7 @@ func (d *Document) checkIdentity() error {
 func (d *Document) checkActions() error {
 	for i := range d.Statements {
 		s := &d.Statements[i]
-		for _, a := range append(s.Action[:len(s.Action):len(s.Action)], s.NotAction...) {
+		for _, a := range slices.Concat(s.Action, s.NotAction) {
 			if err := checkAction(a); err != nil {
 				return err
 			}

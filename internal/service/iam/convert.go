@@ -50,7 +50,7 @@ func describedGroup(g *model.Group) iam.Group {
 func listedRole(r *model.Role) iam.Role {
 	out := iam.Role{
 		Arn: &r.ARN, AssumeRolePolicyDocument: encoded(r.TrustPolicy), CreateDate: &r.CreateDate,
-		MaxSessionDuration: new(int32(r.MaxSessionDuration)), //nolint:gosec // at most 43200
+		MaxSessionDuration: new(int32(r.MaxSessionDuration)),
 		Path:               &r.Path, RoleId: &r.ID, RoleName: &r.Name,
 	}
 	if r.Description != "" {
@@ -86,7 +86,7 @@ func describedProfile(p *model.InstanceProfile, role *model.Role) iam.InstancePr
 func listedPolicy(p *model.Policy) iam.Policy {
 	return iam.Policy{
 		Arn: &p.ARN, PolicyId: &p.ID, PolicyName: &p.Name, Path: &p.Path,
-		AttachmentCount: new(int32(p.Attachments)), PermissionsBoundaryUsageCount: new(int32(p.Boundaries)), //nolint:gosec // counts of records
+		AttachmentCount: new(int32(p.Attachments)), PermissionsBoundaryUsageCount: new(int32(p.Boundaries)),
 		DefaultVersionId: &p.DefaultVersion, IsAttachable: new(true),
 		CreateDate: &p.CreateDate, UpdateDate: &p.UpdateDate,
 	}

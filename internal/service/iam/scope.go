@@ -35,7 +35,7 @@ type fields struct{ v reflect.Value }
 
 func (f fields) str(name string) string {
 	if v := f.v.FieldByName(name); v.IsValid() {
-		if p, ok := v.Interface().(*string); ok {
+		if p, ok := reflect.TypeAssert[*string](v); ok {
 			return str(p)
 		}
 	}
@@ -45,14 +45,14 @@ func (f fields) str(name string) string {
 // tags adds the request's tags to conditions.
 func (f fields) tags(conditions map[string]string) {
 	if v := f.v.FieldByName("Tags"); v.IsValid() {
-		if list, ok := v.Interface().([]iam.Tag); ok {
+		if list, ok := reflect.TypeAssert[[]iam.Tag](v); ok {
 			for _, t := range list {
 				conditions["aws:RequestTag/"+str(t.Key)] = str(t.Value)
 			}
 		}
 	}
 	if v := f.v.FieldByName("TagKeys"); v.IsValid() {
-		if list, ok := v.Interface().([]string); ok {
+		if list, ok := reflect.TypeAssert[[]string](v); ok {
 			conditions["aws:TagKeys"] = strings.Join(list, ",")
 		}
 	}

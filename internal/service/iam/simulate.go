@@ -210,5 +210,5 @@ func position(text string, offset int) *iam.Position {
 	before := text[:offset]
 	line := strings.Count(before, "\n")
 	column := offset - strings.LastIndexByte(before, '\n')
-	return &iam.Position{Line: new(int32(line + 1)), Column: new(int32(column))} //nolint:gosec // documents are short
+	return &iam.Position{Line: new(int32(line + 1)), Column: new(int32(column))}
 }

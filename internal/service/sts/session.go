@@ -67,7 +67,7 @@ func packedSize(s *model.Session) *int32 {
 	if n == 0 {
 		return nil
 	}
-	return new(int32(max(1, n*100/maxPacked))) //nolint:gosec // at most 100
+	return new(int32(max(1, n*100/maxPacked)))
 }
 
 // duration reads how long a caller's own session is to last.
