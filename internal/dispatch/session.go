@@ -251,7 +251,16 @@ func (s *session) message(ctx context.Context, k store.Key) (*acs.Task, error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
-	if err != nil || !concerns(row.V) || row.V.Status.Node != s.node {
+	if err != nil || row.V.Status.Node != s.node {
+		// Not the node's any more, though it may run there.
+		if t := s.sent[k]; t != nil && t.desired == acs.DesiredRunning {
+			cluster, task, _ := strings.Cut(k.ID, "/")
+			return &acs.Task{Arn: model.ECSTaskARN(k.Region, k.Account, cluster, task), DesiredStatus: acs.DesiredStopped}, nil
+		}
+		delete(s.sent, k)
+		return nil, nil //nolint:nilnil // nothing to tell
+	}
+	if !concerns(row.V) {
 		delete(s.sent, k)
 		return nil, nil //nolint:nilnil // nothing to tell
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,6 +60,12 @@ func (c *control) SubmitTaskStateChange(_ context.Context, ch acs.TaskStateChang
 	}
 	c.reports = append(c.reports, ch)
 	return nil
+}
+
+func (c *control) setRefuse(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refuse = err
 }
 
 // last is the newest report.
@@ -388,8 +395,11 @@ func TestDependencies(t *testing.T) {
 			acs.DockerContainerConfig{Healthcheck: &acs.DockerHealthcheck{Test: []string{"CMD", "check"}, Interval: 10 * time.Second, Retries: 2}}, acs.DockerHostConfig{})}
 		web := essential("web")
 		web.DependsOn = []acs.ContainerDependency{{ContainerName: "setup", Condition: "SUCCESS"}, {ContainerName: "db", Condition: "HEALTHY"}}
-		code := 1
-		r.engine.OnExec(func(string, engine.Command) (engine.ExecResult, error) { return engine.ExecResult{Code: code}, nil })
+		var code atomic.Int32
+		code.Store(1)
+		r.engine.OnExec(func(string, engine.Command) (engine.ExecResult, error) {
+			return engine.ExecResult{Code: int(code.Load())}, nil
+		})
 		r.payload(newTaskMessage(web, setup, db))
 		r.want("PENDING web=PENDING setup=RUNNING db=RUNNING")
 		r.exit("setup", 0)
@@ -399,7 +409,7 @@ func TestDependencies(t *testing.T) {
 		if h := r.control.last().Containers[2].HealthStatus; h != "UNHEALTHY" {
 			t.Error(h)
 		}
-		code = 0
+		code.Store(0)
 		time.Sleep(10 * time.Second)
 		r.want("RUNNING web=RUNNING setup=STOPPED(0) db=RUNNING")
 		if ch := r.control.last(); ch.HealthStatus != "HEALTHY" || ch.Containers[2].HealthStatus != "HEALTHY" {
@@ -497,11 +507,11 @@ func TestAdoption(t *testing.T) {
 func TestReportsAreKeptUntilTaken(t *testing.T) {
 	run(t, func(r *rig) {
 		r.payload(newTaskMessage(essential("web")))
-		r.control.refuse = errors.New("away")
+		r.control.setRefuse(errors.New("away"))
 		r.exit("web", 4)
 		r.want("RUNNING web=RUNNING")
 		r.restart()
-		r.control.refuse = nil
+		r.control.setRefuse(nil)
 		time.Sleep(time.Minute)
 		r.want("STOPPED web=STOPPED(4)")
 		r.clean()
@@ -516,7 +526,7 @@ func TestUnknownTasks(t *testing.T) {
 	})
 	run(t, func(r *rig) {
 		r.payload(newTaskMessage(essential("web")))
-		r.control.refuse = acs.ErrUnknownTask
+		r.control.setRefuse(acs.ErrUnknownTask)
 		r.exit("web", 0)
 		synctest.Wait()
 		r.clean()
