@@ -33,7 +33,8 @@ type Config struct {
 	Store store.Store
 	Clock clock.Clock
 	Log   *slog.Logger
-	// Root lists the root users' keys.
+	// Root lists the root users' keys; those without an id or a secret are
+	// left out.
 	Root []RootKey
 }
 
@@ -66,6 +67,9 @@ func New(ctx context.Context, cfg Config) (*Directory, error) {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	for _, k := range cfg.Root {
+		if k.AccessKeyID == "" || k.Secret == "" {
+			continue // not configured: nobody may sign as root with nothing
+		}
 		d.root[k.AccessKeyID] = k
 	}
 	var err error

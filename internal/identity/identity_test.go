@@ -57,7 +57,7 @@ func (b *bench) open(t *testing.T) {
 	var err error
 	b.Directory, err = identity.New(t.Context(), identity.Config{
 		Store: b.store, Clock: b.clock,
-		Root: []identity.RootKey{{AccessKeyID: "ROOTKEY", Secret: "rootsecret", Account: account}},
+		Root: []identity.RootKey{{AccessKeyID: "ROOTKEY", Secret: "rootsecret", Account: account}, {Account: account}},
 	})
 	if err != nil {
 		t.Fatal(err)
