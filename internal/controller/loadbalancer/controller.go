@@ -37,12 +37,20 @@ type DataPlane interface {
 // interfaces' security groups. What takes longer is tried again.
 const applyTimeout = 30 * time.Second
 
+// Ports opens ports on the host for load balancers' listeners.
+type Ports interface {
+	// Set opens these ports and closes all others. It does not block.
+	Set(ports []int32)
+}
+
 // Config of the controller.
 type Config struct {
 	Store store.Store
 	Clock clock.Clock
 	Log   *slog.Logger
 	Plane DataPlane
+	// Ports may be nil.
+	Ports Ports
 }
 
 // LoadBalancers is the controller.

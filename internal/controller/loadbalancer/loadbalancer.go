@@ -68,6 +68,9 @@ func (c *LoadBalancers) loadBalancer(ctx context.Context, key controller.Key) (c
 	if err := c.Plane.Apply(ctx, balance.Compose(st.input)); err != nil {
 		return controller.Result{}, err
 	}
+	if err := c.hostPorts(ctx); err != nil {
+		return controller.Result{}, err
+	}
 	if err := c.setStatus(ctx, row, func(s *model.LoadBalancerStatus) {
 		*s = model.LoadBalancerStatus{State: model.LoadBalancerActive, Interfaces: statusOf(interfaces)}
 	}); err != nil {
@@ -87,6 +90,9 @@ func (c *LoadBalancers) remove(ctx context.Context, key controller.Key) error {
 	c.mu.Lock()
 	delete(c.keys, key.ID)
 	c.mu.Unlock()
+	if err := c.hostPorts(ctx); err != nil {
+		return err
+	}
 	return c.Plane.Remove(ctx, key.ID)
 }
 

@@ -1,0 +1,308 @@
+// Package frontdoor leads from the host to load balancers. Browsers and curl
+// take every name below .localhost for 127.0.0.1, so what arrives there is
+// relayed, by the name in its Host header, to the load balancer's own
+// address. Nothing is changed on the way: the load balancer sees the client's
+// bytes.
+package frontdoor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"roadstead.dev/internal/balancer/h1"
+)
+
+// Suffix ends the names of all load balancers.
+const Suffix = ".elb.localhost"
+
+// Limits of the first request's head, by which the load balancer is chosen.
+const (
+	headTimeout = 10 * time.Second
+	dialTimeout = 10 * time.Second
+)
+
+// Directory finds load balancers.
+type Directory interface {
+	// Resolve gives the address, ip:port, of the listener on port of the load
+	// balancer with the DNS name, which is in lower case. Port 0 means the
+	// listener on port 80, or the only one there is.
+	Resolve(ctx context.Context, name string, port int32) (address string, ok bool)
+}
+
+// Config of a Door.
+type Config struct {
+	Directory Directory
+	// Dial connects from the host to a load balancer's address; nil means a
+	// plain TCP connection.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+	Log  *slog.Logger
+}
+
+// Door relays connections. Safe for concurrent use.
+type Door struct {
+	cfg Config
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	done  bool
+	wg    sync.WaitGroup
+}
+
+// New makes a door.
+func New(cfg Config) *Door {
+	if cfg.Dial == nil {
+		cfg.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Door{cfg: cfg, conns: map[net.Conn]struct{}{}}
+}
+
+// IsLoadBalancer tells whether a Host header, with or without a port, names a
+// load balancer.
+func IsLoadBalancer(host string) bool {
+	return strings.HasSuffix(nameOf(host), Suffix)
+}
+
+// nameOf is a host in lower case, without its port and a final dot.
+func nameOf(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 {
+		host = host[:i]
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+// Serve relays the connections that l accepts until ctx ends, and closes l.
+// Port is the load balancers' listener that l stands for.
+func (d *Door) Serve(ctx context.Context, l net.Listener, port int32) error {
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			var te interface{ Temporary() bool }
+			if errors.As(err, &te) && te.Temporary() {
+				select {
+				case <-time.After(10 * time.Millisecond):
+					continue
+				case <-ctx.Done():
+					return nil
+				}
+			}
+			return err
+		}
+		d.start(c, func() { d.relay(ctx, c, nil, port) })
+	}
+}
+
+// start runs f for a connection that Close can cut, and closes it after f.
+func (d *Door) start(c net.Conn, f func()) {
+	if !d.track(c) {
+		_ = c.Close()
+		return
+	}
+	go func() {
+		defer d.untrack(c)
+		f()
+	}()
+}
+
+func (d *Door) track(c net.Conn) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.done {
+		return false
+	}
+	d.conns[c] = struct{}{}
+	d.wg.Add(1)
+	return true
+}
+
+func (d *Door) untrack(c net.Conn) {
+	_ = c.Close()
+	d.mu.Lock()
+	delete(d.conns, c)
+	d.mu.Unlock()
+	d.wg.Done()
+}
+
+// Close cuts all connections and waits for their end.
+func (d *Door) Close() {
+	d.mu.Lock()
+	d.done = true
+	for c := range d.conns {
+		_ = c.Close()
+	}
+	d.mu.Unlock()
+	d.wg.Wait()
+}
+
+// ServeHTTP takes over a request for a load balancer that a server on another
+// port has read, the gateway's: it hijacks the connection, sends the request
+// on as it came, and relays what follows. HTTP/1 alone can be taken over.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	address, ok := d.cfg.Directory.Resolve(r.Context(), nameOf(r.Host), 0)
+	if !ok {
+		http.Error(w, "There is no load balancer "+nameOf(r.Host)+" with a listener on port 80, or with only one listener.", http.StatusNotFound)
+		return
+	}
+	up, err := d.dial(r.Context(), address)
+	if err != nil {
+		d.cfg.Log.Warn("load balancer does not answer", "address", address, "error", err)
+		http.Error(w, "The load balancer does not answer.", http.StatusBadGateway)
+		return
+	}
+	hj, ok := w.(http.Hijacker)
+	if !ok || r.ProtoMajor != 1 {
+		_ = up.Close()
+		http.Error(w, "This connection cannot be relayed to a load balancer.", http.StatusHTTPVersionNotSupported)
+		return
+	}
+	// The head goes first, and what the server read behind it; the server has
+	// read nothing of the body while nobody asked for it.
+	head := rebuild(r)
+	c, rw, err := hj.Hijack()
+	if err != nil {
+		_ = up.Close()
+		return
+	}
+	if !d.track(c) {
+		_ = c.Close()
+		_ = up.Close()
+		return
+	}
+	defer d.untrack(c)
+	_ = c.SetDeadline(time.Time{})
+	rest, _ := rw.Reader.Peek(rw.Reader.Buffered())
+	join(c, up, append(head, rest...))
+}
+
+// rebuild writes the head of a request that the standard library parsed. The
+// order of the headers is lost; what they mean is not.
+func rebuild(r *http.Request) []byte {
+	var b bytes.Buffer
+	b.WriteString(r.Method + " " + r.RequestURI + " " + r.Proto + "\r\nHost: " + r.Host + "\r\n")
+	for k, vs := range r.Header {
+		for _, v := range vs {
+			b.WriteString(k + ": " + v + "\r\n")
+		}
+	}
+	switch {
+	case len(r.TransferEncoding) > 0:
+		b.WriteString("Transfer-Encoding: chunked\r\n")
+	case r.Header.Get("Content-Length") == "" && r.ContentLength > 0:
+		b.WriteString("Content-Length: " + strconv.FormatInt(r.ContentLength, 10) + "\r\n")
+	}
+	for k := range r.Trailer {
+		b.WriteString("Trailer: " + k + "\r\n")
+	}
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+func (d *Door) dial(ctx context.Context, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return d.cfg.Dial(ctx, address)
+}
+
+// relay reads the first head from c, of which before has been read already,
+// and joins c with the load balancer that it names.
+func (d *Door) relay(ctx context.Context, c net.Conn, before []byte, port int32) {
+	_ = c.SetReadDeadline(time.Now().Add(headTimeout))
+	buf, host, err := peek(c, before)
+	if err != nil {
+		if len(buf) > 0 {
+			refuse(c, http.StatusBadRequest)
+		}
+		return
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	address, ok := d.cfg.Directory.Resolve(ctx, nameOf(host), port)
+	if !ok {
+		refuse(c, http.StatusNotFound)
+		return
+	}
+	up, err := d.dial(ctx, address)
+	if err != nil {
+		d.cfg.Log.Warn("load balancer does not answer", "address", address, "error", err)
+		refuse(c, http.StatusBadGateway)
+		return
+	}
+	join(c, up, buf)
+}
+
+// peek reads until the first head is complete. It returns all that it read,
+// and the host.
+func peek(c io.Reader, buf []byte) (read []byte, host string, err error) {
+	var req h1.Request
+	from := 0
+	for {
+		if end := h1.HeadEnd(buf, from); end >= 0 {
+			if err := req.Parse(buf[:end]); err != nil {
+				return buf, "", err
+			}
+			return buf, string(req.Host), nil
+		}
+		if len(buf) >= h1.MaxHead {
+			return buf, "", h1.ErrTooLarge
+		}
+		from = len(buf) - 2
+		chunk := make([]byte, 4<<10)
+		n, err := c.Read(chunk)
+		buf = append(buf, chunk[:n]...)
+		if err != nil && n == 0 {
+			return buf, "", err
+		}
+	}
+}
+
+func refuse(c net.Conn, status int) {
+	text := http.StatusText(status) + "\n"
+	_ = c.SetWriteDeadline(time.Now().Add(headTimeout))
+	_, _ = io.WriteString(c, "HTTP/1.1 "+strconv.Itoa(status)+" "+http.StatusText(status)+
+		"\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: "+strconv.Itoa(len(text))+"\r\n\r\n"+text)
+}
+
+// join sends first to up and then copies both ways until both sides are done.
+// It closes up. Closing c ends it.
+func join(c, up net.Conn, first []byte) {
+	defer up.Close() //nolint:errcheck // both sides are done
+	if _, err := up.Write(first); err != nil {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		copyHalf(c, up)
+	}()
+	copyHalf(up, c)
+	<-done
+}
+
+// copyHalf copies until src ends, and tells dst. A failure ends both.
+func copyHalf(dst, src net.Conn) {
+	_, err := io.Copy(dst, src)
+	if err == nil {
+		if half, ok := dst.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			return
+		}
+	}
+	_ = dst.Close()
+	_ = src.Close()
+}
