@@ -174,7 +174,7 @@ func (rt Runtime) follow(ctx context.Context, c *Controller, q *queue, log *slog
 		err := rt.followOnce(ctx, c, q)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no error
 		case errors.Is(err, store.ErrClosed):
 			return fmt.Errorf("controller %s: %w", c.Name, err)
 		case errors.Is(err, errResync):

@@ -35,8 +35,7 @@ func TestConvertCoversTheAPI(t *testing.T) {
 			lost = append(lost, from.Name()+" is no "+to.String())
 			return
 		}
-		for i := range from.NumField() {
-			f := from.Field(i)
+		for f := range from.Fields() {
 			j := slices.IndexFunc(reflect.VisibleFields(to), func(g reflect.StructField) bool { return strings.EqualFold(f.Name, g.Name) })
 			if j < 0 {
 				lost = append(lost, from.Name()+"."+f.Name)

@@ -13,8 +13,8 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
-// passedTo is the service that task and execution roles are passed to.
-const passedTo = "ecs-tasks.amazonaws.com"
+// tasksPrincipal is the service that task and execution roles are passed to.
+const tasksPrincipal = "ecs-tasks.amazonaws.com"
 
 // passRole asks whether the caller may give a role to tasks.
 func (sc scope) passRole(ctx context.Context, roles ...string) error {
@@ -22,7 +22,7 @@ func (sc scope) passRole(ctx context.Context, roles ...string) error {
 		if r == "" {
 			continue
 		}
-		if err := sc.call.Authorize(ctx, "iam:PassRole", r, map[string]string{"iam:PassedToService": passedTo}); err != nil {
+		if err := sc.call.Authorize(ctx, "iam:PassRole", r, map[string]string{"iam:PassedToService": tasksPrincipal}); err != nil {
 			return err
 		}
 	}

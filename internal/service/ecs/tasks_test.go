@@ -115,8 +115,10 @@ func TestRunTaskRefusals(t *testing.T) {
 			in.Overrides = &ecs.TaskOverride{ContainerOverrides: []ecs.ContainerOverride{{Name: new("foo")}}}
 		}, "InvalidParameterException", "Override for container named foo is not a container in the TaskDefinition."},
 		"override size": {func(in *ecs.RunTaskInput) { in.Overrides = &ecs.TaskOverride{Cpu: new("300")} }, "ClientException", "No Fargate configuration exists"},
-		"role": {func(in *ecs.RunTaskInput) { in.Overrides = &ecs.TaskOverride{TaskRoleArn: new(role("none"))} }, "ClientException",
-			"ECS was unable to assume the role 'arn:aws:iam::000000000000:role/none'"},
+		"role": {
+			func(in *ecs.RunTaskInput) { in.Overrides = &ecs.TaskOverride{TaskRoleArn: new(role("none"))} }, "ClientException",
+			"ECS was unable to assume the role 'arn:aws:iam::000000000000:role/none'",
+		},
 		"type and strategy": {func(in *ecs.RunTaskInput) {
 			in.CapacityProviderStrategy = []ecs.CapacityProviderStrategyItem{{CapacityProvider: new("FARGATE"), Weight: new(int32(1))}}
 		}, "InvalidParameterException", "Specifying both a launch type and capacity provider strategy is not supported."},

@@ -11,8 +11,10 @@ import (
 
 func FuzzDecodeEntry(f *testing.F) {
 	k := encodeKey(store.Key{Account: "1", Region: "r", Kind: store.Kind{Service: "s", Name: "K"}, ID: "a/b"})
-	f.Add(k, encodeEntry(&local.Entry{Record: store.Record{Value: []byte("{}"), Created: 1, Modified: 300},
-		Indexes: []store.Index{{Name: "n", Value: "v"}, {Name: "", Value: ""}}}))
+	f.Add(k, encodeEntry(&local.Entry{
+		Record:  store.Record{Value: []byte("{}"), Created: 1, Modified: 300},
+		Indexes: []store.Index{{Name: "n", Value: "v"}, {Name: "", Value: ""}},
+	}))
 	f.Add(k, []byte{})
 	f.Add([]byte("a\x00b"), []byte{1, 1, 0})
 	f.Add(k, []byte{1, 1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1})

@@ -25,13 +25,15 @@ func watch(t *testing.T, s store.Store, from uint64, kinds ...store.Kind) *store
 
 func next(t *testing.T, w *store.Watcher) []store.Event {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	select {
 	case b, ok := <-w.Events:
 		if !ok {
 			t.Fatalf("the watch ended: %v", w.Err())
 		}
 		return b
-	case <-time.After(patience):
+	case <-ctx.Done():
 		t.Fatal("no event came")
 	}
 	return nil
@@ -98,7 +100,7 @@ func testWatchWithoutGaps(t *testing.T, open Open) {
 	}
 	for _, w := range ws {
 		last, seen := uint64(0), map[string]int{}
-		for total := 0; total < writers*each; total++ {
+		for range writers * each {
 			b := next(t, w)
 			r := b[0].Record
 			if len(b) != 1 || r.Modified != last+1 {
@@ -137,13 +139,15 @@ func testWatchSlowReader(t *testing.T, open Open) {
 	for i := range 100 {
 		commit(t, s, put(key("a"), strconv.Itoa(i)))
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	last := uint64(0)
 	for {
 		var b []store.Event
 		var ok bool
 		select {
 		case b, ok = <-w.Events:
-		case <-time.After(patience):
+		case <-ctx.Done():
 			t.Fatal("the slow watcher was not told")
 		}
 		if !ok {
