@@ -175,8 +175,9 @@ func (c *conn) readResponse(x *exchange) (status int, err error) {
 		switch {
 		case err == nil:
 		case isTimeout(err):
-			// A body that is still being sent keeps the connection busy.
-			if x.pump != nil && time.Since(time.Unix(0, up.sentAt.Load())) < timeout {
+			// The target's time begins once it has the whole request. Until
+			// then the pump watches over the client's.
+			if x.pump != nil && (!x.pump.ended() || time.Since(time.Unix(0, up.sentAt.Load())) < timeout) {
 				continue
 			}
 			return 504, err
@@ -327,13 +328,20 @@ func (p *pump) run(c *conn, up *upstream, length int64, chunked bool, timeout ti
 // errQuit: the pump was told to stop.
 var errQuit = errors.New("the response is complete before the request")
 
+func (p *pump) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // stop ends the pump and waits for it. It returns what went wrong before it
 // was told to stop: nil when nothing did.
 func (p *pump) stop(c *conn) error {
-	select {
-	case <-p.done:
+	if p.ended() {
 		return p.err
-	default:
 	}
 	p.quit.Store(true)
 	_ = c.c.SetReadDeadline(past)

@@ -100,10 +100,8 @@ func (c *conn) endPump(x *exchange) bool {
 	if p == nil {
 		return true
 	}
-	select {
-	case <-p.done:
+	if p.ended() {
 		return p.err == nil
-	default:
 	}
 	t := time.NewTimer(pumpGrace)
 	defer t.Stop()
