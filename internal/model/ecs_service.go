@@ -145,6 +145,25 @@ type Deployment struct {
 	RolloutStateReason string    `json:"rolloutStateReason,omitempty"`
 }
 
+// ServiceDeployment is the history of one deployment that the user caused, and
+// of the service revision that it made. Record id: "<cluster>/<service>/" and
+// the digits of the deployment's id, which are the revision's id too. Writer:
+// service/ecs, when the deployment is made and when the next one follows; what
+// happens in between is read from the service.
+type ServiceDeployment struct {
+	ServiceARN string `json:"serviceArn"`
+	ClusterARN string `json:"clusterArn"`
+	// Deployment as it was when it was made.
+	Deployment    Deployment                     `json:"deployment"`
+	Configuration ServiceDeploymentConfiguration `json:"configuration"`
+	// SourceRevisions are the ids of the revisions that it replaced.
+	SourceRevisions []string `json:"sourceRevisions,omitempty"`
+	// Status is empty until the next deployment follows: then it is how this
+	// one ended.
+	Status     string    `json:"status,omitempty"`
+	FinishedAt time.Time `json:"finishedAt,omitzero"`
+}
+
 // ServiceCounts are the service's tasks by lastStatus, of all deployments.
 type ServiceCounts struct {
 	RunningCount int `json:"runningCount"`

@@ -21,6 +21,8 @@ type Handler interface {
 	DescribeCapacityProviders(ctx context.Context, in *DescribeCapacityProvidersInput) (*DescribeCapacityProvidersOutput, error)
 	DescribeClusters(ctx context.Context, in *DescribeClustersInput) (*DescribeClustersOutput, error)
 	DescribeContainerInstances(ctx context.Context, in *DescribeContainerInstancesInput) (*DescribeContainerInstancesOutput, error)
+	DescribeServiceDeployments(ctx context.Context, in *DescribeServiceDeploymentsInput) (*DescribeServiceDeploymentsOutput, error)
+	DescribeServiceRevisions(ctx context.Context, in *DescribeServiceRevisionsInput) (*DescribeServiceRevisionsOutput, error)
 	DescribeServices(ctx context.Context, in *DescribeServicesInput) (*DescribeServicesOutput, error)
 	DescribeTaskDefinition(ctx context.Context, in *DescribeTaskDefinitionInput) (*DescribeTaskDefinitionOutput, error)
 	DescribeTasks(ctx context.Context, in *DescribeTasksInput) (*DescribeTasksOutput, error)
@@ -29,6 +31,7 @@ type Handler interface {
 	ListAttributes(ctx context.Context, in *ListAttributesInput) (*ListAttributesOutput, error)
 	ListClusters(ctx context.Context, in *ListClustersInput) (*ListClustersOutput, error)
 	ListContainerInstances(ctx context.Context, in *ListContainerInstancesInput) (*ListContainerInstancesOutput, error)
+	ListServiceDeployments(ctx context.Context, in *ListServiceDeploymentsInput) (*ListServiceDeploymentsOutput, error)
 	ListServices(ctx context.Context, in *ListServicesInput) (*ListServicesOutput, error)
 	ListTagsForResource(ctx context.Context, in *ListTagsForResourceInput) (*ListTagsForResourceOutput, error)
 	ListTaskDefinitionFamilies(ctx context.Context, in *ListTaskDefinitionFamiliesInput) (*ListTaskDefinitionFamiliesOutput, error)
@@ -72,6 +75,8 @@ func New(h Handler) *api.Service {
 			{Name: "DescribeCapacityProviders", Method: "POST", Path: "/", Input: "DescribeCapacityProvidersRequest", Output: "DescribeCapacityProvidersResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException", "UnsupportedFeatureException"}, NewInput: func() any { return new(DescribeCapacityProvidersInput) }},
 			{Name: "DescribeClusters", Method: "POST", Path: "/", Input: "DescribeClustersRequest", Output: "DescribeClustersResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(DescribeClustersInput) }},
 			{Name: "DescribeContainerInstances", Method: "POST", Path: "/", Input: "DescribeContainerInstancesRequest", Output: "DescribeContainerInstancesResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(DescribeContainerInstancesInput) }},
+			{Name: "DescribeServiceDeployments", Method: "POST", Path: "/", Input: "DescribeServiceDeploymentsRequest", Output: "DescribeServiceDeploymentsResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ServiceNotFoundException", "ClusterNotFoundException", "UnsupportedFeatureException"}, NewInput: func() any { return new(DescribeServiceDeploymentsInput) }},
+			{Name: "DescribeServiceRevisions", Method: "POST", Path: "/", Input: "DescribeServiceRevisionsRequest", Output: "DescribeServiceRevisionsResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ServiceNotFoundException", "ClusterNotFoundException", "UnsupportedFeatureException"}, NewInput: func() any { return new(DescribeServiceRevisionsInput) }},
 			{Name: "DescribeServices", Method: "POST", Path: "/", Input: "DescribeServicesRequest", Output: "DescribeServicesResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(DescribeServicesInput) }},
 			{Name: "DescribeTaskDefinition", Method: "POST", Path: "/", Input: "DescribeTaskDefinitionRequest", Output: "DescribeTaskDefinitionResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(DescribeTaskDefinitionInput) }},
 			{Name: "DescribeTasks", Method: "POST", Path: "/", Input: "DescribeTasksRequest", Output: "DescribeTasksResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(DescribeTasksInput) }},
@@ -80,6 +85,7 @@ func New(h Handler) *api.Service {
 			{Name: "ListAttributes", Method: "POST", Path: "/", Input: "ListAttributesRequest", Output: "ListAttributesResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "attributes"}, NewInput: func() any { return new(ListAttributesInput) }},
 			{Name: "ListClusters", Method: "POST", Path: "/", Input: "ListClustersRequest", Output: "ListClustersResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "clusterArns"}, NewInput: func() any { return new(ListClustersInput) }},
 			{Name: "ListContainerInstances", Method: "POST", Path: "/", Input: "ListContainerInstancesRequest", Output: "ListContainerInstancesResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "containerInstanceArns"}, NewInput: func() any { return new(ListContainerInstancesInput) }},
+			{Name: "ListServiceDeployments", Method: "POST", Path: "/", Input: "ListServiceDeploymentsRequest", Output: "ListServiceDeploymentsResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ServiceNotFoundException", "ClusterNotFoundException", "UnsupportedFeatureException"}, NewInput: func() any { return new(ListServiceDeploymentsInput) }},
 			{Name: "ListServices", Method: "POST", Path: "/", Input: "ListServicesRequest", Output: "ListServicesResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "serviceArns"}, NewInput: func() any { return new(ListServicesInput) }},
 			{Name: "ListTagsForResource", Method: "POST", Path: "/", Input: "ListTagsForResourceRequest", Output: "ListTagsForResourceResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(ListTagsForResourceInput) }},
 			{Name: "ListTaskDefinitionFamilies", Method: "POST", Path: "/", Input: "ListTaskDefinitionFamiliesRequest", Output: "ListTaskDefinitionFamiliesResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "families"}, NewInput: func() any { return new(ListTaskDefinitionFamiliesInput) }},
@@ -116,15 +122,12 @@ func New(h Handler) *api.Service {
 			"DescribeDaemonRevisions",
 			"DescribeDaemonTaskDefinition",
 			"DescribeExpressGatewayService",
-			"DescribeServiceDeployments",
-			"DescribeServiceRevisions",
 			"DescribeTaskSets",
 			"DiscoverPollEndpoint",
 			"ExecuteCommand",
 			"ListDaemonDeployments",
 			"ListDaemonTaskDefinitions",
 			"ListDaemons",
-			"ListServiceDeployments",
 			"ListServicesByNamespace",
 			"PutAttributes",
 			"RegisterContainerInstance",
@@ -167,58 +170,67 @@ func New(h Handler) *api.Service {
 			return h.DescribeContainerInstances(ctx, in.(*DescribeContainerInstancesInput))
 		}
 		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeServices(ctx, in.(*DescribeServicesInput))
+			return h.DescribeServiceDeployments(ctx, in.(*DescribeServiceDeploymentsInput))
 		}
 		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeServiceRevisions(ctx, in.(*DescribeServiceRevisionsInput))
+		}
+		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeServices(ctx, in.(*DescribeServicesInput))
+		}
+		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeTaskDefinition(ctx, in.(*DescribeTaskDefinitionInput))
 		}
-		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTasks(ctx, in.(*DescribeTasksInput)) }
-		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTasks(ctx, in.(*DescribeTasksInput)) }
+		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetTaskProtection(ctx, in.(*GetTaskProtectionInput))
 		}
-		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListAccountSettings(ctx, in.(*ListAccountSettingsInput))
 		}
-		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListAttributes(ctx, in.(*ListAttributesInput))
 		}
-		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListClusters(ctx, in.(*ListClustersInput)) }
-		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListClusters(ctx, in.(*ListClustersInput)) }
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListContainerInstances(ctx, in.(*ListContainerInstancesInput))
 		}
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListServices(ctx, in.(*ListServicesInput)) }
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListServiceDeployments(ctx, in.(*ListServiceDeploymentsInput))
+		}
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListServices(ctx, in.(*ListServicesInput)) }
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTagsForResource(ctx, in.(*ListTagsForResourceInput))
 		}
-		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTaskDefinitionFamilies(ctx, in.(*ListTaskDefinitionFamiliesInput))
 		}
-		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTaskDefinitions(ctx, in.(*ListTaskDefinitionsInput))
 		}
-		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListTasks(ctx, in.(*ListTasksInput)) }
-		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListTasks(ctx, in.(*ListTasksInput)) }
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutAccountSetting(ctx, in.(*PutAccountSettingInput))
 		}
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutAccountSettingDefault(ctx, in.(*PutAccountSettingDefaultInput))
 		}
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutClusterCapacityProviders(ctx, in.(*PutClusterCapacityProvidersInput))
 		}
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RegisterTaskDefinition(ctx, in.(*RegisterTaskDefinitionInput))
 		}
-		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunTask(ctx, in.(*RunTaskInput)) }
-		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopTask(ctx, in.(*StopTaskInput)) }
-		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
-		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
-		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateCluster(ctx, in.(*UpdateClusterInput)) }
-		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunTask(ctx, in.(*RunTaskInput)) }
+		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopTask(ctx, in.(*StopTaskInput)) }
+		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
+		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
+		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateCluster(ctx, in.(*UpdateClusterInput)) }
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateClusterSettings(ctx, in.(*UpdateClusterSettingsInput))
 		}
-		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateService(ctx, in.(*UpdateServiceInput)) }
-		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateService(ctx, in.(*UpdateServiceInput)) }
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateTaskProtection(ctx, in.(*UpdateTaskProtectionInput))
 		}
 	}
@@ -252,6 +264,10 @@ func New(h Handler) *api.Service {
 		"DescribeClustersResponse":                       DescribeClustersOutput{},
 		"DescribeContainerInstancesRequest":              DescribeContainerInstancesInput{},
 		"DescribeContainerInstancesResponse":             DescribeContainerInstancesOutput{},
+		"DescribeServiceDeploymentsRequest":              DescribeServiceDeploymentsInput{},
+		"DescribeServiceDeploymentsResponse":             DescribeServiceDeploymentsOutput{},
+		"DescribeServiceRevisionsRequest":                DescribeServiceRevisionsInput{},
+		"DescribeServiceRevisionsResponse":               DescribeServiceRevisionsOutput{},
 		"DescribeServicesRequest":                        DescribeServicesInput{},
 		"DescribeServicesResponse":                       DescribeServicesOutput{},
 		"DescribeTaskDefinitionRequest":                  DescribeTaskDefinitionInput{},
@@ -270,6 +286,8 @@ func New(h Handler) *api.Service {
 		"ListClustersResponse":                           ListClustersOutput{},
 		"ListContainerInstancesRequest":                  ListContainerInstancesInput{},
 		"ListContainerInstancesResponse":                 ListContainerInstancesOutput{},
+		"ListServiceDeploymentsRequest":                  ListServiceDeploymentsInput{},
+		"ListServiceDeploymentsResponse":                 ListServiceDeploymentsOutput{},
 		"ListServicesRequest":                            ListServicesInput{},
 		"ListServicesResponse":                           ListServicesOutput{},
 		"ListTagsForResourceRequest":                     ListTagsForResourceInput{},

@@ -57,6 +57,15 @@ const (
 	AcceleratorTypeInference AcceleratorType = "inference"
 )
 
+// AccessType is an enumeration of the model.
+type AccessType string
+
+// The values of AccessType.
+const (
+	AccessTypePublic  AccessType = "PUBLIC"
+	AccessTypePrivate AccessType = "PRIVATE"
+)
+
 // AdvancedConfiguration is a shape of the model.
 type AdvancedConfiguration struct {
 	AlternateTargetGroupArn *string
@@ -451,6 +460,13 @@ type ContainerDependency struct {
 	ContainerName *string
 }
 
+// ContainerImage is a shape of the model.
+type ContainerImage struct {
+	ContainerName *string
+	Image         *string
+	ImageDigest   *string
+}
+
 // ContainerInstance is a shape of the model.
 type ContainerInstance struct {
 	AgentConnected       *bool
@@ -578,6 +594,12 @@ type CreateServiceInput struct {
 // CreateServiceOutput is the model's CreateServiceResponse.
 type CreateServiceOutput struct {
 	Service *Service
+}
+
+// CreatedAt is a shape of the model.
+type CreatedAt struct {
+	After  *time.Time
+	Before *time.Time
 }
 
 // DeleteAccountSettingInput is the model's DeleteAccountSettingRequest.
@@ -714,6 +736,16 @@ const (
 	DeploymentLifecycleHookActionContinue DeploymentLifecycleHookAction = "CONTINUE"
 )
 
+// DeploymentLifecycleHookDetail is a shape of the model.
+type DeploymentLifecycleHookDetail struct {
+	ExpiresAt     *time.Time
+	HookId        *string
+	Status        DeploymentLifecycleHookStatus
+	TargetArn     *string
+	TargetType    DeploymentLifecycleHookTargetType
+	TimeoutAction DeploymentLifecycleHookAction
+}
+
 // DeploymentLifecycleHookStage is an enumeration of the model.
 type DeploymentLifecycleHookStage string
 
@@ -727,6 +759,18 @@ const (
 	DeploymentLifecycleHookStagePreProductionTrafficShift  DeploymentLifecycleHookStage = "PRE_PRODUCTION_TRAFFIC_SHIFT"
 	DeploymentLifecycleHookStageProductionTrafficShift     DeploymentLifecycleHookStage = "PRODUCTION_TRAFFIC_SHIFT"
 	DeploymentLifecycleHookStagePostProductionTrafficShift DeploymentLifecycleHookStage = "POST_PRODUCTION_TRAFFIC_SHIFT"
+)
+
+// DeploymentLifecycleHookStatus is an enumeration of the model.
+type DeploymentLifecycleHookStatus string
+
+// The values of DeploymentLifecycleHookStatus.
+const (
+	DeploymentLifecycleHookStatusAwaitingAction DeploymentLifecycleHookStatus = "AWAITING_ACTION"
+	DeploymentLifecycleHookStatusInProgress     DeploymentLifecycleHookStatus = "IN_PROGRESS"
+	DeploymentLifecycleHookStatusSucceeded      DeploymentLifecycleHookStatus = "SUCCEEDED"
+	DeploymentLifecycleHookStatusFailed         DeploymentLifecycleHookStatus = "FAILED"
+	DeploymentLifecycleHookStatusTimedOut       DeploymentLifecycleHookStatus = "TIMED_OUT"
 )
 
 // DeploymentLifecycleHookTargetType is an enumeration of the model.
@@ -816,6 +860,28 @@ type DescribeContainerInstancesOutput struct {
 	Failures           []Failure
 }
 
+// DescribeServiceDeploymentsInput is the model's DescribeServiceDeploymentsRequest.
+type DescribeServiceDeploymentsInput struct {
+	ServiceDeploymentArns []string
+}
+
+// DescribeServiceDeploymentsOutput is the model's DescribeServiceDeploymentsResponse.
+type DescribeServiceDeploymentsOutput struct {
+	Failures           []Failure
+	ServiceDeployments []ServiceDeployment
+}
+
+// DescribeServiceRevisionsInput is the model's DescribeServiceRevisionsRequest.
+type DescribeServiceRevisionsInput struct {
+	ServiceRevisionArns []string
+}
+
+// DescribeServiceRevisionsOutput is the model's DescribeServiceRevisionsResponse.
+type DescribeServiceRevisionsOutput struct {
+	Failures         []Failure
+	ServiceRevisions []ServiceRevision
+}
+
 // DescribeServicesInput is the model's DescribeServicesRequest.
 type DescribeServicesInput struct {
 	Cluster  *string
@@ -903,6 +969,15 @@ type EBSTagSpecification struct {
 	PropagateTags PropagateTags
 	ResourceType  EBSResourceType
 	Tags          []Tag
+}
+
+// ECSManagedResources is a shape of the model.
+type ECSManagedResources struct {
+	AutoScaling           *ManagedAutoScaling
+	IngressPaths          []ManagedIngressPath
+	LogGroups             []ManagedLogGroup
+	MetricAlarms          []ManagedMetricAlarm
+	ServiceSecurityGroups []ManagedSecurityGroup
 }
 
 // EFSAuthorizationConfig is a shape of the model.
@@ -1267,6 +1342,22 @@ type ListContainerInstancesOutput struct {
 	NextToken             *string
 }
 
+// ListServiceDeploymentsInput is the model's ListServiceDeploymentsRequest.
+type ListServiceDeploymentsInput struct {
+	Cluster    *string
+	CreatedAt  *CreatedAt
+	MaxResults *int32
+	NextToken  *string
+	Service    *string
+	Status     []ServiceDeploymentStatus
+}
+
+// ListServiceDeploymentsOutput is the model's ListServiceDeploymentsResponse.
+type ListServiceDeploymentsOutput struct {
+	NextToken          *string
+	ServiceDeployments []ServiceDeploymentBrief
+}
+
 // ListServicesInput is the model's ListServicesRequest.
 type ListServicesInput struct {
 	Cluster                *string
@@ -1408,6 +1499,32 @@ const (
 	ManagedAgentNameExecuteCommandAgent ManagedAgentName = "ExecuteCommandAgent"
 )
 
+// ManagedApplicationAutoScalingPolicy is a shape of the model.
+type ManagedApplicationAutoScalingPolicy struct {
+	Arn          *string
+	Metric       *string
+	PolicyType   *string
+	Status       ManagedResourceStatus
+	StatusReason *string
+	TargetValue  *float64
+	UpdatedAt    *time.Time
+}
+
+// ManagedAutoScaling is a shape of the model.
+type ManagedAutoScaling struct {
+	ApplicationAutoScalingPolicies []ManagedApplicationAutoScalingPolicy
+	ScalableTarget                 *ManagedScalableTarget
+}
+
+// ManagedCertificate is a shape of the model.
+type ManagedCertificate struct {
+	Arn          *string
+	DomainName   *string
+	Status       ManagedResourceStatus
+	StatusReason *string
+	UpdatedAt    *time.Time
+}
+
 // ManagedDraining is an enumeration of the model.
 type ManagedDraining string
 
@@ -1416,6 +1533,18 @@ const (
 	ManagedDrainingEnabled  ManagedDraining = "ENABLED"
 	ManagedDrainingDisabled ManagedDraining = "DISABLED"
 )
+
+// ManagedIngressPath is a shape of the model.
+type ManagedIngressPath struct {
+	AccessType                 AccessType
+	Certificate                *ManagedCertificate
+	Endpoint                   *string
+	Listener                   *ManagedListener
+	LoadBalancer               *ManagedLoadBalancer
+	LoadBalancerSecurityGroups []ManagedSecurityGroup
+	Rule                       *ManagedListenerRule
+	TargetGroups               []ManagedTargetGroup
+}
 
 // ManagedInstancesLocalStorageConfiguration is a shape of the model.
 type ManagedInstancesLocalStorageConfiguration struct {
@@ -1451,6 +1580,72 @@ type ManagedInstancesStorageConfiguration struct {
 	StorageSizeGiB *int32
 }
 
+// ManagedListener is a shape of the model.
+type ManagedListener struct {
+	Arn          *string
+	Status       ManagedResourceStatus
+	StatusReason *string
+	UpdatedAt    *time.Time
+}
+
+// ManagedListenerRule is a shape of the model.
+type ManagedListenerRule struct {
+	Arn          *string
+	Status       ManagedResourceStatus
+	StatusReason *string
+	UpdatedAt    *time.Time
+}
+
+// ManagedLoadBalancer is a shape of the model.
+type ManagedLoadBalancer struct {
+	Arn              *string
+	Scheme           *string
+	SecurityGroupIds []string
+	Status           ManagedResourceStatus
+	StatusReason     *string
+	SubnetIds        []string
+	UpdatedAt        *time.Time
+}
+
+// ManagedLogGroup is a shape of the model.
+type ManagedLogGroup struct {
+	Arn          *string
+	LogGroupName *string
+	Status       ManagedResourceStatus
+	StatusReason *string
+	UpdatedAt    *time.Time
+}
+
+// ManagedMetricAlarm is a shape of the model.
+type ManagedMetricAlarm struct {
+	Arn          *string
+	Status       ManagedResourceStatus
+	StatusReason *string
+	UpdatedAt    *time.Time
+}
+
+// ManagedResourceStatus is an enumeration of the model.
+type ManagedResourceStatus string
+
+// The values of ManagedResourceStatus.
+const (
+	ManagedResourceStatusProvisioning   ManagedResourceStatus = "PROVISIONING"
+	ManagedResourceStatusActive         ManagedResourceStatus = "ACTIVE"
+	ManagedResourceStatusDeprovisioning ManagedResourceStatus = "DEPROVISIONING"
+	ManagedResourceStatusDeleted        ManagedResourceStatus = "DELETED"
+	ManagedResourceStatusFailed         ManagedResourceStatus = "FAILED"
+)
+
+// ManagedScalableTarget is a shape of the model.
+type ManagedScalableTarget struct {
+	Arn          *string
+	MaxCapacity  *int32
+	MinCapacity  *int32
+	Status       ManagedResourceStatus
+	StatusReason *string
+	UpdatedAt    *time.Time
+}
+
 // ManagedScaling is a shape of the model.
 type ManagedScaling struct {
 	InstanceWarmupPeriod   *int32
@@ -1469,10 +1664,29 @@ const (
 	ManagedScalingStatusDisabled ManagedScalingStatus = "DISABLED"
 )
 
+// ManagedSecurityGroup is a shape of the model.
+type ManagedSecurityGroup struct {
+	Arn          *string
+	Status       ManagedResourceStatus
+	StatusReason *string
+	UpdatedAt    *time.Time
+}
+
 // ManagedStorageConfiguration is a shape of the model.
 type ManagedStorageConfiguration struct {
 	FargateEphemeralStorageKmsKeyId *string
 	KmsKeyId                        *string
+}
+
+// ManagedTargetGroup is a shape of the model.
+type ManagedTargetGroup struct {
+	Arn             *string
+	HealthCheckPath *string
+	HealthCheckPort *int32
+	Port            *int32
+	Status          ManagedResourceStatus
+	StatusReason    *string
+	UpdatedAt       *time.Time
 }
 
 // ManagedTerminationProtection is an enumeration of the model.
@@ -1724,6 +1938,11 @@ type RepositoryCredentials struct {
 	CredentialsParameter *string
 }
 
+// ResolvedConfiguration is a shape of the model.
+type ResolvedConfiguration struct {
+	LoadBalancers []ServiceRevisionLoadBalancer
+}
+
 // Resource is a shape of the model.
 type Resource struct {
 	DoubleValue    *float64
@@ -1757,6 +1976,13 @@ const (
 	ResourceTypeGpu                  ResourceType = "GPU"
 	ResourceTypeInferenceAccelerator ResourceType = "InferenceAccelerator"
 )
+
+// Rollback is a shape of the model.
+type Rollback struct {
+	Reason             *string
+	ServiceRevisionArn *string
+	StartedAt          *time.Time
+}
 
 // RunTaskInput is the model's RunTaskRequest.
 type RunTaskInput struct {
@@ -1970,6 +2196,99 @@ type ServiceCurrentRevisionSummary struct {
 	RunningTaskCount   *int32
 }
 
+// ServiceDeployment is a shape of the model.
+type ServiceDeployment struct {
+	Alarms                   *ServiceDeploymentAlarms
+	ClusterArn               *string
+	CreatedAt                *time.Time
+	DeploymentCircuitBreaker *ServiceDeploymentCircuitBreaker
+	DeploymentConfiguration  *DeploymentConfiguration
+	FinishedAt               *time.Time
+	LifecycleHookDetails     []DeploymentLifecycleHookDetail
+	LifecycleStage           ServiceDeploymentLifecycleStage
+	Rollback                 *Rollback
+	ServiceArn               *string
+	ServiceDeploymentArn     *string
+	SourceServiceRevisions   []ServiceRevisionSummary
+	StartedAt                *time.Time
+	Status                   ServiceDeploymentStatus
+	StatusReason             *string
+	StoppedAt                *time.Time
+	TargetServiceRevision    *ServiceRevisionSummary
+	UpdatedAt                *time.Time
+}
+
+// ServiceDeploymentAlarms is a shape of the model.
+type ServiceDeploymentAlarms struct {
+	AlarmNames          []string
+	Status              ServiceDeploymentRollbackMonitorsStatus
+	TriggeredAlarmNames []string
+}
+
+// ServiceDeploymentBrief is a shape of the model.
+type ServiceDeploymentBrief struct {
+	ClusterArn               *string
+	CreatedAt                *time.Time
+	FinishedAt               *time.Time
+	ServiceArn               *string
+	ServiceDeploymentArn     *string
+	StartedAt                *time.Time
+	Status                   ServiceDeploymentStatus
+	StatusReason             *string
+	TargetServiceRevisionArn *string
+}
+
+// ServiceDeploymentCircuitBreaker is a shape of the model.
+type ServiceDeploymentCircuitBreaker struct {
+	FailureCount *int32
+	Status       ServiceDeploymentRollbackMonitorsStatus
+	Threshold    *int32
+}
+
+// ServiceDeploymentLifecycleStage is an enumeration of the model.
+type ServiceDeploymentLifecycleStage string
+
+// The values of ServiceDeploymentLifecycleStage.
+const (
+	ServiceDeploymentLifecycleStageReconcileService           ServiceDeploymentLifecycleStage = "RECONCILE_SERVICE"
+	ServiceDeploymentLifecycleStagePreScaleUp                 ServiceDeploymentLifecycleStage = "PRE_SCALE_UP"
+	ServiceDeploymentLifecycleStageScaleUp                    ServiceDeploymentLifecycleStage = "SCALE_UP"
+	ServiceDeploymentLifecycleStagePostScaleUp                ServiceDeploymentLifecycleStage = "POST_SCALE_UP"
+	ServiceDeploymentLifecycleStageTestTrafficShift           ServiceDeploymentLifecycleStage = "TEST_TRAFFIC_SHIFT"
+	ServiceDeploymentLifecycleStagePostTestTrafficShift       ServiceDeploymentLifecycleStage = "POST_TEST_TRAFFIC_SHIFT"
+	ServiceDeploymentLifecycleStageProductionTrafficShift     ServiceDeploymentLifecycleStage = "PRODUCTION_TRAFFIC_SHIFT"
+	ServiceDeploymentLifecycleStagePostProductionTrafficShift ServiceDeploymentLifecycleStage = "POST_PRODUCTION_TRAFFIC_SHIFT"
+	ServiceDeploymentLifecycleStageBakeTime                   ServiceDeploymentLifecycleStage = "BAKE_TIME"
+	ServiceDeploymentLifecycleStageCleanUp                    ServiceDeploymentLifecycleStage = "CLEAN_UP"
+)
+
+// ServiceDeploymentRollbackMonitorsStatus is an enumeration of the model.
+type ServiceDeploymentRollbackMonitorsStatus string
+
+// The values of ServiceDeploymentRollbackMonitorsStatus.
+const (
+	ServiceDeploymentRollbackMonitorsStatusTriggered          ServiceDeploymentRollbackMonitorsStatus = "TRIGGERED"
+	ServiceDeploymentRollbackMonitorsStatusMonitoring         ServiceDeploymentRollbackMonitorsStatus = "MONITORING"
+	ServiceDeploymentRollbackMonitorsStatusMonitoringComplete ServiceDeploymentRollbackMonitorsStatus = "MONITORING_COMPLETE"
+	ServiceDeploymentRollbackMonitorsStatusDisabled           ServiceDeploymentRollbackMonitorsStatus = "DISABLED"
+)
+
+// ServiceDeploymentStatus is an enumeration of the model.
+type ServiceDeploymentStatus string
+
+// The values of ServiceDeploymentStatus.
+const (
+	ServiceDeploymentStatusPending            ServiceDeploymentStatus = "PENDING"
+	ServiceDeploymentStatusSuccessful         ServiceDeploymentStatus = "SUCCESSFUL"
+	ServiceDeploymentStatusStopped            ServiceDeploymentStatus = "STOPPED"
+	ServiceDeploymentStatusStopRequested      ServiceDeploymentStatus = "STOP_REQUESTED"
+	ServiceDeploymentStatusInProgress         ServiceDeploymentStatus = "IN_PROGRESS"
+	ServiceDeploymentStatusRollbackRequested  ServiceDeploymentStatus = "ROLLBACK_REQUESTED"
+	ServiceDeploymentStatusRollbackInProgress ServiceDeploymentStatus = "ROLLBACK_IN_PROGRESS"
+	ServiceDeploymentStatusRollbackSuccessful ServiceDeploymentStatus = "ROLLBACK_SUCCESSFUL"
+	ServiceDeploymentStatusRollbackFailed     ServiceDeploymentStatus = "ROLLBACK_FAILED"
+)
+
 // ServiceEvent is a shape of the model.
 type ServiceEvent struct {
 	CreatedAt *time.Time
@@ -2006,6 +2325,46 @@ type ServiceRegistry struct {
 	ContainerPort *int32
 	Port          *int32
 	RegistryArn   *string
+}
+
+// ServiceRevision is a shape of the model.
+type ServiceRevision struct {
+	CapacityProviderStrategy    []CapacityProviderStrategyItem
+	ClusterArn                  *string
+	ContainerImages             []ContainerImage
+	CreatedAt                   *time.Time
+	EcsManagedResources         *ECSManagedResources
+	FargateEphemeralStorage     *DeploymentEphemeralStorage
+	GuardDutyEnabled            *bool
+	LaunchType                  LaunchType
+	LoadBalancers               []LoadBalancer
+	NetworkConfiguration        *NetworkConfiguration
+	PlatformFamily              *string
+	PlatformVersion             *string
+	ResolvedConfiguration       *ResolvedConfiguration
+	ServiceArn                  *string
+	ServiceConnectConfiguration *ServiceConnectConfiguration
+	ServiceRegistries           []ServiceRegistry
+	ServiceRevisionArn          *string
+	TaskDefinition              *string
+	VolumeConfigurations        []ServiceVolumeConfiguration
+	VpcLatticeConfigurations    []VpcLatticeConfiguration
+}
+
+// ServiceRevisionLoadBalancer is a shape of the model.
+type ServiceRevisionLoadBalancer struct {
+	ProductionListenerRule *string
+	TargetGroupArn         *string
+}
+
+// ServiceRevisionSummary is a shape of the model.
+type ServiceRevisionSummary struct {
+	Arn                              *string
+	PendingTaskCount                 *int32
+	RequestedProductionTrafficWeight *float64
+	RequestedTaskCount               *int32
+	RequestedTestTrafficWeight       *float64
+	RunningTaskCount                 *int32
 }
 
 // ServiceVolumeConfiguration is a shape of the model.

@@ -97,6 +97,12 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) (arns [
 	case *ecs.ListServicesInput:
 		_, conditions = within("service", in.Cluster)
 		return nil, conditions
+	case *ecs.ListServiceDeploymentsInput:
+		return within("service", in.Cluster, val(in.Service))
+	case *ecs.DescribeServiceDeploymentsInput:
+		return in.ServiceDeploymentArns, nil
+	case *ecs.DescribeServiceRevisionsInput:
+		return in.ServiceRevisionArns, nil
 	case *ecs.TagResourceInput:
 		return []string{val(in.ResourceArn)}, nil
 	case *ecs.UntagResourceInput:

@@ -98,6 +98,10 @@ func (s *Service) CreateService(ctx context.Context, in *ecs.CreateServiceInput)
 			tables.ECSClientTokens.Put(tx, sc.account, sc.region, createTokenID(svc, token),
 				&model.ECSClientToken{RequestHash: hash, Resources: []string{svc.ServiceARN}, ExpiresAt: sc.now.Add(clientTokenLife)})
 		}
+		if err := s.forgetDeployments(ctx, sc, tx, recordID); err != nil {
+			return nil, err
+		}
+		recordDeployment(tx, sc, svc, nil)
 		tables.ECSServices.Replace(tx, old, svc)
 		tables.ECSServiceEvents.Put(tx, sc.account, sc.region, recordID, &model.ServiceEvents{})
 		if _, err := tx.Commit(ctx, s.store); err != nil {
@@ -186,7 +190,8 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 
 // newDeployment is a PRIMARY deployment of the service's present spec.
 func newDeployment(svc *model.Service, sc scope) model.Deployment {
-	deployID := "ecs-svc/" + digits19()
+	digits := digits19()
+	deployID := "ecs-svc/" + digits
 	return model.Deployment{
 		ID:                       deployID,
 		Status:                   model.DeploymentPrimary,
@@ -201,7 +206,7 @@ func newDeployment(svc *model.Service, sc scope) model.Deployment {
 		EnableExecuteCommand:     svc.Spec.EnableExecuteCommand,
 		CreatedAt:                sc.now,
 		UpdatedAt:                sc.now,
-		RevisionID:               digits19(),
+		RevisionID:               digits,
 		DesiredCount:             svc.Spec.DesiredCount,
 		RolloutState:             model.RolloutInProgress,
 		RolloutStateReason:       "ECS deployment " + deployID + " in progress.",
@@ -240,10 +245,16 @@ func (s *Service) UpdateService(ctx context.Context, in *ecs.UpdateServiceInput)
 			return nil, err
 		}
 		if val(in.ForceNewDeployment) || deploys(&row.V.Spec, &svc.Spec) {
+			if err := s.finishDeployments(ctx, sc, tx, row.V); err != nil {
+				return nil, err
+			}
+			var replaced []string
 			for i := range svc.Deployments {
 				svc.Deployments[i].Status = model.DeploymentActive
+				replaced = append(replaced, svc.Deployments[i].RevisionID)
 			}
 			svc.Deployments = slices.Insert(svc.Deployments, 0, newDeployment(svc, sc))
+			recordDeployment(tx, sc, svc, replaced)
 		}
 		tables.ECSServices.Replace(tx, row, svc)
 		if _, err := tx.Commit(ctx, s.store); err != nil {

@@ -46,6 +46,7 @@ func showService(svc *model.Service, events []model.ServiceEvent, withTags bool)
 			out.Deployments = append(out.Deployments, *d)
 		}
 	}
+	showCurrent(&out, svc)
 	if withTags {
 		out.Tags = tagList[ecs.Tag](svc.Tags)
 	}

@@ -15,9 +15,11 @@ var (
 	ECSTaskDefFamilies = store.NewTable[model.TaskDefinitionFamily]("ecs", "TaskDefinitionFamily")
 	ECSServices        = store.NewTable[model.Service]("ecs", "Service").WithIndex(ByTaskDefinition, serviceTaskDefinitions).WithIndex(ByTargetGroup, serviceTargetGroups)
 	ECSServiceEvents   = store.NewTable[model.ServiceEvents]("ecs", "ServiceEvents")
-	ECSAccountSettings = store.NewTable[model.ECSAccountSetting]("ecs", "AccountSetting")
-	ECSClientTokens    = store.NewTable[model.ECSClientToken]("ecs", "ClientToken")
-	ECSTasks           = newTasks()
+	// ECSServiceDeployments lists by prefix "<cluster>/<service>/".
+	ECSServiceDeployments = store.NewTable[model.ServiceDeployment]("ecs", "ServiceDeployment")
+	ECSAccountSettings    = store.NewTable[model.ECSAccountSetting]("ecs", "AccountSetting")
+	ECSClientTokens       = store.NewTable[model.ECSClientToken]("ecs", "ClientToken")
+	ECSTasks              = newTasks()
 )
 
 // Names of indexes. A task's index values are told with each.
