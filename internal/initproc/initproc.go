@@ -26,7 +26,13 @@ const (
 // Main runs the command behind "--" and returns its exit code: 128 plus the
 // signal's number when a signal ended it. It reaps every child of the process,
 // so nothing else in the process may wait for one.
+//
+// With "--pause" instead of a command it only reaps, until SIGTERM: so it
+// holds the process namespace that the containers of a task share.
 func Main(args []string, stderr io.Writer) int {
+	if len(args) == 1 && args[0] == "--pause" {
+		return pause()
+	}
 	if len(args) < 2 || args[0] != "--" {
 		_, _ = fmt.Fprintln(stderr, "init: want -- and a command")
 		return notFound
@@ -57,6 +63,18 @@ func Main(args []string, stderr io.Writer) int {
 		default:
 			_ = syscall.Kill(child.Pid, n)
 		}
+	}
+	return 0
+}
+
+func pause() int {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT)
+	for s := range signals {
+		if s != syscall.SIGCHLD {
+			return 0
+		}
+		reap(0)
 	}
 	return 0
 }

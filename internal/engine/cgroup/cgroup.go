@@ -279,6 +279,24 @@ func (h *Hierarchies) Exists(path string) bool {
 	})
 }
 
+// Processes are those of the group path itself, in any hierarchy.
+func (h *Hierarchies) Processes(path string) []int {
+	var pids []int
+	for _, m := range h.mounts() {
+		b, err := os.ReadFile(filepath.Join(m, path, "cgroup.procs"))
+		if err != nil {
+			continue
+		}
+		for f := range strings.FieldsSeq(string(b)) {
+			if pid, err := strconv.Atoi(f); err == nil && pid > 1 {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	slices.Sort(pids)
+	return slices.Compact(pids)
+}
+
 // OOMKills counts the processes of the group path that the kernel killed for
 // want of memory, whether the group's own limit or a parent's was reached.
 func (h *Hierarchies) OOMKills(path string) int64 {

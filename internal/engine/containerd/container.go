@@ -52,7 +52,7 @@ func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec)
 		return fmt.Errorf("read the configuration of image %s: %w", ref, err)
 	}
 	b := builder{engine: e, spec: spec, image: config.Config}
-	options, err := b.options()
+	options, err := b.options(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrRejected, err)
 	}
@@ -309,7 +309,11 @@ func (e *Engine) RemoveContainer(ctx context.Context, id string) error {
 	} else if !errdefs.IsNotFound(err) {
 		return fmt.Errorf("find the task of container %s: %w", id, err)
 	}
-	if err := c.Delete(ctx, client.WithSnapshotCleanup); err != nil && !errdefs.IsNotFound(err) {
+	var opts []client.DeleteOpts
+	if info.SnapshotKey != "" {
+		opts = append(opts, client.WithSnapshotCleanup)
+	}
+	if err := c.Delete(ctx, opts...); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("remove container %s: %w", id, err)
 	}
 	// runc removes it, unless it was killed in between.
@@ -346,6 +350,9 @@ func (e *Engine) ListContainers(ctx context.Context, labels map[string]string) (
 	}
 	list := make([]engine.Container, 0, len(cs))
 	for _, c := range cs {
+		if info, err := c.Info(ctx, client.WithoutRefreshedMetadata); err == nil && info.Labels[labelHolder] != "" {
+			continue
+		}
 		st, err := e.state(ctx, c)
 		if errors.Is(err, engine.ErrNotFound) {
 			continue

@@ -57,7 +57,7 @@ type Engine struct {
 	snapshotter string
 
 	mu    sync.Mutex
-	pulls map[string]*pullLock
+	locks map[string]*keyLock
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -91,7 +91,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to containerd at %s: %w", cfg.Address, err)
 	}
-	e := &Engine{cfg: cfg, client: c, cgroups: cgroups, snapshotter: cfg.Snapshotter, pulls: map[string]*pullLock{}}
+	e := &Engine{cfg: cfg, client: c, cgroups: cgroups, snapshotter: cfg.Snapshotter, locks: map[string]*keyLock{}}
 	if err := e.prepare(ctx); err != nil {
 		_ = c.Close()
 		return nil, err
@@ -168,9 +168,9 @@ func (e *Engine) RemoveUnusedImages(ctx context.Context, before time.Time) (int,
 // Purge removes everything that the instance has in containerd: containers,
 // images, snapshots, the namespace, and its cgroups.
 func (e *Engine) Purge(ctx context.Context) error {
-	cs, err := e.ListContainers(ctx, nil)
+	cs, err := e.client.ContainerService().List(e.context(ctx))
 	if err != nil {
-		return err
+		return fmt.Errorf("list containers: %w", err)
 	}
 	var errs []error
 	for _, c := range cs {

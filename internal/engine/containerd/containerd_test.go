@@ -96,7 +96,8 @@ func open(t *testing.T, change func(*containerd.Config)) (*containerd.Engine, co
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	e, cfg := open(t, nil)
+	init := enginetest.Init(t)
+	e, cfg := open(t, func(c *containerd.Config) { c.InitCommand = init })
 	registry := enginetest.NewRegistry(t)
 	t.Run("suite", func(t *testing.T) {
 		enginetest.Run(t, func(*testing.T) enginetest.Harness {

@@ -9,6 +9,10 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/contrib/seccomp"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"roadstead.dev/internal/engine"
@@ -21,7 +25,10 @@ func (e *Engine) EnsureGroup(_ context.Context, g engine.Group) error {
 }
 
 // RemoveGroup removes the cgroup and what was pinned for the group.
-func (e *Engine) RemoveGroup(_ context.Context, id string) error {
+func (e *Engine) RemoveGroup(ctx context.Context, id string) error {
+	if err := e.RemoveContainer(ctx, holderID(id)); err != nil {
+		return err
+	}
 	dir := e.groupDir(id)
 	err := unix.Unmount(filepath.Join(dir, "ipc"), unix.MNT_DETACH)
 	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, fs.ErrNotExist) {
@@ -67,4 +74,60 @@ func (e *Engine) sharedIPC(group string) (string, error) {
 		return "", fmt.Errorf("make the group's IPC namespace: %w", err)
 	}
 	return path, nil
+}
+
+// labelHolder marks the container that holds a group's process namespace.
+const labelHolder = labelPrefix + "holder"
+
+func holderID(group string) string { return group + "-holder" }
+
+// sharedPID is the path of the group's process namespace. Such a namespace
+// lives as long as its first process, so a container that only waits holds it.
+func (e *Engine) sharedPID(ctx context.Context, group string) (string, error) {
+	if len(e.cfg.InitCommand) == 0 {
+		return "", fmt.Errorf("%w: this engine has no process to hold a process namespace", engine.ErrRejected)
+	}
+	defer e.lock("holder of " + group)()
+	id := holderID(group)
+	state, err := e.InspectContainer(ctx, id)
+	if errors.Is(err, engine.ErrNotFound) {
+		err = e.createHolder(ctx, group)
+	}
+	if err == nil && state.Status != engine.Running {
+		if err = e.StartContainer(ctx, id); err == nil {
+			state, err = e.InspectContainer(ctx, id)
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("make the group's process namespace: %w", err)
+	}
+	return fmt.Sprintf("/proc/%d/ns/pid", state.PID), nil
+}
+
+func (e *Engine) createHolder(ctx context.Context, group string) error {
+	root := filepath.Join(e.groupDir(group), "holder")
+	// The mount point of the executable, and those that every container has.
+	for _, d := range []string{"dev", "proc", "sys"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "holder"), nil, 0o600); err != nil {
+		return err
+	}
+	_, err := e.client.NewContainer(ctx, holderID(group),
+		client.WithRuntime("io.containerd.runc.v2", nil),
+		client.WithContainerLabels(map[string]string{labelHolder: "true", labelGroup: group}),
+		client.WithNewSpec(
+			oci.WithoutRunMount,
+			oci.WithRootFSPath(root),
+			oci.WithRootFSReadonly(),
+			oci.WithProcessArgs(append(append([]string{"/holder"}, e.cfg.InitCommand[1:]...), "--pause")...),
+			oci.WithCgroup(e.cgroupPath(group, holderID(group))),
+			oci.WithCapabilities(nil),
+			oci.WithMounts([]specs.Mount{{Destination: "/holder", Type: "bind", Source: e.cfg.InitCommand[0], Options: []string{"bind", "ro"}}}),
+			seccomp.WithDefaultProfile(),
+		),
+	)
+	return err
 }

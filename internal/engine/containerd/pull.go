@@ -21,19 +21,19 @@ import (
 	"roadstead.dev/internal/imageref"
 )
 
-// pullLock makes pulls of one reference follow each other: the second finds
-// everything there.
-type pullLock struct {
+// keyLock makes work on one thing (pulls of a reference) follow each other:
+// the second finds everything there.
+type keyLock struct {
 	sync.Mutex
 	users int
 }
 
-func (e *Engine) lockPull(ref string) (unlock func()) {
+func (e *Engine) lock(key string) (unlock func()) {
 	e.mu.Lock()
-	l := e.pulls[ref]
+	l := e.locks[key]
 	if l == nil {
-		l = &pullLock{}
-		e.pulls[ref] = l
+		l = &keyLock{}
+		e.locks[key] = l
 	}
 	l.users++
 	e.mu.Unlock()
@@ -43,7 +43,7 @@ func (e *Engine) lockPull(ref string) (unlock func()) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if l.users--; l.users == 0 {
-			delete(e.pulls, ref)
+			delete(e.locks, key)
 		}
 	}
 }
@@ -55,7 +55,7 @@ func (e *Engine) PullImage(ctx context.Context, req engine.PullRequest) (engine.
 		return engine.Image{}, err
 	}
 	name := ref.String()
-	defer e.lockPull(name)()
+	defer e.lock("pull " + name)()
 	ctx = e.context(ctx)
 	platform := platforms.DefaultSpec()
 	if req.OS != "" {

@@ -32,7 +32,7 @@ type builder struct {
 	userErr error
 }
 
-func (b *builder) options() ([]oci.SpecOpts, error) {
+func (b *builder) options(ctx context.Context) ([]oci.SpecOpts, error) {
 	args, err := processArgs(b.spec, b.image)
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func (b *builder) options() ([]oci.SpecOpts, error) {
 		}
 		args = slices.Concat([]string{initPath}, b.engine.cfg.InitCommand[1:], []string{"--"}, args)
 	}
-	namespaces, err := b.namespaces()
+	namespaces, err := b.namespaces(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func mergeEnv(lists ...[]string) []string {
 	return out
 }
 
-func (b *builder) namespaces() (oci.SpecOpts, error) {
+func (b *builder) namespaces(ctx context.Context) (oci.SpecOpts, error) {
 	opts := []oci.SpecOpts{}
 	if b.spec.NetNS != "" {
 		opts = append(opts, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: b.spec.NetNS}))
@@ -146,7 +146,11 @@ func (b *builder) namespaces() (oci.SpecOpts, error) {
 		opts = append(opts, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.IPCNamespace, Path: path}))
 	}
 	if b.spec.SharedPID {
-		return nil, errors.New("this engine can't share process namespaces")
+		path, err := b.engine.sharedPID(ctx, b.spec.Group)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.PIDNamespace, Path: path}))
 	}
 	if b.engine.cgroups.Unified() {
 		opts = append(opts, oci.WithNamespacedCgroup())

@@ -28,8 +28,29 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// buildApp compiles the test program once in a test binary's life.
-var buildApp = sync.OnceValues(func() ([]byte, error) {
+// buildApp and buildInit compile the test program and the init process once
+// in a test binary's life.
+var (
+	buildApp  = sync.OnceValues(func() ([]byte, error) { return build("app") })
+	buildInit = sync.OnceValues(func() ([]byte, error) { return build("init") })
+)
+
+// Init writes a static init process to a folder of the test's and returns the
+// command that starts it.
+func Init(t testing.TB) []string {
+	t.Helper()
+	b, err := buildInit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "init")
+	if err := os.WriteFile(path, b, 0o755); err != nil { //nolint:gosec // it is to be run
+		t.Fatal(err)
+	}
+	return []string{path, "init"}
+}
+
+func build(program string) ([]byte, error) {
 	_, self, _, _ := runtime.Caller(0)
 	dir, err := os.MkdirTemp("", "roadstead-app-")
 	if err != nil {
@@ -38,13 +59,13 @@ var buildApp = sync.OnceValues(func() ([]byte, error) {
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "app")
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, ".")
-	cmd.Dir = filepath.Join(filepath.Dir(self), "testdata", "app")
+	cmd.Dir = filepath.Join(filepath.Dir(self), "testdata", program)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if b, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the test program: %w: %s", err, b)
+		return nil, fmt.Errorf("build %s: %w: %s", program, err, b)
 	}
 	return os.ReadFile(out)
-})
+}
 
 // Registry is a registry in this process with images of the test program.
 type Registry struct {

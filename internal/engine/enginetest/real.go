@@ -182,10 +182,46 @@ func volumes(t *testing.T, s *suite) {
 	}
 }
 
-func noInit(t *testing.T, s *suite) {
-	err := s.tryCreate(&engine.ContainerSpec{Init: true}, "serve")
-	if err != nil && !errors.Is(err, engine.ErrRejected) {
+func initProcess(t *testing.T, s *suite) {
+	a := s.about(t, engine.ContainerSpec{Init: true})
+	if a.PID == 1 {
+		t.Error("the command is the first process")
+	}
+	id := s.create(t, engine.ContainerSpec{Init: true}, "serve")
+	s.start(t, id)
+	s.output(t, id, "serving")
+	if err := s.Engine.StopContainer(s.ctx, id, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	s.output(t, id, "got terminated")
+	if e, _ := s.run(t, engine.ContainerSpec{Init: true}, "exit", "21"); e.Code != 21 {
+		t.Errorf("%+v", e)
+	}
+}
+
+func sharedPID(t *testing.T, s *suite) {
+	id := s.create(t, engine.ContainerSpec{SharedPID: true}, "serve")
+	s.start(t, id)
+	s.output(t, id, "serving")
+	a := s.about(t, engine.ContainerSpec{SharedPID: true})
+	if a.PID < 3 {
+		t.Errorf("process %d of its namespace", a.PID)
+	}
+	// It ended; the others go on.
+	if c := s.status(t, id); c.Status != engine.Running {
+		t.Errorf("%+v", c)
+	}
+	if err := s.Engine.StopContainer(s.ctx, id, time.Minute); err != nil {
 		t.Error(err)
+	}
+	cs, err := s.Engine.ListContainers(s.ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cs {
+		if c.Labels["test-group"] == "" {
+			t.Errorf("lists a container of the engine's own: %+v", c)
+		}
 	}
 }
 

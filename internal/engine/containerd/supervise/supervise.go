@@ -224,7 +224,32 @@ func Stop(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	return h.Remove(c.Cgroup)
+	return c.empty(ctx, h)
+}
+
+// empty removes the cgroup once the shims that end with their containers are
+// gone. One that does not go in five seconds is killed.
+func (c Config) empty(ctx context.Context, h *cgroup.Hierarchies) error {
+	kill := time.NewTimer(5 * time.Second)
+	defer kill.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := h.Remove(c.Cgroup)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-kill.C:
+			for _, pid := range h.Processes(c.Cgroup) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			kill.Reset(5 * time.Second)
+		case <-tick.C:
+		}
+	}
 }
 
 // terminate asks the daemon to end and waits until it is gone; it kills it
