@@ -186,15 +186,8 @@ func (s *Store) Put(sp Space, d reference.Digest, content []byte, link func() er
 	return link()
 }
 
-// Hold calls f while no content is removed.
-func (s *Store) Hold(f func() error) error {
-	s.sweep.RLock()
-	defer s.sweep.RUnlock()
-	return f()
-}
-
-// HoldBlob is Hold for what refers to a content that is there: ErrNotFound
-// when it is not.
+// HoldBlob calls f, which records what refers to a content, while no content is
+// removed; ErrNotFound when it is not there.
 func (s *Store) HoldBlob(sp Space, d reference.Digest, f func(size int64) error) error {
 	p, err := s.path(sp, d)
 	if err != nil {

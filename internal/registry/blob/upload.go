@@ -156,23 +156,15 @@ func (s *Store) append(ctx context.Context, u *upload, part Part) (int64, error)
 	if part.Body == nil {
 		return size, nil
 	}
-	var w io.Writer = f
-	if u.hash != nil && u.hashed == size {
-		w = io.MultiWriter(f, u.hash)
-	} else {
-		u.hash = nil
-		w = onlyWriter{f} // the buffer, rather than what *os.File makes of a copy
+	if u.hashed != size {
+		u.hash = nil // another process wrote the beginning
 	}
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
 	body := &io.LimitedReader{R: readerOf(ctx, part.Body), N: s.opts.MaxSize - size + 1}
-	n, err := io.CopyBuffer(w, body, *buf)
+	n, err := copyHashed(f, u.hash, body)
 	size += n
-	if u.hash != nil {
-		u.hashed = size
-		if fi, serr := f.Stat(); serr != nil || fi.Size() != size {
-			u.hash = nil // a short write: the file is what counts
-		}
+	u.hashed = size
+	if fi, serr := f.Stat(); serr != nil || fi.Size() != size {
+		u.hash = nil // a short write: the file is what counts
 	}
 	if err != nil {
 		return size, fmt.Errorf("write upload: %w", err)
@@ -184,6 +176,58 @@ func (s *Store) append(ctx context.Context, u *upload, part Part) (int64, error)
 }
 
 type onlyWriter struct{ io.Writer }
+
+// copyHashed copies src to dst, and to h unless it is nil. Hashing takes as long
+// as the rest, so it runs beside it, one buffer behind.
+func copyHashed(dst io.Writer, h hash.Hash, src io.Reader) (int64, error) {
+	if h == nil {
+		buf := buffers.Get().(*[]byte)
+		defer buffers.Put(buf)
+		return io.CopyBuffer(onlyWriter{dst}, onlyReader{src}, *buf)
+	}
+	free, full := make(chan *[]byte, 2), make(chan chunk, 1)
+	for range cap(free) {
+		b := buffers.Get().(*[]byte)
+		defer buffers.Put(b)
+		free <- b
+	}
+	var hasher sync.WaitGroup
+	defer hasher.Wait() // before the buffers go back
+	defer close(full)
+	hasher.Go(func() {
+		for c := range full {
+			h.Write((*c.buf)[:c.n])
+			free <- c.buf
+		}
+	})
+	var total int64
+	for {
+		b := <-free
+		n, rerr := src.Read(*b)
+		if n > 0 {
+			w, err := dst.Write((*b)[:n])
+			total += int64(w)
+			full <- chunk{b, w}
+			if err != nil {
+				return total, err
+			}
+		} else {
+			free <- b
+		}
+		switch {
+		case errors.Is(rerr, io.EOF):
+			return total, nil
+		case rerr != nil:
+			return total, rerr
+		}
+	}
+}
+
+// chunk is a piece that was written and is to be hashed.
+type chunk struct {
+	buf *[]byte
+	n   int
+}
 
 // readerOf ends when ctx does.
 func readerOf(ctx context.Context, r io.Reader) io.Reader { return ctxReader{ctx, r} }
