@@ -57,7 +57,7 @@ func TestBuildIsReproducible(t *testing.T) {
 	modes := map[string]int64{}
 	for r := tar.NewReader(rc); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package ecrlifecycle
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -183,7 +184,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := Parse(text)
 		if err != nil {
-			if _, ok := err.(*Invalid); !ok {
+			if _, ok := errors.AsType[*Invalid](err); !ok {
 				t.Errorf("%T: %v", err, err)
 			}
 			return

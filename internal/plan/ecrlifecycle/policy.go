@@ -9,6 +9,7 @@ package ecrlifecycle
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -110,7 +111,7 @@ func strict(b []byte, v any) error {
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
 	if err == nil {
-		if _, more := dec.Token(); more != io.EOF {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
 			return invalid("Could not map policyString into LifecyclePolicy.")
 		}
 		return nil

@@ -88,7 +88,7 @@ func Decode(body []byte, contentType string) (*Manifest, error) {
 	var w wire
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if err := dec.Decode(&w); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if dec.More() {
 		return nil, fmt.Errorf("%w: data behind the manifest", ErrInvalid)

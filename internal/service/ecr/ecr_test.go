@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -370,7 +371,7 @@ func TestLayers(t *testing.T) {
 	}
 	err := part(id, 3000, content[3000:])
 	wantCode(t, err, "InvalidLayerPartException", "consecutive")
-	if e := err.(*ecr.InvalidLayerPartException); *e.LastValidByteReceived != 1999 || *e.UploadId != *id {
+	if e, ok := errors.AsType[*ecr.InvalidLayerPartException](err); !ok || *e.LastValidByteReceived != 1999 || *e.UploadId != *id {
 		t.Errorf("%+v", e)
 	}
 	if err := part(id, 2000, content[2000:]); err != nil {

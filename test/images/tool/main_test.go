@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -31,7 +30,7 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "")
-			err := run(context.Background(), tt.args)
+			err := run(t.Context(), tt.args)
 			var code exitCode
 			switch {
 			case tt.ok && err != nil, !tt.ok && err == nil:

@@ -1,7 +1,6 @@
 package catalog_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -259,7 +258,7 @@ func TestImmutable(t *testing.T) {
 func TestExpireTakesWhatIsGone(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{})
 	s.Create(t, here, "web")
-	if err := s.Catalog.Expire(context.Background(), here.Account, here.Region, "web", blob.Sum(nil).String()); err != nil {
+	if err := s.Catalog.Expire(t.Context(), here.Account, here.Region, "web", blob.Sum(nil).String()); err != nil {
 		t.Error(err)
 	}
 	if err := s.Catalog.Purge(t.Context(), here, "web"); err != nil {
