@@ -68,16 +68,18 @@ func (c *tasks) ofTarget(ctx context.Context, r store.Record) ([]controller.Key,
 	return keys, nil
 }
 
+// attempts bounds how often in a row a step is made anew at once because
+// someone else wrote meanwhile.
+const attempts = 5
+
 // reconcile takes a task as far as it can get now.
 func (c *tasks) reconcile(ctx context.Context, key controller.Key) (controller.Result, error) {
+	lost := 0
 	for {
 		wake, again, err := c.step(ctx, key)
 		switch {
-		case errors.Is(err, store.ErrConflict):
-			// Someone else wrote: read again.
-			if err := ctx.Err(); err != nil {
-				return controller.Result{}, err
-			}
+		case errors.Is(err, store.ErrConflict) && lost < attempts && ctx.Err() == nil:
+			lost++
 		case err != nil:
 			return controller.Result{}, fmt.Errorf("task %s: %w", key.ID, err)
 		case !again:
@@ -85,6 +87,8 @@ func (c *tasks) reconcile(ctx context.Context, key controller.Key) (controller.R
 				return controller.Result{}, nil
 			}
 			return controller.Result{RequeueAfter: max(wake.Sub(c.Clock.Now()), time.Millisecond)}, nil
+		default:
+			lost = 0
 		}
 	}
 }

@@ -470,3 +470,59 @@ func TestDelete(t *testing.T) {
 		t.Fatalf("got %+v", p)
 	}
 }
+
+func TestFailedContainerHealthChecks(t *testing.T) {
+	w := newWorld(t, 2)
+	w.next()
+	w.run()
+	for i := range w.snap.Tasks {
+		w.snap.Tasks[i].Health = Healthy
+	}
+	if p := w.next(); p.Deployments[0].RolloutState != Completed {
+		t.Fatalf("tasks that pass their checks are healthy at once: %+v", p)
+	}
+	w.events = nil
+	w.task("t002").Health = Unhealthy
+	w.next()
+	w.run()
+	w.task("t003").Health = Unknown
+	if p := w.next(); len(p.Stops) != 0 {
+		t.Fatalf("got %+v", p.Stops)
+	}
+	w.task("t003").Health = Healthy
+	if p := w.next(); !cmp.Equal(p.Stops, []Stop{{"t002", "Task failed container health checks"}}) {
+		t.Fatalf("got %+v", p.Stops)
+	}
+	w.sawEvents(
+		"(service web) has started 1 tasks: (task t003). Amazon ECS replaced 1 tasks due to an unhealthy status.",
+		"(service web) (task t002) failed container health checks.",
+		"(service web) has stopped 1 running tasks: (task t002).",
+	)
+}
+
+// A task that recovers before its replacement is healthy stays; the
+// replacement goes.
+func TestRecoveredTaskStays(t *testing.T) {
+	w := newWorld(t, 1)
+	w.settle()
+	w.task("t001").Health = Unhealthy
+	w.next()
+	w.task("t001").Health = Healthy
+	if p := w.next(); len(p.Stops) != 1 || p.Stops[0].Task != "t002" {
+		t.Fatalf("got %+v", p.Stops)
+	}
+}
+
+// Without a primary deployment nothing is concluded, unless the service goes.
+func TestNoPrimary(t *testing.T) {
+	w := newWorld(t, 1)
+	w.settle()
+	w.snap.Deployments = nil
+	if p := Next(w.snap, w.now); len(p.Stops)+p.Start > 0 {
+		t.Fatalf("got %+v", p)
+	}
+	w.snap.Service.Draining = true
+	if p := Next(w.snap, w.now); len(p.Stops) != 1 {
+		t.Fatalf("got %+v", p)
+	}
+}
