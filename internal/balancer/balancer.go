@@ -43,7 +43,7 @@ type Config struct {
 	// changed. It must not block, nor call the Balancer.
 	Changed func(lb string)
 	// DrainTimeout is how long requests may go on when their listener is
-	// removed; 0 means 30 seconds.
+	// removed; 0 means 10 seconds.
 	DrainTimeout time.Duration
 }
 
@@ -64,7 +64,7 @@ func New(cfg Config) *Balancer {
 		cfg.Changed = func(string) {}
 	}
 	if cfg.DrainTimeout == 0 {
-		cfg.DrainTimeout = 30 * time.Second
+		cfg.DrainTimeout = 10 * time.Second
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

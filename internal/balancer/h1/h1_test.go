@@ -142,40 +142,87 @@ func FuzzRequest(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		end := HeadEnd(data, 0)
-		if end < 0 || end > MaxHead {
-			return
+	f.Fuzz(func(t *testing.T, data []byte) { compareRequest(t, data) })
+}
+
+// failer is what tests, fuzz tests and properties have in common.
+type failer interface {
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+// compareRequest tells whether our parser accepts the request in data.
+func compareRequest(t failer, data []byte) bool {
+	end := HeadEnd(data, 0)
+	if end < 0 || end > MaxHead {
+		return false
+	}
+	var r Request
+	if err := r.Parse(data[:end]); err != nil {
+		return false
+	}
+	want, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(data)))
+	if err != nil {
+		// The library looks into escapes and ports, where nothing about the
+		// message's extent can be misunderstood.
+		if strings.Contains(err.Error(), "parse \"") {
+			return true
 		}
-		var r Request
-		if err := r.Parse(data[:end]); err != nil {
-			return
+		t.Fatalf("accepted %q, which the library refuses: %v", data[:end], err)
+	}
+	if want.Method != string(r.Method) {
+		t.Errorf("%q: method %q, library %q", data, r.Method, want.Method)
+	}
+	if want.Host != string(r.Host) {
+		t.Errorf("%q: host %q, library %q", data, r.Host, want.Host)
+	}
+	if want.ProtoMinor != int(r.Minor) {
+		t.Errorf("%q: minor version %d, library %d", data, r.Minor, want.ProtoMinor)
+	}
+	if chunked := len(want.TransferEncoding) > 0; chunked != r.Chunked {
+		t.Errorf("%q: chunked %v, library %v", data, r.Chunked, chunked)
+	}
+	if length := max(r.Length, 0); !r.Chunked && want.ContentLength != length {
+		t.Errorf("%q: length %d, library %d", data, length, want.ContentLength)
+	}
+	return true
+}
+
+// TestRequestPieces is FuzzRequest with requests put together from the pieces
+// that attacks are made of.
+func TestRequestPieces(t *testing.T) {
+	// Mostly the first, which is what a good client sends.
+	piece := func(t *rapid.T, label string, of ...string) string {
+		if rapid.IntRange(0, 9).Draw(t, label+" is odd") < 9 {
+			return of[0]
 		}
-		want, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(data)))
-		if err != nil {
-			// The library looks into escapes and ports, where nothing about
-			// the message's extent can be misunderstood.
-			if strings.Contains(err.Error(), "invalid URL") || strings.Contains(err.Error(), "parse \"") {
-				return
-			}
-			t.Fatalf("accepted %q, which the library refuses: %v", data[:end], err)
+		return rapid.SampledFrom(of).Draw(t, label)
+	}
+	accepted := 0
+	rapid.Check(t, func(t *rapid.T) {
+		eol := func() string { return piece(t, "eol", "\r\n", "\r\n", "\r\n", "\n", "\r", "\r\r\n") }
+		sp := func() string { return piece(t, "space", " ", " ", " ", "", "  ", "\t", "\x0b", "\x00") }
+		head := piece(t, "method", "GET", "POST", "get", "G\x00T", "") + sp() +
+			piece(t, "target", "/", "/a?b", "http://b/c", "HTTP://b", "*", "//a", "/a#b", "/%zz", "/\xff") + sp() +
+			piece(t, "version", "HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/1.2", "HTTP/01.1", "http/1.1") + eol()
+		head += piece(t, "host", "Host: a\r\n", "")
+		for range rapid.IntRange(0, 4).Draw(t, "fields") {
+			name := rapid.SampledFrom([]string{
+				"Content-Length", "Transfer-Encoding", "transfer-encoding", "Content-Length ", " Content-Length", "Host", "X", "X_Y", "", "X\x00", "Connection",
+			}).Draw(t, "name")
+			value := rapid.SampledFrom([]string{
+				"5", "0", "+5", "-1", "5, 5", "5 5", "0x5", "05", "chunked", "Chunked", "chunked, identity", "identity", "xchunked",
+				"\x0bchunked", "a", "", "a\x00b", "close", "\xff",
+			}).Draw(t, "value")
+			head += name + piece(t, "colon", ": ", ":", ":\t", " :", "") + value + piece(t, "tail", "", " ", "\t", "\x0b") + eol()
 		}
-		if want.Method != string(r.Method) {
-			t.Errorf("method %q, library %q", r.Method, want.Method)
-		}
-		if want.Host != string(r.Host) {
-			t.Errorf("host %q, library %q", r.Host, want.Host)
-		}
-		if want.ProtoMinor != int(r.Minor) {
-			t.Errorf("minor version %d, library %d", r.Minor, want.ProtoMinor)
-		}
-		if chunked := len(want.TransferEncoding) > 0; chunked != r.Chunked {
-			t.Errorf("chunked %v, library %v", r.Chunked, chunked)
-		}
-		if length := max(r.Length, 0); !r.Chunked && want.ContentLength != length {
-			t.Errorf("length %d, library %d", length, want.ContentLength)
+		if compareRequest(t, []byte(head+eol()+"hello\r\n0\r\n\r\n")) {
+			accepted++
 		}
 	})
+	if accepted == 0 {
+		t.Error("no request was accepted: nothing was compared")
+	}
 }
 
 // FuzzResponse is FuzzRequest for responses.

@@ -42,8 +42,6 @@ func (c *conn) forward(f *Forward) bool {
 			return false
 		}
 	}
-	c.s.stats.Requests.Add(1)
-	g.Stats.Requests.Add(1)
 	status, err := c.send(&x)
 	if x.target == nil {
 		return c.fail(503, c.skipBody())
@@ -70,6 +68,8 @@ func (c *conn) send(x *exchange) (status int, err error) {
 		return 503, errNoTarget
 	}
 	x.target.inflight.Add(1)
+	c.s.stats.Requests.Add(1)
+	x.group.Stats.Requests.Add(1)
 	var fresh bool
 	for attempt := 0; ; attempt++ {
 		up, err := x.target.get(context.Background(), fresh, !again)

@@ -31,35 +31,35 @@ func (d *Directory) find(ctx context.Context, name string) (store.Row[model.Load
 	return store.Row[model.LoadBalancer]{}, false
 }
 
-// Resolve gives the address, ip:port, of a load balancer's listener. Port 0
-// means the listener on port 80, or the only one there is.
-func (d *Directory) Resolve(ctx context.Context, name string, port int32) (string, bool) {
+// Resolve gives the VPC and the address, ip:port, of a load balancer's
+// listener. Port 0 means the listener on port 80, or the only one there is.
+func (d *Directory) Resolve(ctx context.Context, name string, port int32) (vpc, address string, ok bool) {
 	row, ok := d.find(ctx, name)
 	if !ok || len(row.V.Status.Interfaces) == 0 {
-		return "", false
+		return "", "", false
 	}
 	listeners, err := tables.Listeners.List(ctx, d.store, store.Query{
 		Account: row.Key.Account, Region: row.Key.Region, Prefix: row.Key.ID + "/",
 	})
 	if err != nil {
-		return "", false
+		return "", "", false
 	}
 	found := false
 	for _, l := range listeners {
 		switch {
 		case port != 0 && l.V.Port == port, port == 0 && l.V.Port == 80:
-			return address(row.V, l.V.Port), true
+			return row.V.VpcID, listenerAddress(row.V, l.V.Port), true
 		case port == 0 && len(listeners) == 1:
 			port, found = l.V.Port, true
 		}
 	}
 	if !found {
-		return "", false
+		return "", "", false
 	}
-	return address(row.V, port), true
+	return row.V.VpcID, listenerAddress(row.V, port), true
 }
 
-func address(lb *model.LoadBalancer, port int32) string {
+func listenerAddress(lb *model.LoadBalancer, port int32) string {
 	return net.JoinHostPort(lb.Status.Interfaces[0].PrivateIPv4Address, strconv.Itoa(int(port)))
 }
 
