@@ -60,8 +60,7 @@ func (s *Service) finishDeployments(ctx context.Context, sc scope, tx *store.Txn
 		case r.V.Status == "":
 			v := r.Copy()
 			status, _ := deploymentStatus(svc, v)
-			switch status {
-			case ecs.ServiceDeploymentStatusInProgress, ecs.ServiceDeploymentStatusRollbackInProgress:
+			if status == ecs.ServiceDeploymentStatusInProgress || status == ecs.ServiceDeploymentStatusRollbackInProgress {
 				status = ecs.ServiceDeploymentStatusStopped
 			}
 			v.Status, v.FinishedAt = string(status), sc.now

@@ -92,6 +92,9 @@ func checkRunnable(d *model.TaskDefinition) error {
 	if p := d.RuntimePlatform; p != nil && strings.HasPrefix(p.OperatingSystemFamily, "WINDOWS") {
 		return unsupported("The operating system family " + p.OperatingSystemFamily)
 	}
+	if val(d.EnableFaultInjection) {
+		return unsupported("Fault injection")
+	}
 	if d.ProxyConfiguration != nil {
 		return unsupported("The proxy configuration APPMESH")
 	}

@@ -141,6 +141,37 @@ func TestRunTaskRefusals(t *testing.T) {
 	}
 }
 
+// TestRunTaskRefusesWhatCannotRun: such definitions can be registered.
+func TestRunTaskRefusesWhatCannotRun(t *testing.T) {
+	for feature, change := range map[string]func(*ecs.RegisterTaskDefinitionInput){
+		"Fault injection": func(in *ecs.RegisterTaskDefinitionInput) { in.EnableFaultInjection = new(true) },
+		"WINDOWS_SERVER_2022": func(in *ecs.RegisterTaskDefinitionInput) {
+			in.RuntimePlatform = &ecs.RuntimePlatform{OperatingSystemFamily: "WINDOWS_SERVER_2022_CORE"}
+		},
+		"efsVolumeConfiguration": func(in *ecs.RegisterTaskDefinitionInput) {
+			in.Volumes = []ecs.Volume{{Name: new("v"), EfsVolumeConfiguration: &ecs.EFSVolumeConfiguration{FileSystemId: new("fs-1")}}}
+		},
+		"FireLens": func(in *ecs.RegisterTaskDefinitionInput) {
+			in.ContainerDefinitions[0].FirelensConfiguration = &ecs.FirelensConfiguration{Type: "fluentbit"}
+		},
+		"log driver splunk": func(in *ecs.RegisterTaskDefinitionInput) {
+			in.ContainerDefinitions[0].LogConfiguration = &ecs.LogConfiguration{LogDriver: "splunk"}
+		},
+	} {
+		t.Run(feature, func(t *testing.T) {
+			h := start(t)
+			h.cluster()
+			in := webDefinition()
+			change(in)
+			must(h.RegisterTaskDefinition(h.ctx, in))(t)
+			_, err := h.RunTask(h.ctx, runWeb())
+			refused(t, err, "UnsupportedFeatureException", feature)
+			_, err = h.CreateService(h.ctx, serveWeb())
+			refused(t, err, "UnsupportedFeatureException", feature)
+		})
+	}
+}
+
 func TestRunTaskClientToken(t *testing.T) {
 	h := start(t)
 	h.cluster()
