@@ -27,8 +27,10 @@ func TestMerge(t *testing.T) {
 		{Sequence: 4, Status: "RUNNING", HealthStatus: "HEALTHY", Containers: []acs.ContainerStateChange{
 			{ContainerName: "a", Status: "RUNNING", HealthStatus: "HEALTHY", StartedAt: at(9), RestartCount: 1},
 		}},
-		{Sequence: 5, Status: "STOPPED", Reason: "Essential container in task exited", ExecutionStoppedAt: at(11), HealthStatus: "HEALTHY",
-			Containers: []acs.ContainerStateChange{{ContainerName: "a", Status: "STOPPED", ExitCode: new(int32(3)), StoppedAt: at(11), Reason: "why"}}},
+		{
+			Sequence: 5, Status: "STOPPED", Reason: "Essential container in task exited", ExecutionStoppedAt: at(11), HealthStatus: "HEALTHY",
+			Containers: []acs.ContainerStateChange{{ContainerName: "a", Status: "STOPPED", ExitCode: new(int32(3)), StoppedAt: at(11), Reason: "why"}},
+		},
 	}
 	for i := range reports {
 		if !Merge(&o, &reports[i]) {

@@ -211,7 +211,7 @@ func container(p Parts, def *model.ContainerDefinition) (acs.Container, error) {
 	if r := def.RestartPolicy; r != nil {
 		c.RestartPolicy = &acs.RestartPolicy{Enabled: r.Enabled, RestartAttemptPeriod: seconds(r.RestartAttemptPeriod)}
 		for _, code := range r.IgnoredExitCodes {
-			c.RestartPolicy.IgnoredExitCodes = append(c.RestartPolicy.IgnoredExitCodes, int32(code)) //nolint:gosec // 0 to 255
+			c.RestartPolicy.IgnoredExitCodes = append(c.RestartPolicy.IgnoredExitCodes, int32(code))
 		}
 	}
 	if l := def.LogConfiguration; l != nil {
@@ -234,7 +234,7 @@ func seconds(n *int) int32 {
 	if n == nil {
 		return 0
 	}
-	return int32(*n) //nolint:gosec // the API's range is far smaller
+	return int32(*n)
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }

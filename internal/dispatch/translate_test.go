@@ -76,26 +76,30 @@ func TestTranslateContainer(t *testing.T) {
 			},
 		},
 		"our registry": {
-			model.ContainerDefinition{Image: "111122223333.dkr.ecr.us-west-2.localhost:4566/team/app:1"}, nil,
+			model.ContainerDefinition{Image: "111122223333.dkr.ecr.us-west-2.localhost:4566/team/app:1"},
+			nil,
 			func(c *acs.Container, _ *acs.DockerContainerConfig, _ *acs.DockerHostConfig) {
 				c.RegistryAuthentication = &acs.RegistryAuthenticationData{Type: "ecr", ECRAuthData: &acs.ECRAuthData{RegistryID: "111122223333", Region: "us-west-2", UseExecutionRole: true}}
 			},
 		},
 		"private registry": {
-			model.ContainerDefinition{RepositoryCredentials: &model.RepositoryCredentials{CredentialsParameter: "arn:aws:secretsmanager:us-east-2:1:secret:s"}}, nil,
+			model.ContainerDefinition{RepositoryCredentials: &model.RepositoryCredentials{CredentialsParameter: "arn:aws:secretsmanager:us-east-2:1:secret:s"}},
+			nil,
 			func(c *acs.Container, _ *acs.DockerContainerConfig, _ *acs.DockerHostConfig) {
 				c.RegistryAuthentication = &acs.RegistryAuthenticationData{Type: "asm", ASMAuthData: &acs.ASMAuthData{CredentialsParameter: "arn:aws:secretsmanager:us-east-2:1:secret:s", Region: "us-east-2"}}
 			},
 		},
 		"health check": {
-			model.ContainerDefinition{HealthCheck: &model.ContainerHealthCheck{Command: []string{"true"}, Interval: new(10), Timeout: new(2), Retries: new(4), StartPeriod: new(7)}}, nil,
+			model.ContainerDefinition{HealthCheck: &model.ContainerHealthCheck{Command: []string{"true"}, Interval: new(10), Timeout: new(2), Retries: new(4), StartPeriod: new(7)}},
+			nil,
 			func(c *acs.Container, config *acs.DockerContainerConfig, _ *acs.DockerHostConfig) {
 				c.HealthCheckType = "docker"
 				config.Healthcheck = &acs.DockerHealthcheck{Test: []string{"CMD-SHELL", "true"}, Interval: 10 * time.Second, Timeout: 2 * time.Second, StartPeriod: 7 * time.Second, Retries: 4}
 			},
 		},
 		"secrets": {
-			model.ContainerDefinition{Secrets: []model.ContainerSecret{{Name: "S", ValueFrom: "arn:aws:secretsmanager:us-east-2:1:secret:s"}, {Name: "P", ValueFrom: "/param"}}}, nil,
+			model.ContainerDefinition{Secrets: []model.ContainerSecret{{Name: "S", ValueFrom: "arn:aws:secretsmanager:us-east-2:1:secret:s"}, {Name: "P", ValueFrom: "/param"}}},
+			nil,
 			func(c *acs.Container, _ *acs.DockerContainerConfig, _ *acs.DockerHostConfig) {
 				c.Secrets = []acs.Secret{
 					{Name: "S", ValueFrom: "arn:aws:secretsmanager:us-east-2:1:secret:s", Region: "us-east-2", Provider: "asm", Type: "ENVIRONMENT_VARIABLE", Target: "CONTAINER"},
@@ -116,7 +120,8 @@ func TestTranslateContainer(t *testing.T) {
 				DependsOn:     []model.ContainerDependency{{ContainerName: "b", Condition: "HEALTHY"}},
 				RestartPolicy: &model.ContainerRestartPolicy{Enabled: true, IgnoredExitCodes: []int{3}, RestartAttemptPeriod: new(60)},
 				Essential:     new(false),
-			}, nil,
+			},
+			nil,
 			func(c *acs.Container, config *acs.DockerContainerConfig, host *acs.DockerHostConfig) {
 				c.StopTimeout, c.LogsAuthStrategy, c.Essential = 9, "ExecutionRole", false
 				c.DependsOn = []acs.ContainerDependency{{ContainerName: "b", Condition: "HEALTHY"}}

@@ -368,7 +368,7 @@ func networks(t *acs.Task, v4 bool) []metadataNetwork {
 			n.IPv6Addresses = append(n.IPv6Addresses, a.Address)
 		}
 		if v4 {
-			index := int32(i) //nolint:gosec // a task has few interfaces
+			index := int32(i)
 			n.AttachmentIndex, n.MACAddress = &index, e.MacAddress
 			n.DomainNameServers, n.DomainNameSearchList, n.PrivateDNSName = e.DomainNameServers, e.DomainName, e.PrivateDNSName
 			n.SubnetGatewayIPv4Address = e.SubnetGatewayIPv4Address

@@ -323,7 +323,7 @@ func TestFailures(t *testing.T) {
 			func(r *rig, _ *acs.Task) {
 				r.engine.FailNext(fake.Pull, fmt.Errorf("failed to resolve ref x: not found: %w", engine.ErrNotFound))
 			},
-			"CannotPullContainerError: pull image manifest has been retried 0 time(s): failed to resolve ref x: not found",
+			"CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref x: not found",
 		},
 		"registry is away": {
 			func(r *rig, _ *acs.Task) {
@@ -331,7 +331,7 @@ func TestFailures(t *testing.T) {
 					r.engine.FailNext(fake.Pull, errors.New("connection refused"))
 				}
 			},
-			"CannotPullContainerError: pull image manifest has been retried 2 time(s): connection refused",
+			"CannotPullContainerError: pull image manifest has been retried 3 time(s): connection refused",
 		},
 		"command is missing": {
 			func(r *rig, _ *acs.Task) {

@@ -52,11 +52,11 @@ func (n *Node) removeResources(ctx context.Context, t *acs.Task) error {
 // volumes.
 func writeFiles(dir string, t *acs.Task) error {
 	// Users of containers pass through it and read the files.
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // see above
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the task's folder: %w", err)
 	}
 	for name, content := range map[string]string{"hosts": hosts(t), "resolv.conf": resolvConf(t), "hostname": hostname(t) + "\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil { //nolint:gosec // see above
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			return fmt.Errorf("write the task's %s: %w", name, err)
 		}
 	}
@@ -65,7 +65,7 @@ func writeFiles(dir string, t *acs.Task) error {
 		if err != nil {
 			return err
 		}
-		if err := os.MkdirAll(source, 0o755); err != nil { //nolint:gosec // see above
+		if err := os.MkdirAll(source, 0o755); err != nil {
 			return fmt.Errorf("make volume %s: %w", v.Name, err)
 		}
 	}

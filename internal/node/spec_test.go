@@ -44,8 +44,11 @@ func TestContainerSpec(t *testing.T) {
 		Sysctls: map[string]string{"net.core.somaxconn": "1"}, Ulimits: []engine.Ulimit{{Name: "nofile", Soft: 1, Hard: 2}},
 		Resources: engine.Resources{CPUShares: 64, Memory: 128 << 20, MemoryReservation: 64 << 20}, LogURI: "binary:///x",
 		Mounts: []engine.Mount{
-			{Source: "/f/hosts", Target: "/etc/hosts"}, {Source: "/f/resolv.conf", Target: "/etc/resolv.conf"}, {Source: "/f/hostname", Target: "/etc/hostname"},
-			{Source: "/f/volumes/v", Target: "/mine", CopyUp: true}, {Source: "/srv", Target: "/host", ReadOnly: true, CopyUp: true},
+			{Source: "/f/hosts", Target: "/etc/hosts"},
+			{Source: "/f/resolv.conf", Target: "/etc/resolv.conf"},
+			{Source: "/f/hostname", Target: "/etc/hostname"},
+			{Source: "/f/volumes/v", Target: "/mine", CopyUp: true},
+			{Source: "/srv", Target: "/host", ReadOnly: true, CopyUp: true},
 			{Target: "/t", Options: []string{"size=1m", "mode=700"}},
 		},
 	}

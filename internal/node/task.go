@@ -367,7 +367,7 @@ func (t *task) pullOne(ctx context.Context, task *acs.Task, c *acs.Container) (e
 		}
 		if errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrRejected) || try == pullRetries {
 			return engine.Image{}, &failure{c.Name, fmt.Sprintf(
-				"CannotPullContainerError: pull image manifest has been retried %d time(s): %s", try, err)}
+				"CannotPullContainerError: pull image manifest has been retried %d time(s): %s", try+1, err)}
 		}
 		if !sleep(ctx, t.node.cfg.Clock, delay) {
 			return engine.Image{}, ctx.Err()
@@ -484,7 +484,7 @@ func (t *task) exit(name string, e engine.Exit) {
 		if c.Step == stepStopped {
 			return
 		}
-		code := int32(e.Code) //nolint:gosec // a byte
+		code := int32(e.Code)
 		c.Step, c.ExitCode, c.FinishedAt = stepStopped, &code, e.At
 		if !c.Started { // seen only by recover
 			c.Started, c.StartedAt = true, e.At

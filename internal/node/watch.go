@@ -118,7 +118,7 @@ func (t *task) checkHealth(ctx context.Context, name, id string, h *acs.DockerHe
 				status = acs.HealthUnhealthy
 			}
 		}
-		out, code := r.Output, int32(r.Code) //nolint:gosec // a byte
+		out, code := r.Output, int32(r.Code)
 		if expired {
 			out, code = "Health check exceeded timeout ("+h.Timeout.String()+")", -1
 		} else if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/moby/sys/signal"
 
 	"roadstead.dev/internal/engine"
@@ -146,7 +147,7 @@ func (e *Engine) StartContainer(ctx context.Context, id string) error {
 	if _, lerr := c.SetLabels(clean, map[string]string{labelStarted: ""}); lerr != nil {
 		e.cfg.Log.Warn("mark container as not started", "container", id, "error", lerr)
 	}
-	if ctx.Err() != nil || errdefs.IsUnavailable(err) || errdefs.IsDeadlineExceeded(err) {
+	if ctx.Err() != nil || unavailable(err) {
 		return fmt.Errorf("start container %s: %w", id, err)
 	}
 	return &startError{err}
@@ -250,7 +251,7 @@ func (e *Engine) Wait(ctx context.Context, id string) (engine.Exit, error) {
 		if err == nil {
 			continue
 		}
-		if !errdefs.IsUnavailable(err) {
+		if !unavailable(err) {
 			return engine.Exit{}, err
 		}
 		select {
@@ -259,6 +260,16 @@ func (e *Engine) Wait(ctx context.Context, id string) (engine.Exit, error) {
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
+}
+
+// unavailable tells that the daemon is away, or was for the length of a call.
+// Errors of the client come as its own classes or as gRPC's statuses.
+func unavailable(err error) bool {
+	if errdefs.IsUnavailable(err) || errdefs.IsDeadlineExceeded(err) {
+		return true
+	}
+	native := errgrpc.ToNative(err)
+	return errdefs.IsUnavailable(native) || errdefs.IsDeadlineExceeded(native)
 }
 
 func (e *Engine) waitTask(ctx context.Context, id string) error {

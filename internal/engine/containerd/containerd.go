@@ -20,6 +20,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"roadstead.dev/internal/engine"
 	"roadstead.dev/internal/engine/cgroup"
@@ -87,7 +89,8 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 			return nil, fmt.Errorf("make the engine's state folder: %w", err)
 		}
 	}
-	c, err := client.New(cfg.Address, client.WithDefaultNamespace(cfg.Namespace), client.WithTimeout(10*time.Second))
+	c, err := client.New(cfg.Address, client.WithDefaultNamespace(cfg.Namespace), client.WithTimeout(10*time.Second),
+		client.WithExtraDialOpts([]grpc.DialOption{reconnect}))
 	if err != nil {
 		return nil, fmt.Errorf("connect to containerd at %s: %w", cfg.Address, err)
 	}
@@ -122,6 +125,12 @@ func (e *Engine) prepare(ctx context.Context) error {
 	}
 	return nil
 }
+
+// reconnect makes a daemon that comes back be noticed soon.
+var reconnect = grpc.WithConnectParams(grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: time.Second},
+	MinConnectTimeout: 5 * time.Second,
+})
 
 // Close lets go of the daemon; containers keep running.
 func (e *Engine) Close() error { return e.client.Close() }

@@ -55,7 +55,7 @@ func startDaemon(t *testing.T) string {
 	}
 	daemon.once.Do(func() {
 		name := "rstest" + id.Hex(6)
-		root, err := os.MkdirTemp("", name)
+		root, err := os.MkdirTemp("", name) //nolint:usetesting // it outlives the test
 		if err != nil {
 			daemon.err = err
 			return

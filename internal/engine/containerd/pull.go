@@ -83,7 +83,7 @@ func (e *Engine) PullImage(ctx context.Context, req engine.PullRequest) (engine.
 		client.WithResolver(docker.NewResolver(docker.ResolverOptions{Hosts: e.hosts(req.Auth)})),
 	)
 	if err != nil {
-		return engine.Image{}, pullError(err, platform)
+		return engine.Image{}, pullError(err, name, platform)
 	}
 	return e.image(ctx, img)
 }
@@ -101,16 +101,27 @@ func (e *Engine) image(ctx context.Context, img client.Image) (engine.Image, err
 }
 
 // pullError words a failure as the service does.
-func pullError(err error, platform ocispec.Platform) error {
-	if errdefs.IsNotFound(err) && strings.Contains(err.Error(), "no match for platform") {
-		return fmt.Errorf("image Manifest does not contain descriptor matching platform '%s/%s': %w",
-			platform.OS, platform.Architecture, engine.ErrNotFound)
+func pullError(err error, ref string, platform ocispec.Platform) error {
+	e := &pullFailure{errs: []error{err}}
+	e.text = strings.Replace(err.Error(), fmt.Sprintf("failed to resolve reference %q", ref), "failed to resolve ref "+ref, 1)
+	if !errdefs.IsNotFound(err) {
+		return e
 	}
-	if errdefs.IsNotFound(err) {
-		return fmt.Errorf("%w: %w", err, engine.ErrNotFound)
+	e.errs = append(e.errs, engine.ErrNotFound)
+	if strings.Contains(e.text, "no match for platform") {
+		e.text = fmt.Sprintf("image Manifest does not contain descriptor matching platform '%s/%s'", platform.OS, platform.Architecture)
 	}
-	return err
+	return e
 }
+
+// pullFailure is an error with a text of its own.
+type pullFailure struct {
+	text string
+	errs []error
+}
+
+func (e *pullFailure) Error() string   { return e.text }
+func (e *pullFailure) Unwrap() []error { return e.errs }
 
 // hosts tells how to reach each registry.
 func (e *Engine) hosts(auth *engine.RegistryAuth) docker.RegistryHosts {

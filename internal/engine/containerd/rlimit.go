@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/containerd/containerd/v2/pkg/cap"
@@ -25,12 +26,7 @@ var mayRaise = sync.OnceValue(func() bool {
 	if err != nil {
 		return true
 	}
-	for _, c := range caps {
-		if c == "CAP_SYS_RESOURCE" {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(caps, "CAP_SYS_RESOURCE")
 })
 
 // clampRlimit lowers a limit to what can be had, and tells if it did.

@@ -134,7 +134,7 @@ func networks(pid int) map[string]engine.NetworkStats {
 	if err != nil {
 		return nil
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	out := map[string]engine.NetworkStats{}
 	sc := bufio.NewScanner(f)
 	for sc.Scan() {

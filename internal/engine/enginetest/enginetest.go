@@ -29,8 +29,8 @@ type Harness struct {
 	End func(id string, exit engine.Exit)
 }
 
-// Run runs the suite. make is called once for each test.
-func Run(t *testing.T, make func(t *testing.T) Harness) {
+// Run runs the suite. open is called once for each test.
+func Run(t *testing.T, open func(t *testing.T) Harness) {
 	for _, c := range []struct {
 		name string
 		real bool
@@ -66,7 +66,7 @@ func Run(t *testing.T, make func(t *testing.T) Harness) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			h := make(t)
+			h := open(t)
 			if c.real && !h.Real {
 				t.Skip("the engine runs nothing")
 			}

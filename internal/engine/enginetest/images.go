@@ -44,7 +44,7 @@ func Init(t testing.TB) []string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "init")
-	if err := os.WriteFile(path, b, 0o755); err != nil { //nolint:gosec // it is to be run
+	if err := os.WriteFile(path, b, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return []string{path, "init"}
@@ -56,7 +56,7 @@ func build(program string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	out := filepath.Join(dir, "app")
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, ".")
 	cmd.Dir = filepath.Join(filepath.Dir(self), "testdata", program)

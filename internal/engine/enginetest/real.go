@@ -31,7 +31,8 @@ func privateImage(t *testing.T, s *suite) {
 
 func missingImage(t *testing.T, s *suite) {
 	_, err := s.Engine.PullImage(s.ctx, engine.PullRequest{Ref: s.Registry.Ref("nothing:1")})
-	if !errors.Is(err, engine.ErrNotFound) || !strings.Contains(err.Error(), "nothing:1") {
+	ref := s.Registry.Ref("nothing:1")
+	if !errors.Is(err, engine.ErrNotFound) || err.Error() != "failed to resolve ref "+ref+": "+ref+": not found" {
 		t.Error(err)
 	}
 	s.Registry.PushIndex(t, "index:latest", v1.Config{})

@@ -26,7 +26,7 @@ type DockerContainerConfig struct {
 	Healthcheck *DockerHealthcheck `json:"Healthcheck,omitempty"`
 }
 
-// DockerHealthcheck: Test starts with CMD, CMD-SHELL or NONE. Durations are
+// DockerHealthcheck is a health check. Test starts with CMD, CMD-SHELL or NONE. Durations are
 // in nanoseconds; 0 means the default.
 type DockerHealthcheck struct {
 	Test        []string      `json:"Test,omitempty"`

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ErrUnknownTask: the control plane has no such task for the node that
+// ErrUnknownTask tells that the control plane has no such task for the node that
 // reported it. The node need not report it again.
 var ErrUnknownTask = errors.New("the control plane does not know the task")
 

@@ -167,7 +167,7 @@ type RegistryAuthenticationData struct {
 	ASMAuthData *ASMAuthData `json:"asmAuthData,omitempty"`
 }
 
-// ECRAuthData: a token of ECR's, asked for with the execution role.
+// ECRAuthData is a token of ECR's, asked for with the execution role.
 type ECRAuthData struct {
 	RegistryID       string `json:"registryId,omitempty"`
 	Region           string `json:"region,omitempty"`
@@ -175,7 +175,7 @@ type ECRAuthData struct {
 	UseExecutionRole bool   `json:"useExecutionRole,omitempty"`
 }
 
-// ASMAuthData: user name and password in a secret of Secrets Manager's.
+// ASMAuthData is user name and password in a secret of Secrets Manager's.
 type ASMAuthData struct {
 	CredentialsParameter string `json:"credentialsParameter"`
 	Region               string `json:"region,omitempty"`

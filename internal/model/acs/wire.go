@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// ErrUnknownType: a frame's type is none of the protocol's.
+// ErrUnknownType tells that a frame's type is none of the protocol's.
 var ErrUnknownType = errors.New("unknown message type")
 
 // frame is the envelope of a message in a text frame.
@@ -82,11 +82,11 @@ func Decode(b []byte) (Message, error) {
 	if err := json.Unmarshal(b, &f); err != nil {
 		return nil, fmt.Errorf("decode frame: %w", err)
 	}
-	make, ok := types[f.Type]
+	empty, ok := types[f.Type]
 	if !ok {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownType, f.Type)
 	}
-	m := make()
+	m := empty()
 	if err := json.Unmarshal(f.Message, m); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", f.Type, err)
 	}

@@ -42,7 +42,7 @@ type Config struct {
 	Log    *slog.Logger
 }
 
-// ErrNoBinary: there is no containerd to start.
+// ErrNoBinary tells that there is no containerd to start.
 var ErrNoBinary = errors.New("containerd is not installed")
 
 func (c Config) address() string { return filepath.Join(c.RunDir, "containerd.sock") }
@@ -62,7 +62,7 @@ func Answers(ctx context.Context, address string) bool {
 	if err != nil {
 		return false
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	ok, err := c.IsServing(ctx)
@@ -112,7 +112,7 @@ func (c Config) start() error {
 		}
 	}
 	for _, d := range []string{c.Root, c.RunDir} {
-		if err := os.MkdirAll(d, 0o711); err != nil { //nolint:gosec // containers' users must pass through
+		if err := os.MkdirAll(d, 0o711); err != nil {
 			return fmt.Errorf("make containerd's folder: %w", err)
 		}
 	}
@@ -123,8 +123,8 @@ func (c Config) start() error {
 	if err != nil {
 		return fmt.Errorf("open containerd's log: %w", err)
 	}
-	defer log.Close()
-	cmd := exec.Command(binary, "--config", c.config()) //nolint:gosec // the operator's choice
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command(binary, "--config", c.config())
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
