@@ -31,32 +31,33 @@ func (d *Directory) find(ctx context.Context, name string) (store.Row[model.Load
 	return store.Row[model.LoadBalancer]{}, false
 }
 
-// Resolve gives the VPC and the address, ip:port, of a load balancer's
-// listener. Port 0 means the listener on port 80, or the only one there is.
-func (d *Directory) Resolve(ctx context.Context, name string, port int32) (vpc, address string, ok bool) {
+// Resolve gives the address, ip:port, of a load balancer's listener in its
+// VPC, which Addresses names. Port 0 means the listener on port 80, or the
+// only one there is.
+func (d *Directory) Resolve(ctx context.Context, name string, port int32) (address string, ok bool) {
 	row, ok := d.find(ctx, name)
 	if !ok || len(row.V.Status.Interfaces) == 0 {
-		return "", "", false
+		return "", false
 	}
 	listeners, err := tables.Listeners.List(ctx, d.store, store.Query{
 		Account: row.Key.Account, Region: row.Key.Region, Prefix: row.Key.ID + "/",
 	})
 	if err != nil {
-		return "", "", false
+		return "", false
 	}
 	found := false
 	for _, l := range listeners {
 		switch {
 		case port != 0 && l.V.Port == port, port == 0 && l.V.Port == 80:
-			return row.V.VpcID, listenerAddress(row.V, l.V.Port), true
+			return listenerAddress(row.V, l.V.Port), true
 		case port == 0 && len(listeners) == 1:
 			port, found = l.V.Port, true
 		}
 	}
 	if !found {
-		return "", "", false
+		return "", false
 	}
-	return row.V.VpcID, listenerAddress(row.V, port), true
+	return listenerAddress(row.V, port), true
 }
 
 func listenerAddress(lb *model.LoadBalancer, port int32) string {
