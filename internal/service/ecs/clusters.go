@@ -250,10 +250,31 @@ func (s *Service) PutClusterCapacityProviders(ctx context.Context, in *ecs.PutCl
 		return nil, err
 	}
 	c, err := s.updateCluster(ctx, in.Cluster, nil, func(c *model.Cluster) error {
+		if err := s.providersUnused(ctx, c.ClusterName, in.CapacityProviders); err != nil {
+			return err
+		}
 		c.CapacityProviders, c.DefaultCapacityProviderStrategy = in.CapacityProviders, strategy
 		return nil
 	})
 	return &ecs.PutClusterCapacityProvidersOutput{Cluster: c}, err
+}
+
+// providersUnused refuses to take away a provider that a service of the
+// cluster uses.
+func (s *Service) providersUnused(ctx context.Context, cluster string, left []string) error {
+	sc := scopeOf(ctx)
+	services, err := tables.ECSServices.List(ctx, s.store, store.Query{Account: sc.account, Region: sc.region, Prefix: cluster + "/"})
+	if err != nil {
+		return err
+	}
+	for _, r := range services {
+		for _, i := range r.V.Spec.CapacityProviderStrategy {
+			if r.V.Status != model.ECSInactive && !slices.Contains(left, i.CapacityProvider) {
+				return ecs.NewResourceInUseException("The specified capacity provider is in use and cannot be removed.")
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Service) updateCluster(ctx context.Context, ref *string, settings []ecs.ClusterSetting, change func(*model.Cluster) error) (*ecs.Cluster, error) {

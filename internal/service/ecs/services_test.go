@@ -246,6 +246,8 @@ func TestCapacityProviderStrategyOfService(t *testing.T) {
 	}
 	_, err := h.UpdateService(h.ctx, &ecs.UpdateServiceInput{Cluster: new("c"), Service: new("s"), CapacityProviderStrategy: strategy})
 	refused(t, err, "InvalidParameterException", "forced")
+	_, err = h.PutClusterCapacityProviders(h.ctx, &ecs.PutClusterCapacityProvidersInput{Cluster: new("c"), CapacityProviders: []string{}, DefaultCapacityProviderStrategy: []ecs.CapacityProviderStrategyItem{}})
+	refused(t, err, "ResourceInUseException", "The specified capacity provider is in use and cannot be removed.")
 }
 
 // TestDeleteClusterRaces runs DeleteCluster against RunTask and CreateService:
