@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -63,6 +64,9 @@ func run(args []string) error {
 	if err := ready.Close(); err != nil {
 		return fmt.Errorf("signal ready: %w", err)
 	}
+
+	// There is a logger for each container, and the work is a trickle.
+	runtime.GOMAXPROCS(1)
 
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	defer stop()
