@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"roadstead.dev/internal/engine/containerd/supervise"
 	"roadstead.dev/internal/engine/enginetest"
 	"roadstead.dev/internal/id"
+	"roadstead.dev/internal/logger"
 )
 
 // daemon is the one that all tests of this package share, each in a
@@ -27,6 +29,10 @@ var daemon struct {
 }
 
 func TestMain(m *testing.M) {
+	// The shim starts this program as the logger of TestLogger's container.
+	if len(os.Args) > 1 && os.Args[1] == logger.Subcommand {
+		os.Exit(logger.Main(os.Args[2:]))
+	}
 	code := m.Run()
 	if daemon.address != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -118,4 +124,59 @@ func TestConformance(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestLogger runs the awslogs driver beside a container: lines reach the spool
+// though this process only tells the shim where to.
+func TestLogger(t *testing.T) {
+	t.Parallel()
+	e, _ := open(t, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ref := enginetest.NewRegistry(t).Ref("app:latest")
+	if _, err := e.PullImage(ctx, engine.PullRequest{Ref: ref}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.EnsureGroup(ctx, engine.Group{ID: "g"}); err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spool := t.TempDir()
+	uri := logger.URI(exe, logger.Config{Dir: spool, Account: "000000000000", Region: "us-east-1", Group: "g", Stream: "s"})
+	spec := engine.ContainerSpec{ID: "c", Group: "g", Image: ref, Command: []string{"print", "hello from the container"}, LogURI: uri}
+	if err := e.CreateContainer(ctx, spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.StartContainer(ctx, "c"); err != nil {
+		t.Fatal(err)
+	}
+	if x, err := e.Wait(ctx, "c"); err != nil || x.Code != 0 {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !spooled(t, spool, "hello from the container") {
+		select {
+		case <-ctx.Done():
+			t.Fatal("the line is not in the spool")
+		case <-tick.C:
+		}
+	}
+}
+
+func spooled(t *testing.T, dir, text string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.spool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), text) {
+			return true
+		}
+	}
+	return false
 }
