@@ -160,7 +160,7 @@ func (w *world) get(path string) (int, string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // a test's response
+	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(body)
 }
@@ -263,7 +263,7 @@ func TestHealthCheckFailures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close() //nolint:errcheck // a test's listener
+	defer silent.Close()
 	port := func(addr string) int32 {
 		_, p, _ := net.SplitHostPort(addr)
 		n, _ := strconv.Atoi(p)

@@ -55,7 +55,7 @@ func exchange(t *testing.T, addr, raw string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // a test's connection
+	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	_, _ = io.WriteString(c, raw)
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)

@@ -37,7 +37,7 @@ func load(b *testing.B, addr string) {
 			b.Error(err)
 			return
 		}
-		defer c.Close() //nolint:errcheck // a benchmark's connection
+		defer c.Close()
 		r := bufio.NewReader(c)
 		for pb.Next() {
 			if _, err := c.Write(request); err != nil {

@@ -85,7 +85,7 @@ func (s *groupState) pick(g *Group, avoid *Target) *Target {
 // take turns.
 func (s *groupState) least(g *Group, avoid *Target) *Target {
 	n := len(s.targets)
-	start := int(g.turn.Add(1) % uint64(n)) //nolint:gosec // below n
+	start := int(g.turn.Add(1) % uint64(n))
 	var best *Target
 	var fewest int64
 	for i := range n {

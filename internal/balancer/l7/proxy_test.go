@@ -105,7 +105,7 @@ func rawBackend(t testing.TB, f func(net.Conn)) string {
 				return
 			}
 			go func() {
-				defer c.Close() //nolint:errcheck // a test's connection
+				defer c.Close()
 				f(c)
 			}()
 		}
@@ -124,7 +124,7 @@ func talk(t testing.TB, addr, raw string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // a test's connection
+	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := io.WriteString(c, raw); err != nil {
 		t.Fatal(err)
@@ -158,9 +158,9 @@ func TestForwardsHead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // a test's response
+	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body)
-	if resp.StatusCode != 200 || string(body) != "hello" || resp.Header.Get("X-From") != "target" || len(resp.Header["Set-Cookie"]) != 2 {
+	if resp.StatusCode != http.StatusOK || string(body) != "hello" || resp.Header.Get("X-From") != "target" || len(resp.Header["Set-Cookie"]) != 2 {
 		t.Errorf("got %v %q %v", resp.Status, body, resp.Header)
 	}
 	r := got.Load()
@@ -211,7 +211,7 @@ func TestOwnAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close() //nolint:errcheck // only its address is wanted
+		defer l.Close()
 		return l.Addr().String()
 	}()
 	hangs := rawBackend(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
@@ -307,7 +307,7 @@ func TestBodies(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					defer resp.Body.Close() //nolint:errcheck // a test's response
+					defer resp.Body.Close()
 					got, err := io.ReadAll(resp.Body)
 					if err != nil || !bytes.Equal(got, big[:size]) {
 						t.Fatalf("%d bytes came back, %v", len(got), err)
@@ -330,10 +330,10 @@ func TestBodilessResponses(t *testing.T) {
 		case "/head":
 			w.Header().Set("Content-Length", "1234")
 		case "/204":
-			w.WriteHeader(204)
+			w.WriteHeader(http.StatusNoContent)
 		case "/304":
 			w.Header().Set("Etag", `"x"`)
-			w.WriteHeader(304)
+			w.WriteHeader(http.StatusNotModified)
 		}
 	})
 	b := start(t, Settings{}, addr)
@@ -394,7 +394,7 @@ func TestExpectContinue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // a test's connection
+	defer c.Close()
 	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\n")
 	r := bufio.NewReader(c)
 	line, _ := r.ReadString('\n')
@@ -428,11 +428,11 @@ func TestTunnel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // a test's connection
+	defer c.Close()
 	_, _ = io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\nearly ")
 	r := bufio.NewReader(c)
 	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "websocket" || resp.Header.Get("Sec-WebSocket-Accept") != "x" {
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != "websocket" || resp.Header.Get("Sec-WebSocket-Accept") != "x" {
 		t.Fatalf("got %v %v", resp, err)
 	}
 	_, _ = io.WriteString(c, "late")
@@ -446,17 +446,17 @@ func TestTunnel(t *testing.T) {
 func TestEarlyResponseToUpload(t *testing.T) {
 	addr := backend(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
-		w.WriteHeader(413)
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
 	})
 	b := start(t, Settings{}, addr)
 	c, err := net.Dial("tcp", b.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // a test's connection
+	defer c.Close()
 	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nbegin")
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil || resp.StatusCode != 413 {
+	if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Fatalf("got %v %v", resp, err)
 	}
 }
@@ -482,10 +482,10 @@ func TestStaleConnectionIsReplaced(t *testing.T) {
 		}
 		body, _ := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
-		if resp.StatusCode != 200 || string(body) != "ok" {
+		if resp.StatusCode != http.StatusOK || string(body) != "ok" {
 			// A POST on a connection that dies in flight is not repeated, as
 			// nobody knows whether the target acted on it.
-			if method == http.MethodGet || resp.StatusCode != 502 {
+			if method == http.MethodGet || resp.StatusCode != http.StatusBadGateway {
 				t.Fatalf("request %d, %s: %s", i, method, resp.Status)
 			}
 		}
@@ -515,7 +515,7 @@ func TestRoundRobinAndFailedConnect(t *testing.T) {
 	b.group.Set(GroupSettings{}, []*Target{dead, NewTarget(addrs[0], tcpDial)})
 	for range 10 {
 		resp, err := http.Get("http://" + b.addr)
-		if err != nil || resp.StatusCode != 200 {
+		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatalf("got %v %v beside a dead target", resp, err)
 		}
 		_ = resp.Body.Close()
@@ -597,7 +597,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer idle.Close() //nolint:errcheck // a test's connection
+	defer idle.Close()
 	type result struct {
 		body string
 		err  error
@@ -618,7 +618,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 		b.server.Shutdown(context.Background())
 		close(down)
 	}()
-	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("idle connection: %v", err)
 	}
 	close(release)

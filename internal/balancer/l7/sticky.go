@@ -52,11 +52,11 @@ func (f *Forward) choose(r *h1.Request, s *Settings) (g *Group, remember bool) {
 
 // stuck is the target that the client's cookie binds it to, nil when there is
 // none that may take requests.
-func (g *groupState) stuck(r *h1.Request, s *Settings, group string) *Target {
-	if !g.settings.Sticky {
+func (s *groupState) stuck(r *h1.Request, set *Settings, group string) *Target {
+	if !s.settings.Sticky {
 		return nil
 	}
-	v, ok := fromCookies(r, s, targetCookie, targetCORS)
+	v, ok := fromCookies(r, set, targetCookie, targetCORS)
 	if !ok {
 		return nil
 	}
@@ -64,7 +64,7 @@ func (g *groupState) stuck(r *h1.Request, s *Settings, group string) *Target {
 	if !ok || of != group {
 		return nil
 	}
-	return g.find(addr)
+	return s.find(addr)
 }
 
 func cut(v string) (group, addr string, ok bool) {
@@ -140,7 +140,7 @@ func newSealer(key [32]byte) *sealer {
 func (s *sealer) seal(value string, until time.Time) string {
 	nonce := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+8+len(value)+s.aead.Overhead())
 	_, _ = rand.Read(nonce)
-	plain := binary.BigEndian.AppendUint64(nil, uint64(until.Unix())) //nolint:gosec // after 1970
+	plain := binary.BigEndian.AppendUint64(nil, uint64(until.Unix()))
 	plain = append(plain, value...)
 	return base64.RawStdEncoding.EncodeToString(s.aead.Seal(nonce, nonce, plain, nil))
 }
@@ -154,7 +154,7 @@ func (s *sealer) open(sealed []byte) (string, bool) {
 	if err != nil || len(plain) < 8 {
 		return "", false
 	}
-	if int64(binary.BigEndian.Uint64(plain)) < time.Now().Unix() { //nolint:gosec // written by seal
+	if int64(binary.BigEndian.Uint64(plain)) < time.Now().Unix() {
 		return "", false
 	}
 	return string(plain[8:]), true

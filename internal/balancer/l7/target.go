@@ -117,7 +117,7 @@ func open(c net.Conn) bool {
 	err = raw.Read(func(fd uintptr) bool {
 		var b [1]byte
 		_, _, rerr := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		alive = rerr == syscall.EAGAIN //nolint:errorlint // a bare errno
+		alive = rerr == syscall.EAGAIN
 		return true
 	})
 	return err == nil && alive

@@ -139,7 +139,7 @@ func (w *world) get(address string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer resp.Body.Close() //nolint:errcheck // a test's response
+	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	return string(b), err
 }

@@ -80,8 +80,12 @@ func TestOrder(t *testing.T) {
 	p := func(s string) []model.RuleCondition {
 		return []model.RuleCondition{{Field: model.ConditionPathPattern, Values: []string{s}}}
 	}
-	rs := []Rule{{Default: true}, {Priority: 20, Conditions: p("/a*")}, {Priority: 10, Conditions: p("/ab*")},
-		{Priority: 5, Conditions: append(p("/a*"), model.RuleCondition{Field: model.ConditionRequestMethod, Values: []string{"POST"}})}}
+	rs := []Rule{
+		{Default: true},
+		{Priority: 20, Conditions: p("/a*")},
+		{Priority: 10, Conditions: p("/ab*")},
+		{Priority: 5, Conditions: append(p("/a*"), model.RuleCondition{Field: model.ConditionRequestMethod, Values: []string{"POST"}})},
+	}
 	table, err := Compile(rs)
 	if err != nil {
 		t.Fatal(err)

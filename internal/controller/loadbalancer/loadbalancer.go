@@ -42,8 +42,7 @@ func (c *LoadBalancers) loadBalancer(ctx context.Context, key controller.Key) (c
 		return controller.Result{}, fmt.Errorf("load balancer %s has type %s", key.ID, row.V.Type)
 	}
 	interfaces, err := c.ensureInterfaces(ctx, row)
-	var refused *eni.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*eni.Error](err); ok {
 		c.Log.Warn("load balancer gets no interface", "loadBalancer", key.ID, "error", err)
 		return controller.Result{RequeueAfter: refusedDelay}, c.setStatus(ctx, row, func(s *model.LoadBalancerStatus) {
 			if s.State != model.LoadBalancerActive {

@@ -270,7 +270,7 @@ func TestGroupDeletionSweeps(t *testing.T) {
 func TestDataPlaneChangesAreRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := memory.New()
-		defer st.Close() //nolint:errcheck // a store in memory
+		defer st.Close()
 		plane := &counting{DataPlane: pretend.New(clock.System{})}
 		c := New(Config{Store: st, Clock: clock.System{}, Plane: plane})
 		c.keys[lbID] = controller.Key{Account: account, Region: region, ID: lbID}

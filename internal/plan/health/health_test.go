@@ -112,7 +112,7 @@ func FuzzParseMatcher(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, part := range strings.Split(s, ",") {
+		for part := range strings.SplitSeq(s, ",") {
 			n, err := strconv.Atoi(strings.SplitN(part, "-", 2)[0])
 			if err != nil || !m.Match(n) {
 				t.Errorf("%q does not match its own %q", s, part)

@@ -2,6 +2,7 @@ package elbv2
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -91,9 +92,7 @@ type pair struct{ key, value *string }
 // setAttributes checks pairs and merges them with what was set before.
 func setAttributes(what string, known []attribute, old map[string]string, pairs []pair) (map[string]string, error) {
 	out := make(map[string]string, len(old)+len(pairs))
-	for k, v := range old {
-		out[k] = v
-	}
+	maps.Copy(out, old)
 	seen := map[string]bool{}
 	for _, p := range pairs {
 		k, v := value(p.key), value(p.value)

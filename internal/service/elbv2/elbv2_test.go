@@ -503,8 +503,10 @@ func TestConcurrentCreates(t *testing.T) {
 	}
 	for i := range 8 {
 		try("rule", func() error {
-			_, err := w.s.CreateRule(w.ctx, &elbv2.CreateRuleInput{ListenerArn: new(l), Priority: new(int32(5)), Conditions: path(fmt.Sprint("/", i)),
-				Actions: []elbv2.Action{{Type: "fixed-response", FixedResponseConfig: &elbv2.FixedResponseActionConfig{StatusCode: new("200")}}}})
+			_, err := w.s.CreateRule(w.ctx, &elbv2.CreateRuleInput{
+				ListenerArn: new(l), Priority: new(int32(5)), Conditions: path(fmt.Sprint("/", i)),
+				Actions: []elbv2.Action{{Type: "fixed-response", FixedResponseConfig: &elbv2.FixedResponseActionConfig{StatusCode: new("200")}}},
+			})
 			return err
 		})
 		try("group", func() error {
@@ -512,7 +514,7 @@ func TestConcurrentCreates(t *testing.T) {
 			if i%2 == 0 {
 				arn = other
 			}
-			_, err := w.s.CreateListener(w.ctx, &elbv2.CreateListenerInput{LoadBalancerArn: new(arn), Port: new(int32(9000 + int32(i))), Protocol: "HTTP", DefaultActions: forward(g)})
+			_, err := w.s.CreateListener(w.ctx, &elbv2.CreateListenerInput{LoadBalancerArn: new(arn), Port: new(9000 + int32(i)), Protocol: "HTTP", DefaultActions: forward(g)})
 			return err
 		})
 	}

@@ -352,7 +352,7 @@ func (s *Service) SetSubnets(ctx context.Context, in *elbv2.SetSubnetsInput) (*e
 }
 
 // SetIpAddressType accepts the type that all load balancers have.
-func (s *Service) SetIpAddressType(ctx context.Context, in *elbv2.SetIpAddressTypeInput) (*elbv2.SetIpAddressTypeOutput, error) {
+func (s *Service) SetIpAddressType(ctx context.Context, in *elbv2.SetIpAddressTypeInput) (*elbv2.SetIpAddressTypeOutput, error) { //nolint:staticcheck // the model's name
 	if _, err := s.loadBalancer(ctx, value(in.LoadBalancerArn)); err != nil {
 		return nil, err
 	}

@@ -139,8 +139,10 @@ func setHealthCheck(hc *model.HealthCheck, in *elbv2.ModifyTargetGroupInput) err
 		from *int32
 		to   *int32
 	}{
-		{in.HealthCheckIntervalSeconds, &hc.IntervalSeconds}, {in.HealthCheckTimeoutSeconds, &hc.TimeoutSeconds},
-		{in.HealthyThresholdCount, &hc.HealthyThreshold}, {in.UnhealthyThresholdCount, &hc.UnhealthyThreshold},
+		{in.HealthCheckIntervalSeconds, &hc.IntervalSeconds},
+		{in.HealthCheckTimeoutSeconds, &hc.TimeoutSeconds},
+		{in.HealthyThresholdCount, &hc.HealthyThreshold},
+		{in.UnhealthyThresholdCount, &hc.UnhealthyThreshold},
 	} {
 		if n.from != nil {
 			*n.to = *n.from

@@ -83,8 +83,10 @@ func TestSDK(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.ModifyLoadBalancerAttributes(ctx, &client.ModifyLoadBalancerAttributesInput{LoadBalancerArn: lb, Attributes: []types.LoadBalancerAttribute{
-		{Key: aws.String("access_logs.s3.enabled"), Value: aws.String("false")}, {Key: aws.String("deletion_protection.enabled"), Value: aws.String("false")},
-		{Key: aws.String("idle_timeout.timeout_seconds"), Value: aws.String("60")}, {Key: aws.String("routing.http2.enabled"), Value: aws.String("true")},
+		{Key: aws.String("access_logs.s3.enabled"), Value: aws.String("false")},
+		{Key: aws.String("deletion_protection.enabled"), Value: aws.String("false")},
+		{Key: aws.String("idle_timeout.timeout_seconds"), Value: aws.String("60")},
+		{Key: aws.String("routing.http2.enabled"), Value: aws.String("true")},
 	}}); err != nil {
 		t.Fatal(err)
 	}
@@ -139,8 +141,7 @@ func TestSDK(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.DeleteTargetGroup(ctx, &client.DeleteTargetGroupInput{TargetGroupArn: group})
-	var inUse *types.ResourceInUseException
-	if !errors.As(err, &inUse) {
+	if _, ok := errors.AsType[*types.ResourceInUseException](err); !ok {
 		t.Errorf("deleting a group in use: %v", err)
 	}
 	if _, err := c.DeleteLoadBalancer(ctx, &client.DeleteLoadBalancerInput{LoadBalancerArn: lb}); err != nil {
