@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -123,9 +124,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *request) {
 		resp = g.errorResponse(ctx, m, r, name, err)
 	}
 	h := w.Header()
-	for k, v := range resp.Header {
-		h[k] = v
-	}
+	maps.Copy(h, resp.Header)
 	h["Content-Length"] = []string{strconv.Itoa(len(resp.Body))}
 	w.WriteHeader(resp.Status)
 	_, _ = w.Write(resp.Body) // the client is gone when it fails
@@ -239,9 +238,7 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *request) error {
 			return err
 		}
 		if !r.form.Has("Action") && r.query.Has("Action") {
-			for k, v := range r.query {
-				r.form[k] = v
-			}
+			maps.Copy(r.form, r.query)
 		}
 	}
 	return nil

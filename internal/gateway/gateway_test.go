@@ -248,75 +248,119 @@ func TestJSONErrors(t *testing.T) {
 	}{
 		{name: "works", op: "DescribeLogGroups", body: "{}", status: 200},
 		{name: "no body", op: "DescribeLogGroups", status: 200},
-		{name: "unsigned payload", op: "DescribeLogGroups", body: "{}", status: 200,
-			change: func(r *http.Request, _ *signing) { r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD") }},
-		{name: "chunked body", op: "DescribeLogGroups", body: "{}", status: 200,
+		{
+			name: "unsigned payload", op: "DescribeLogGroups", body: "{}", status: 200,
+			change: func(r *http.Request, _ *signing) { r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD") },
+		},
+		{
+			name: "chunked body", op: "DescribeLogGroups", body: "{}", status: 200,
 			change: func(r *http.Request, _ *signing) {
 				r.ContentLength = -1
 				r.Body = io.NopCloser(strings.NewReader("{}"))
-			}},
-		{name: "expect continue", op: "DescribeLogGroups", body: "{}", status: 200,
+			},
+		},
+		{
+			name: "expect continue", op: "DescribeLogGroups", body: "{}", status: 200,
 			change: func(_ *http.Request, sg *signing) {
 				sg.after = func(r *http.Request) { r.Header.Set("Expect", "100-continue") }
-			}},
-		{name: "unsigned", op: "DescribeLogGroups", body: "{}", status: 400,
+			},
+		},
+		{
+			name: "unsigned", op: "DescribeLogGroups", body: "{}", status: 400,
 			change: func(_ *http.Request, sg *signing) { sg.unsigned = true },
-			code:   "MissingAuthenticationTokenException", message: "Missing Authentication Token"},
-		{name: "unknown key", op: "DescribeLogGroups", body: "{}", status: 400,
+			code:   "MissingAuthenticationTokenException", message: "Missing Authentication Token",
+		},
+		{
+			name: "unknown key", op: "DescribeLogGroups", body: "{}", status: 400,
 			change: func(_ *http.Request, sg *signing) { sg.key = "AKIANOBODY" },
-			code:   "UnrecognizedClientException", message: "The security token included in the request is invalid."},
-		{name: "wrong secret", op: "DescribeLogGroups", body: "{}", status: 400,
-			change: func(_ *http.Request, sg *signing) { sg.secret = "no" }, code: "InvalidSignatureException"},
-		{name: "body changed", op: "DescribeLogGroups", body: "{}", status: 400,
+			code:   "UnrecognizedClientException", message: "The security token included in the request is invalid.",
+		},
+		{
+			name: "wrong secret", op: "DescribeLogGroups", body: "{}", status: 400,
+			change: func(_ *http.Request, sg *signing) { sg.secret = "no" }, code: "InvalidSignatureException",
+		},
+		{
+			name: "body changed", op: "DescribeLogGroups", body: "{}", status: 400,
 			change: func(_ *http.Request, sg *signing) {
 				sg.after = func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("[]")) }
-			}, code: "InvalidSignatureException"},
-		{name: "header changed", op: "DescribeLogGroups", body: "{}", status: 400,
+			}, code: "InvalidSignatureException",
+		},
+		{
+			name: "header changed", op: "DescribeLogGroups", body: "{}", status: 400,
 			change: func(_ *http.Request, sg *signing) {
 				sg.after = func(r *http.Request) { r.Header.Set("X-Amz-Target", "Logs_20140328.DescribeLogStreams") }
-			}, code: "InvalidSignatureException"},
-		{name: "expired token", op: "DescribeLogGroups", body: "{}", status: 400,
+			}, code: "InvalidSignatureException",
+		},
+		{
+			name: "expired token", op: "DescribeLogGroups", body: "{}", status: 400,
 			change: func(_ *http.Request, sg *signing) { sg.key, sg.token = tmpKey, "old" },
-			code:   "ExpiredTokenException", message: "The security token included in the request is expired"},
-		{name: "old", op: "DescribeLogGroups", body: "{}", status: 400,
-			change: func(_ *http.Request, sg *signing) { sg.at = sg.at.Add(-16 * time.Minute) }, code: "InvalidSignatureException"},
-		{name: "early", op: "DescribeLogGroups", body: "{}", status: 400,
-			change: func(_ *http.Request, sg *signing) { sg.at = sg.at.Add(16 * time.Minute) }, code: "InvalidSignatureException"},
-		{name: "other service", op: "DescribeLogGroups", body: "{}", status: 400,
+			code:   "ExpiredTokenException", message: "The security token included in the request is expired",
+		},
+		{
+			name: "old", op: "DescribeLogGroups", body: "{}", status: 400,
+			change: func(_ *http.Request, sg *signing) { sg.at = sg.at.Add(-16 * time.Minute) }, code: "InvalidSignatureException",
+		},
+		{
+			name: "early", op: "DescribeLogGroups", body: "{}", status: 400,
+			change: func(_ *http.Request, sg *signing) { sg.at = sg.at.Add(16 * time.Minute) }, code: "InvalidSignatureException",
+		},
+		{
+			name: "other service", op: "DescribeLogGroups", body: "{}", status: 400,
 			change: func(_ *http.Request, sg *signing) { sg.service = "ecs" },
-			code:   "InvalidSignatureException", message: "Credential should be scoped to correct service: 'logs'. "},
-		{name: "no region", op: "DescribeLogGroups", body: "{}", status: 400,
-			change: func(_ *http.Request, sg *signing) { sg.region = "mars" }, code: "InvalidSignatureException"},
-		{name: "incomplete header", op: "DescribeLogGroups", body: "{}", status: 400,
+			code:   "InvalidSignatureException", message: "Credential should be scoped to correct service: 'logs'. ",
+		},
+		{
+			name: "no region", op: "DescribeLogGroups", body: "{}", status: 400,
+			change: func(_ *http.Request, sg *signing) { sg.region = "mars" }, code: "InvalidSignatureException",
+		},
+		{
+			name: "incomplete header", op: "DescribeLogGroups", body: "{}", status: 400,
 			change: func(_ *http.Request, sg *signing) {
 				sg.after = func(r *http.Request) { r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=a/b/c/logs/e") }
 			}, code: "IncompleteSignatureException",
-			message: "Authorization header requires 'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. Authorization=AWS4-HMAC-SHA256"},
+			message: "Authorization header requires 'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. Authorization=AWS4-HMAC-SHA256",
+		},
 		{name: "unknown operation", op: "Nonsense", body: "{}", status: 400, code: "UnknownOperationException"},
 		{name: "operation that is not served", op: "StartQuery", body: "{}", status: 400, code: "UnknownOperationException"},
 		{name: "not JSON", op: "DescribeLogGroups", body: "{", status: 400, code: "SerializationException"},
 		{name: "not UTF-8", op: "DescribeLogGroups", body: "{\"logGroupNamePrefix\":\"\xff\"}", status: 400, code: "SerializationException"},
-		{name: "wrong type", op: "DescribeLogGroups", body: `{"logGroupNamePrefix":5}`, status: 400,
-			code: "SerializationException", message: "NUMBER_VALUE can not be converted to a String"},
+		{
+			name: "wrong type", op: "DescribeLogGroups", body: `{"logGroupNamePrefix":5}`, status: 400,
+			code: "SerializationException", message: "NUMBER_VALUE can not be converted to a String",
+		},
 		{name: "number in quotes", op: "DescribeLogGroups", body: `{"limit":"5"}`, status: 200},
 		{name: "null and unknown", op: "DescribeLogGroups", body: `{"limit":null,"what":{"ever":[1,{}]}}`, status: 200},
 		{name: "deep", op: "DescribeLogGroups", body: `{"x":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + "}", status: 400, code: "SerializationException"},
-		{name: "required", op: "PutLogEvents", body: `{"logStreamName":"s","logEvents":[{"timestamp":1,"message":"m"}]}`, status: 400,
-			code: "InvalidParameterException", message: "1 validation error detected: Value null at 'logGroupName' failed to satisfy constraint: Member must not be null"},
-		{name: "two violations", op: "PutLogEvents", body: `{"logGroupName":"","logStreamName":"a:b","logEvents":[{"timestamp":1,"message":"m"}]}`, status: 400,
+		{
+			name: "required", op: "PutLogEvents", body: `{"logStreamName":"s","logEvents":[{"timestamp":1,"message":"m"}]}`, status: 400,
+			code: "InvalidParameterException", message: "1 validation error detected: Value null at 'logGroupName' failed to satisfy constraint: Member must not be null",
+		},
+		{
+			name: "two violations", op: "PutLogEvents", body: `{"logGroupName":"","logStreamName":"a:b","logEvents":[{"timestamp":1,"message":"m"}]}`, status: 400,
 			code: "InvalidParameterException", message: "2 validation errors detected: Value '' at 'logGroupName' failed to satisfy constraint: Member must have length greater than or equal to 1; " +
-				"Value 'a:b' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]*"},
-		{name: "violation in a list", op: "PutLogEvents", body: `{"logGroupName":"g","logStreamName":"s","logEvents":[{"timestamp":1,"message":"m"},{"timestamp":-1,"message":"m"}]}`, status: 400,
-			code: "InvalidParameterException", message: "1 validation error detected: Value '-1' at 'logEvents.2.member.timestamp' failed to satisfy constraint: Member must have value greater than or equal to 0"},
-		{name: "enum", op: "DescribeLogStreams", body: `{"orderBy":"x"}`, status: 400,
-			code: "InvalidParameterException", message: "1 validation error detected: Value 'x' at 'orderBy' failed to satisfy constraint: Member must satisfy enum value set: [LogStreamName, LastEventTime]"},
-		{name: "denied", op: "DescribeLogStreams", body: `{}`, status: 400,
-			code: "AccessDeniedException", message: denied + "logs:DescribeLogStreams on resource: * because no identity-based policy allows the logs:DescribeLogStreams action"},
-		{name: "denied by the handler", op: "CreateLogGroup", body: `{"logGroupName":"g"}`, status: 400,
-			code: "AccessDeniedException", message: denied + "kms:Decrypt on resource: * because no identity-based policy allows the kms:Decrypt action"},
-		{name: "root may", op: "CreateLogGroup", body: `{"logGroupName":"g"}`, status: 400,
+				"Value 'a:b' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]*",
+		},
+		{
+			name: "violation in a list", op: "PutLogEvents", body: `{"logGroupName":"g","logStreamName":"s","logEvents":[{"timestamp":1,"message":"m"},{"timestamp":-1,"message":"m"}]}`, status: 400,
+			code: "InvalidParameterException", message: "1 validation error detected: Value '-1' at 'logEvents.2.member.timestamp' failed to satisfy constraint: Member must have value greater than or equal to 0",
+		},
+		{
+			name: "enum", op: "DescribeLogStreams", body: `{"orderBy":"x"}`, status: 400,
+			code: "InvalidParameterException", message: "1 validation error detected: Value 'x' at 'orderBy' failed to satisfy constraint: Member must satisfy enum value set: [LogStreamName, LastEventTime]",
+		},
+		{
+			name: "denied", op: "DescribeLogStreams", body: `{}`, status: 400,
+			code: "AccessDeniedException", message: denied + "logs:DescribeLogStreams on resource: * because no identity-based policy allows the logs:DescribeLogStreams action",
+		},
+		{
+			name: "denied by the handler", op: "CreateLogGroup", body: `{"logGroupName":"g"}`, status: 400,
+			code: "AccessDeniedException", message: denied + "kms:Decrypt on resource: * because no identity-based policy allows the kms:Decrypt action",
+		},
+		{
+			name: "root may", op: "CreateLogGroup", body: `{"logGroupName":"g"}`, status: 400,
 			change: func(_ *http.Request, sg *signing) { sg.key, sg.secret = "test", "test" },
-			code:   "ResourceAlreadyExistsException", message: "The specified log group already exists"},
+			code:   "ResourceAlreadyExistsException", message: "The specified log group already exists",
+		},
 		{name: "internal", op: "DeleteLogGroup", body: `{"logGroupName":"g"}`, status: 500, code: "InternalFailure"},
 		{name: "panic", op: "DeleteLogStream", body: `{"logGroupName":"g","logStreamName":"s"}`, status: 500, code: "InternalFailure"},
 		{name: "too large", op: "DescribeLogGroups", body: `{"x":"` + strings.Repeat("x", 1<<20) + `"}`, status: 413, code: "RequestEntityTooLargeException"},
@@ -411,7 +455,7 @@ func BenchmarkVerifiedJSONRequest(b *testing.B) {
 	g := gateway.New(gateway.Config{
 		Services:    []gateway.Service{gateway.Bind(logs.New(logsHandler{}), logsHandler{})},
 		Credentials: directory{}, Authorizer: policies{}, Account: account,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.DiscardHandler),
 	})
 	body := []byte(`{"logGroupName":"/ecs/demo","logStreamName":"web/app/0123456789abcdef","logEvents":[{"timestamp":1700000000000,"message":"GET / 200"}]}`)
 	req, _ := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://localhost:4566/", nil)

@@ -131,12 +131,15 @@ func TestEC2Protocol(t *testing.T) {
 		t.Errorf("decoded (-want +got):\n%s", d)
 	}
 	out, err := c.DescribeSubnets(t.Context(), &awsec2.DescribeSubnetsInput{
-		SubnetIds: []string{"subnet-1", "subnet-2"}, Filters: []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{"a", "b"}}}, MaxResults: aws.Int32(7)})
+		SubnetIds: []string{"subnet-1", "subnet-2"}, Filters: []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{"a", "b"}}}, MaxResults: aws.Int32(7),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(&ec2.DescribeSubnetsInput{SubnetIds: []string{"subnet-1", "subnet-2"}, MaxResults: new(int32(7)),
-		Filters: []ec2.Filter{{Name: new("vpc-id"), Values: []string{"a", "b"}}}}, p.ec2h.subnets); d != "" {
+	if d := cmp.Diff(&ec2.DescribeSubnetsInput{
+		SubnetIds: []string{"subnet-1", "subnet-2"}, MaxResults: new(int32(7)),
+		Filters: []ec2.Filter{{Name: new("vpc-id"), Values: []string{"a", "b"}}},
+	}, p.ec2h.subnets); d != "" {
 		t.Errorf("decoded (-want +got):\n%s", d)
 	}
 	s := out.Subnets[0]
@@ -171,7 +174,8 @@ func TestQueryProtocol(t *testing.T) {
 		ListenerArn: aws.String("arn"), Priority: aws.Int32(7),
 		Conditions: []elbtypes.RuleCondition{{Field: aws.String("path-pattern"), PathPatternConfig: &elbtypes.PathPatternConditionConfig{Values: []string{"/a/*", "/b c"}}}},
 		Actions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, Order: aws.Int32(1), ForwardConfig: &elbtypes.ForwardActionConfig{
-			TargetGroups: []elbtypes.TargetGroupTuple{{TargetGroupArn: aws.String("tg"), Weight: aws.Int32(0)}}}}},
+			TargetGroups: []elbtypes.TargetGroupTuple{{TargetGroupArn: aws.String("tg"), Weight: aws.Int32(0)}},
+		}}},
 	}
 	out, err := c.CreateRule(t.Context(), in)
 	if err != nil {
@@ -181,7 +185,8 @@ func TestQueryProtocol(t *testing.T) {
 		ListenerArn: new("arn"), Priority: new(int32(7)),
 		Conditions: []elbv2.RuleCondition{{Field: new("path-pattern"), PathPatternConfig: &elbv2.PathPatternConditionConfig{Values: []string{"/a/*", "/b c"}}}},
 		Actions: []elbv2.Action{{Type: elbv2.ActionTypeEnumForward, Order: new(int32(1)), ForwardConfig: &elbv2.ForwardActionConfig{
-			TargetGroups: []elbv2.TargetGroupTuple{{TargetGroupArn: new("tg"), Weight: new(int32(0))}}}}},
+			TargetGroups: []elbv2.TargetGroupTuple{{TargetGroupArn: new("tg"), Weight: new(int32(0))}},
+		}}},
 	}
 	if d := cmp.Diff(want, p.elbh.rule); d != "" {
 		t.Errorf("decoded (-want +got):\n%s", d)

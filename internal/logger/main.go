@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -52,6 +53,9 @@ func run(args []string) error {
 		return err
 	}
 	source := os.Getenv("CONTAINER_NAMESPACE") + "." + os.Getenv("CONTAINER_ID")
+	if filepath.Base(source) != source {
+		return fmt.Errorf("%w: container %q", errConfig, source)
+	}
 	w, err := openWriter(cfg, source)
 	if err != nil {
 		return err

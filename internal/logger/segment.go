@@ -84,7 +84,7 @@ func Segments(dir string) ([]Segment, error) {
 		if c := strings.Compare(a.Source, b.Source); c != 0 {
 			return c
 		}
-		return int(int64(a.Seq) - int64(b.Seq)) //nolint:gosec // sequence numbers stay small
+		return int(int64(a.Seq) - int64(b.Seq))
 	})
 	return out, nil
 }
@@ -155,7 +155,7 @@ func (r *Reader) Events(f func(Event) bool) error {
 		if p[0] != recordEvent || len(p) < eventPrefix {
 			return true, nil
 		}
-		ts := int64(binary.LittleEndian.Uint64(p[1:])) //nolint:gosec // written from an int64
+		ts := int64(binary.LittleEndian.Uint64(p[1:]))
 		return f(Event{ts, p[eventPrefix:]}), nil
 	})
 }
@@ -201,7 +201,7 @@ func appendRecord(b []byte, payload func([]byte) []byte) []byte {
 	b = append(b, make([]byte, recordPrefix)...)
 	b = payload(b)
 	p := b[start+recordPrefix:]
-	binary.LittleEndian.PutUint32(b[start:], uint32(len(p))) //nolint:gosec // below maxRecord
+	binary.LittleEndian.PutUint32(b[start:], uint32(len(p)))
 	binary.LittleEndian.PutUint32(b[start+4:], crc32.Checksum(p, castagnoli))
 	return b
 }

@@ -27,7 +27,7 @@ func containerd(t *testing.T) func(args ...string) *exec.Cmd {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
-	dir, err := os.MkdirTemp("", "rslog") // sockets need a short path
+	dir, err := os.MkdirTemp("", "rslog") //nolint:usetesting // sockets need a short path
 	if err != nil {
 		t.Fatal(err)
 	}

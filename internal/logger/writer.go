@@ -52,7 +52,7 @@ func (w *writer) begin() error {
 	for {
 		w.seq++
 		path := filepath.Join(w.cfg.Dir, segmentName(w.source, w.seq))
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // run checks that the source is a file's name
 		if errors.Is(err, os.ErrExist) {
 			continue
 		}
@@ -75,7 +75,7 @@ func (w *writer) begin() error {
 		b := appendRecord(nil, func(b []byte) []byte { return append(append(b, recordHeader), header...) })
 		if _, err := f.WriteAt(b, 0); err != nil {
 			_ = f.Close()
-			_ = os.Remove(path)
+			_ = os.Remove(path) //nolint:gosec // run checks that the source is a file's name
 			return fmt.Errorf("begin segment: %w", err)
 		}
 		if w.f != nil {
@@ -115,7 +115,7 @@ func (w *writer) write(ctx context.Context, events []Event) error {
 	for _, e := range events {
 		b = appendRecord(b, func(b []byte) []byte {
 			b = append(b, recordEvent)
-			b = binary.LittleEndian.AppendUint64(b, uint64(e.Timestamp)) //nolint:gosec // read back as int64
+			b = binary.LittleEndian.AppendUint64(b, uint64(e.Timestamp))
 			return append(b, e.Message...)
 		})
 	}

@@ -31,7 +31,7 @@ func (e *jsonEncoder) structure(n *typed.Node, v reflect.Value, empties bool, ke
 		}
 		fv := v.Field(f.Index)
 		absent := f.Absent(fv)
-		if absent && !(empties && f.Node.Shape.Kind == api.List) {
+		if absent && (!empties || f.Node.Shape.Kind != api.List) {
 			continue
 		}
 		if !first {

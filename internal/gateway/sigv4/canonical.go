@@ -26,7 +26,7 @@ type Request struct {
 	TransferEncoding []string
 }
 
-// ErrPayload: the body is not the one that X-Amz-Content-Sha256 names.
+// ErrPayload is a body that is not the one that X-Amz-Content-Sha256 names.
 type ErrPayload struct{ Given, Computed string }
 
 func (e *ErrPayload) Error() string {

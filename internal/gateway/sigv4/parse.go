@@ -50,7 +50,7 @@ type Signature struct {
 	Expires   time.Duration
 }
 
-// ErrMissing: the request carries no signature at all.
+// ErrMissing means that the request carries no signature at all.
 var ErrMissing = errors.New("request is not signed")
 
 // Incomplete is a signature that lacks a part or has one that cannot be read.

@@ -24,7 +24,7 @@ type TimeError struct {
 
 func (e *TimeError) Error() string { return e.message }
 
-// ErrMismatch: the signature is not the one that the secret gives.
+// ErrMismatch means that the signature is not the one that the secret gives.
 var ErrMismatch = errors.New("signature does not match")
 
 // CheckTime tells whether the signature is good at now.

@@ -3,9 +3,8 @@ package validate
 import (
 	"reflect"
 
-	"roadstead.dev/internal/gateway/typed"
-
 	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/gateway/typed"
 )
 
 // FillTokens gives the idempotency tokens that are absent from an input a new

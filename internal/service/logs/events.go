@@ -97,17 +97,17 @@ func acceptable(events []logs.InputLogEvent, now time.Time, expired int64) ([]lo
 	reject := false
 	for first < end && *events[first].Timestamp < old {
 		first++
-		info.TooOldLogEventEndIndex = new(int32(first)) //nolint:gosec // a batch has at most 10,000
+		info.TooOldLogEventEndIndex = new(int32(first))
 		reject = true
 	}
 	for first < end && *events[first].Timestamp < expired {
 		first++
-		info.ExpiredLogEventEndIndex = new(int32(first)) //nolint:gosec // a batch has at most 10,000
+		info.ExpiredLogEventEndIndex = new(int32(first))
 		reject = true
 	}
 	for end > first && *events[end-1].Timestamp > future {
 		end--
-		info.TooNewLogEventStartIndex = new(int32(end)) //nolint:gosec // a batch has at most 10,000
+		info.TooNewLogEventStartIndex = new(int32(end))
 		reject = true
 	}
 	if !reject {
@@ -150,7 +150,7 @@ func (s *Service) GetLogEvents(ctx context.Context, in *logs.GetLogEventsInput) 
 	}
 	var events []logstore.Event
 	// Nothing lies before the very first position.
-	if !(in.NextToken != nil && fromEnd && r.Before == logstore.Position{}) {
+	if in.NextToken == nil || !fromEnd || r.Before != (logstore.Position{}) {
 		if events, err = s.events.Read(eventsOf(st), r, fromEnd, limit, maxPageBytes); err != nil {
 			return nil, err
 		}

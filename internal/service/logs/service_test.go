@@ -308,8 +308,10 @@ func TestGetLogEventsPages(t *testing.T) {
 		}
 	}
 	at := func(i int64) *int64 { return aws.Int64(now.UnixMilli() + i) }
-	out := must(f.GetLogEvents(t.Context(), &cwl.GetLogEventsInput{LogGroupIdentifier: aws.String("arn:aws:logs:eu-west-1:000000000000:log-group:g"),
-		LogStreamName: aws.String("s"), StartTime: at(1), EndTime: at(3)}))(t)
+	out := must(f.GetLogEvents(t.Context(), &cwl.GetLogEventsInput{
+		LogGroupIdentifier: aws.String("arn:aws:logs:eu-west-1:000000000000:log-group:g"),
+		LogStreamName:      aws.String("s"), StartTime: at(1), EndTime: at(3),
+	}))(t)
 	if got := messages(out.Events); got != "2 3" {
 		t.Errorf("time range: %s", got)
 	}

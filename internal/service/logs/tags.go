@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"roadstead.dev/internal/api"
@@ -29,9 +30,7 @@ func (s *Service) tag(ctx context.Context, group string, tags map[string]string)
 		if g.Tags == nil {
 			g.Tags = make(model.Tags)
 		}
-		for k, v := range tags {
-			g.Tags[k] = v
-		}
+		maps.Copy(g.Tags, tags)
 		if len(g.Tags) > maxTags {
 			return logs.NewTooManyTagsException("The maximum number of tags per log group is %d.", maxTags)
 		}

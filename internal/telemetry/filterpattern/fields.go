@@ -17,15 +17,15 @@ func parseFields(s string) (*Pattern, error) {
 	items := splitFields(inner)
 	for i, item := range items {
 		item = strings.TrimSpace(item)
-		switch {
-		case item == "...":
+		switch item {
+		case "...":
 			if ellipsis >= 0 {
 				return nil, syntax("... may stand once")
 			}
 			ellipsis = i
 			conditions = append(conditions, nil)
 			continue
-		case item == "":
+		case "":
 			return nil, syntax("a field is missing")
 		}
 		name, _, err := fieldName(item)

@@ -55,14 +55,14 @@ func (t term) in(message string) bool {
 // parseTerms reads words and quoted phrases that must all occur, those behind
 // a minus that must not, and those behind a question mark of which one must.
 func parseTerms(s string) (*Pattern, error) {
-	var all, any, none []term
+	var all, some, none []term
 	for s != "" {
 		into := &all
 		switch s[0] {
 		case '-':
 			into, s = &none, s[1:]
 		case '?':
-			into, s = &any, s[1:]
+			into, s = &some, s[1:]
 		}
 		t, rest, err := nextTerm(s)
 		if err != nil {
@@ -82,12 +82,12 @@ func parseTerms(s string) (*Pattern, error) {
 				return false
 			}
 		}
-		for _, t := range any {
+		for _, t := range some {
 			if t.in(m) {
 				return true
 			}
 		}
-		return len(any) == 0
+		return len(some) == 0
 	}}, nil
 }
 

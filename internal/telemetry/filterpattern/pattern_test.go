@@ -73,8 +73,10 @@ func TestMatch(t *testing.T) {
 }
 
 func TestSyntaxErrors(t *testing.T) {
-	for _, s := range []string{`"open`, `{ $.a = 1`, `{ a = 1 }`, `{ $.a }`, `{ $.a > x }`, `{ ($.a = 1 }`, `{ $. = 1 }`, `[a, b`, `[a,,b]`, `[..., a, ...]`,
-		`[a = 1 || b = 2]`, `%open`, `%(%`, `-`, `{}`, `{ $.a = 1 $.b = 2 }`, `a{b`} {
+	for _, s := range []string{
+		`"open`, `{ $.a = 1`, `{ a = 1 }`, `{ $.a }`, `{ $.a > x }`, `{ ($.a = 1 }`, `{ $. = 1 }`, `[a, b`, `[a,,b]`, `[..., a, ...]`,
+		`[a = 1 || b = 2]`, `%open`, `%(%`, `-`, `{}`, `{ $.a = 1 $.b = 2 }`, `a{b`,
+	} {
 		if _, err := Parse(s); err == nil {
 			t.Errorf("%s is taken", s)
 		}

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	berrors "go.etcd.io/bbolt/errors"
-
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // DeleteGroup removes a group's streams and events.

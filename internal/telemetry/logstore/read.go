@@ -245,7 +245,7 @@ func (s *Store) Cursors() (map[string]int64, error) {
 	err := s.db.View(func(tx *bolt.Tx) error {
 		return tx.Bucket(cursorsBucket).ForEach(func(k, v []byte) error {
 			if len(v) == 8 {
-				out[string(k)] = int64(binary.BigEndian.Uint64(v)) //nolint:gosec // written from an int64
+				out[string(k)] = int64(binary.BigEndian.Uint64(v))
 			}
 			return nil
 		})

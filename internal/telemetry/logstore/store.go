@@ -17,7 +17,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// ErrClosed: the store was closed.
+// ErrClosed means that the store was closed.
 var ErrClosed = errors.New("log store is closed")
 
 // Stream names a stream: the unique id of its group, and its own.
@@ -249,7 +249,7 @@ func (b *Batch) apply(tx *bolt.Tx) error {
 		e := &b.Events[i]
 		seq++
 		value := make([]byte, 0, 8+len(e.Message))
-		value = binary.BigEndian.AppendUint64(value, uint64(b.Ingestion)) //nolint:gosec // read back as int64
+		value = binary.BigEndian.AppendUint64(value, uint64(b.Ingestion))
 		value = append(value, e.Message...)
 		if err := stream.Put(key(Position{e.Timestamp, seq}), value); err != nil {
 			return err
@@ -271,14 +271,14 @@ func (b *Batch) apply(tx *bolt.Tx) error {
 // key orders by timestamp, then by arrival. Timestamps are never negative.
 func key(p Position) []byte {
 	k := make([]byte, 0, 16)
-	k = binary.BigEndian.AppendUint64(k, uint64(p.Timestamp)) //nolint:gosec // never negative
+	k = binary.BigEndian.AppendUint64(k, uint64(p.Timestamp))
 	return binary.BigEndian.AppendUint64(k, p.Seq)
 }
 
 func decodeEvent(k, v []byte) Event {
 	return Event{
-		Position:  Position{int64(binary.BigEndian.Uint64(k)), binary.BigEndian.Uint64(k[8:])}, //nolint:gosec // written by key
-		Ingestion: int64(binary.BigEndian.Uint64(v)),                                           //nolint:gosec // written from an int64
+		Position:  Position{int64(binary.BigEndian.Uint64(k)), binary.BigEndian.Uint64(k[8:])},
+		Ingestion: int64(binary.BigEndian.Uint64(v)),
 		Message:   string(v[8:]),
 	}
 }
@@ -286,7 +286,7 @@ func decodeEvent(k, v []byte) Event {
 func (st Stats) encode() []byte {
 	b := make([]byte, 0, 40)
 	for _, n := range []int64{st.First, st.Last, st.LastIngestion, st.Bytes, st.Events} {
-		b = binary.BigEndian.AppendUint64(b, uint64(n)) //nolint:gosec // read back as int64
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
 	}
 	return b
 }
@@ -295,6 +295,6 @@ func decodeStats(b []byte) Stats {
 	if len(b) != 40 {
 		return Stats{}
 	}
-	n := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) } //nolint:gosec // written from an int64
+	n := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) }
 	return Stats{n(0), n(1), n(2), n(3), n(4)}
 }
