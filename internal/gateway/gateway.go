@@ -21,6 +21,7 @@ import (
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/gateway/codec"
+	"roadstead.dev/internal/gateway/sigv4"
 	"roadstead.dev/internal/gateway/validate"
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
@@ -195,7 +196,10 @@ func (g *Gateway) errorResponse(ctx context.Context, m *mounted, r *request, nam
 // unknownService answers a request that fits no API, in the protocol that it
 // seems to speak.
 func (g *Gateway) unknownService(r *request, name string) (*codec.Response, error) {
-	if r.http.Header.Get("X-Amz-Target") != "" {
+	target := r.http.Header.Get("X-Amz-Target")
+	g.cfg.Log.WarnContext(r.http.Context(), "no service is known for the request", "target", target, "operation", name,
+		"scope", sigv4.ScopeService(r.http.Header, r.query), "request_id", r.id)
+	if target != "" {
 		f := &api.Fault{Code: "UnknownOperationException"}
 		return codec.JSON{}.EncodeError(nil, f, r.id), f
 	}

@@ -42,7 +42,8 @@ type Codec interface {
 	EncodeError(svc *api.Service, err api.Error, requestID string) *Response
 }
 
-// For is the codec of a service's protocol.
+// For is the codec of a service's protocol. It panics where there is none: a
+// service must not be mounted before its protocol is.
 func For(s *api.Service) Codec {
 	switch s.Protocol {
 	case api.Query:
@@ -51,11 +52,11 @@ func For(s *api.Service) Codec {
 		return EC2{}
 	case api.RESTJSON:
 		return RESTJSON{}
-	case api.JSON, api.RESTXML, api.CBOR:
+	case api.JSON:
 		return JSON{Version: s.JSONVersion}
-	default:
-		return JSON{Version: s.JSONVersion}
+	case api.RESTXML, api.CBOR:
 	}
+	panic("codec: there is none yet for " + string(s.Protocol) + ", which " + s.Name + " speaks")
 }
 
 // maxDepth is how deeply values may nest.
