@@ -10,12 +10,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
@@ -195,37 +194,45 @@ func (e *Engine) Purge(ctx context.Context) error {
 }
 
 func (e *Engine) purgeNamespace(ctx context.Context) error {
-	images, err := e.client.ImageService().List(ctx)
-	if err != nil {
-		return fmt.Errorf("list images: %w", err)
-	}
-	for _, i := range images {
-		if err := e.client.ImageService().Delete(ctx, i.Name); err != nil && !errdefs.IsNotFound(err) {
-			return fmt.Errorf("remove image %s: %w", i.Name, err)
-		}
-	}
 	ls, err := e.client.LeasesService().List(ctx)
 	if err != nil {
 		return fmt.Errorf("list leases: %w", err)
 	}
 	for _, l := range ls {
-		if err := e.client.LeasesService().Delete(ctx, l, leases.SynchronousDelete); err != nil && !errdefs.IsNotFound(err) {
+		if err := e.client.LeasesService().Delete(ctx, l); err != nil && !errdefs.IsNotFound(err) {
 			return fmt.Errorf("remove lease: %w", err)
 		}
 	}
-	if err := e.purgeSnapshots(ctx); err != nil {
-		return err
+	list, err := e.client.ImageService().List(ctx)
+	if err != nil {
+		return fmt.Errorf("list images: %w", err)
 	}
-	if err := e.purgeContent(ctx); err != nil {
-		return err
+	for _, i := range list {
+		// Waits for the garbage collection, which takes what only images held.
+		if err := e.client.ImageService().Delete(ctx, i.Name, images.SynchronousDelete()); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("remove image %s: %w", i.Name, err)
+		}
 	}
-	if err := e.client.NamespaceService().Delete(ctx, e.cfg.Namespace); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove containerd namespace: %w", err)
+	// A collection that was under way may still hold something.
+	for range 50 {
+		err = errors.Join(e.purgeSnapshots(ctx), e.purgeContent(ctx))
+		if err == nil {
+			err = e.client.NamespaceService().Delete(ctx, e.cfg.Namespace)
+			if err == nil || errdefs.IsNotFound(err) {
+				return nil
+			}
+			err = fmt.Errorf("remove containerd namespace: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return nil
+	return err
 }
 
-// purgeSnapshots removes children before their parents.
+// purgeSnapshots removes what has no children; the next time, their parents.
 func (e *Engine) purgeSnapshots(ctx context.Context) error {
 	s := e.client.SnapshotService(e.snapshotter)
 	for {
@@ -237,21 +244,14 @@ func (e *Engine) purgeSnapshots(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("list snapshots: %w", err)
 		}
-		before := len(keys)
-		var last error
-		keys = slices.DeleteFunc(keys, func(k string) bool {
-			err := s.Remove(ctx, k)
-			if err == nil || errdefs.IsNotFound(err) {
-				return true
+		var errs []error
+		for _, k := range keys {
+			if err := s.Remove(ctx, k); err != nil && !errdefs.IsNotFound(err) {
+				errs = append(errs, fmt.Errorf("remove snapshot %s: %w", k, err))
 			}
-			last = err
-			return false
-		})
-		if len(keys) == 0 {
-			return nil
 		}
-		if len(keys) == before {
-			return fmt.Errorf("remove snapshots: %w", last)
+		if len(errs) == 0 || len(errs) == len(keys) {
+			return errors.Join(errs...)
 		}
 	}
 }
