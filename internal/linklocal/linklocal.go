@@ -25,7 +25,9 @@ const metadataPort = "80"
 
 // Config of a Server.
 type Config struct {
-	// Netns is the path of a VPC's namespace.
+	// Wait returns once a VPC's namespace is there with its addresses; Netns is
+	// the namespace's path.
+	Wait  func(ctx context.Context, vpcID string) error
 	Netns func(vpcID string) string
 	// Metadata answers the task metadata and credentials of a VPC's tasks.
 	Metadata func(vpcID string) http.Handler
@@ -55,9 +57,12 @@ type services struct {
 // New makes a Server that serves no VPC yet.
 func New(cfg Config) *Server { return &Server{cfg: cfg, vpcs: map[string]*services{}} }
 
-// Open serves a VPC, whose namespace must be there with its addresses.
-// Opening what is open changes nothing.
+// Open serves a VPC, once the data plane has made it. Opening what is open
+// changes nothing.
 func (s *Server) Open(ctx context.Context, vpcID string, cidr netip.Prefix) error {
+	if err := s.cfg.Wait(ctx, vpcID); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.vpcs[vpcID] != nil {

@@ -6,15 +6,20 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"time"
 
 	"roadstead.dev/internal/controller"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
 
+// openTimeout bounds how long the data plane may take to make a VPC before it
+// is tried again.
+const openTimeout = 10 * time.Second
+
 // Services serves VPCs. Both methods are idempotent.
 type Services interface {
-	// Open fails while the data plane has not made the VPC yet.
+	// Open waits until the data plane has made the VPC.
 	Open(ctx context.Context, vpcID string, cidr netip.Prefix) error
 	Close(vpcID string)
 }
@@ -33,6 +38,8 @@ func New(s store.Store, services Services) *controller.Controller {
 			if err != nil {
 				return controller.Result{}, err
 			}
+			ctx, cancel := context.WithTimeout(ctx, openTimeout)
+			defer cancel()
 			return controller.Result{}, services.Open(ctx, key.ID, row.V.CIDR)
 		},
 	}

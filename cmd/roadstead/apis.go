@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	apiec2 "roadstead.dev/internal/api/ec2"
+	apiecr "roadstead.dev/internal/api/ecr"
+	apiecs "roadstead.dev/internal/api/ecs"
+	apielbv2 "roadstead.dev/internal/api/elbv2"
+	apiiam "roadstead.dev/internal/api/iam"
+	apilogs "roadstead.dev/internal/api/logs"
+	apists "roadstead.dev/internal/api/sts"
+	"roadstead.dev/internal/clock"
+	"roadstead.dev/internal/gateway"
+	"roadstead.dev/internal/registry"
+	"roadstead.dev/internal/registry/blob"
+	"roadstead.dev/internal/registry/token"
+	"roadstead.dev/internal/service/ec2"
+	"roadstead.dev/internal/service/ecr"
+	"roadstead.dev/internal/service/ecr/catalog"
+	"roadstead.dev/internal/service/ecs"
+	"roadstead.dev/internal/service/elbv2"
+	"roadstead.dev/internal/service/iam"
+	"roadstead.dev/internal/service/logs"
+	"roadstead.dev/internal/service/sts"
+	"roadstead.dev/internal/telemetry/logstore"
+	"roadstead.dev/internal/telemetry/spool"
+)
+
+// sweepEvery is how often the registry looks for what nothing refers to.
+const sweepEvery = 30 * time.Minute
+
+// apis are the services, with the stores that only they use.
+type apis struct {
+	services []gateway.Service
+	registry *registry.Handler
+	tokens   *token.Signer
+	catalog  *catalog.Catalog
+	blobs    *blob.Store
+	logstore *logstore.Store
+	logs     *logs.Service
+	spool    *spool.Tailer
+	clock    clock.Clock
+	log      *slog.Logger
+}
+
+func newAPIs(ctx context.Context, s *server) (*apis, error) {
+	a := &apis{clock: s.clock, log: s.log}
+	var err error
+	if a.tokens, err = token.LoadSigner(s.path("registry", "token.key")); err != nil {
+		return nil, err
+	}
+	if a.blobs, err = blob.Open(s.path("registry"), blob.Options{Clock: s.clock}); err != nil {
+		return nil, err
+	}
+	a.catalog = &catalog.Catalog{Store: s.store, Clock: s.clock}
+	contents := &registry.Registry{Catalog: a.catalog, Blobs: a.blobs}
+	a.registry = registry.NewHandler(registry.Config{
+		Registry: contents, Signer: a.tokens, Authorizer: ecr.Authorizer{IAM: s.directory}, Clock: s.clock,
+		Default: registry.Space{Account: s.accountID, Region: s.region}, Log: s.log,
+	})
+	if err := os.MkdirAll(s.spoolDir(), 0o700); err != nil {
+		return nil, err
+	}
+	if a.logstore, err = logstore.Open(s.path("logs", "events.db")); err != nil {
+		return nil, err
+	}
+
+	networks := ec2.New(ec2.Config{Store: s.store, Clock: s.clock})
+	if err := networks.EnsureDefaults(ctx, s.accountID, s.region); err != nil {
+		return nil, errors.Join(err, a.logstore.Close())
+	}
+	tasks := ecs.New(ecs.Config{Store: s.store, Log: s.log})
+	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry})
+	balancers := elbv2.New(elbv2.Config{Store: s.store})
+	principals := iam.New(iam.Config{Store: s.store, Principals: s.directory})
+	sessions := sts.New(sts.Config{Directory: s.directory, RootMayAssume: s.builtinKey()})
+	a.logs = logs.New(s.store, a.logstore)
+	a.spool = spool.New(spool.Config{Dir: s.spoolDir(), Streams: a.logs, Events: a.logstore, Clock: s.clock, Log: s.log})
+	a.services = []gateway.Service{
+		gateway.Bind(apiec2.New(networks), networks),
+		gateway.Bind(apiecr.New(images), images),
+		gateway.Bind(apiecs.New(tasks), tasks),
+		gateway.Bind(apielbv2.New(balancers), balancers),
+		gateway.Bind(apiiam.New(principals), principals),
+		gateway.Bind(apilogs.New(a.logs), a.logs),
+		gateway.Bind(apists.New(sessions), sessions),
+	}
+	return a, nil
+}
+
+// gateway serves the APIs. Inside VPCs the built-in key is no root's.
+func (a *apis) gateway(s *server, builtinKey bool) *gateway.Gateway {
+	return gateway.New(gateway.Config{
+		Services: a.services, Credentials: s.directory, Authorizer: s.directory, Clock: s.clock, Log: s.log,
+		Account: s.accountID, LoopbackRootKey: builtinKey, Registry: a.registry, Ready: s.readiness,
+		Mounts: map[string]http.Handler{statusPath: statusHandler(s.store, s.options, s.begun)},
+	})
+}
+
+// run does what the APIs owe beyond answering, until ctx ends.
+func (a *apis) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.spool.Run(ctx) })
+	g.Go(func() error { return a.sweep(ctx) })
+	return g.Wait()
+}
+
+// sweep keeps the registry's folder free of what nothing refers to.
+func (a *apis) sweep(ctx context.Context) error {
+	for timer := a.clock.NewTimer(time.Minute); ; timer.Reset(sweepEvery) {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		swept, err := a.catalog.Sweep(ctx, a.blobs)
+		if err != nil {
+			a.log.Error("sweep the registry", "error", err)
+		} else if swept.Blobs > 0 {
+			a.log.Info("swept the registry", "blobs", swept.Blobs, "bytes", swept.Bytes)
+		}
+	}
+}
+
+func (a *apis) close() error { return a.logstore.Close() }

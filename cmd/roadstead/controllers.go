@@ -1,0 +1,22 @@
+package main
+
+import (
+	"roadstead.dev/internal/controller"
+	"roadstead.dev/internal/controller/ecrlifecycle"
+	"roadstead.dev/internal/controller/ecscleanup"
+	"roadstead.dev/internal/controller/ecsservice"
+	"roadstead.dev/internal/controller/ecstask"
+)
+
+// fargateNode is the name of the node that is Fargate's capacity.
+const fargateNode = "fargate"
+
+// controllers are those that need nothing of this machine.
+func (s *server) controllers() []*controller.Controller {
+	return []*controller.Controller{
+		ecsservice.New(ecsservice.Config{Store: s.store, Clock: s.clock}),
+		ecstask.New(ecstask.Config{Store: s.store, Clock: s.clock, FargateNode: fargateNode}),
+		ecscleanup.New(ecscleanup.Config{Store: s.store, Clock: s.clock}),
+		ecrlifecycle.New(ecrlifecycle.Config{Store: s.store, Clock: s.clock, Images: s.apis.catalog}),
+	}
+}

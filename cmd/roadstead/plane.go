@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"roadstead.dev/internal/balancer"
+	"roadstead.dev/internal/balancer/frontdoor"
+	"roadstead.dev/internal/balancer/place"
+	"roadstead.dev/internal/controller"
+	ctrlinklocal "roadstead.dev/internal/controller/linklocal"
+	"roadstead.dev/internal/controller/loadbalancer"
+	ctrnetwork "roadstead.dev/internal/controller/network"
+	"roadstead.dev/internal/engine/containerd"
+	"roadstead.dev/internal/engine/containerd/supervise"
+	"roadstead.dev/internal/fargate"
+	"roadstead.dev/internal/linklocal"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/network"
+	"roadstead.dev/internal/network/dns"
+	"roadstead.dev/internal/network/hostsfile"
+)
+
+// machine stands behind the APIs on this machine: VPCs in the kernel,
+// containers on containerd, load balancers in this process.
+type machine struct {
+	s         *server
+	network   *network.Network
+	engine    *containerd.Engine
+	balancer  *balancer.Balancer
+	balancers *loadbalancer.LoadBalancers
+	front     *frontdoor.Door
+	ports     *frontdoor.Ports
+	services  *linklocal.Server
+	node      *fargateCapacity
+}
+
+var _ plane = (*machine)(nil)
+
+// newPlane makes what the engine asks for.
+func (s *server) newPlane(ctx context.Context) (plane, error) {
+	if s.engine == engineFake {
+		return s.newPretence()
+	}
+	return s.newMachine(ctx)
+}
+
+func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
+	m := &machine{s: s}
+	defer func() {
+		if err != nil {
+			_ = m.close()
+		}
+	}()
+	cfg := s.networkConfig()
+	cfg.Log = s.log
+	if m.network, err = network.New(cfg); err != nil {
+		return nil, fmt.Errorf("the network: %w (roadstead doctor tells what is missing)", err)
+	}
+	if m.engine, err = s.newEngine(ctx); err != nil {
+		return nil, err
+	}
+	m.balancer = balancer.New(balancer.Config{
+		Place: place.New(m.network), Clock: s.clock, Log: s.log,
+		Changed: func(lb string) { m.balancers.Changed(lb) },
+	})
+	m.front = frontdoor.New(frontdoor.Config{
+		Directory: namedBalancers{loadbalancer.NewDirectory(s.store)}, Dial: m.dialBalancer, Log: s.log,
+	})
+	m.ports = frontdoor.NewPorts(m.front, "127.0.0.1", s.log)
+	m.balancers = loadbalancer.New(loadbalancer.Config{Store: s.store, Clock: s.clock, Log: s.log, Plane: m.balancer, Ports: m.ports})
+	m.node, err = s.newFargate(fargateParts{
+		engine:  m.engine,
+		network: &fargate.Network{Plane: m.network, Store: s.store},
+		api:     "http://" + net.JoinHostPort(network.MetadataAddr.String(), s.port()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.services = linklocal.New(linklocal.Config{
+		Wait: m.network.WaitVPC, Netns: m.network.VPCNetns, Metadata: m.node.node.Metadata,
+		API: s.apis.gateway(s, false), APIPort: s.port(), Log: s.log,
+		Resolver: dns.New(dns.Config{
+			Zone:      ctrnetwork.Names{Store: s.store, Endpoint: network.MetadataAddr}.Lookup,
+			Upstreams: dns.HostResolvers("/etc/resolv.conf"), Log: s.log,
+		}).Handler,
+	})
+	return m, ctrnetwork.Sweep(ctx, s.store, m.network)
+}
+
+// newEngine connects to containerd: the one that was asked for, else the one
+// that this instance started before, else the machine's own, else a new one.
+func (s *server) newEngine(ctx context.Context) (*containerd.Engine, error) {
+	address := s.containerd
+	own := s.superviseConfig()
+	own.Log = s.log
+	if address == "" {
+		_, err := os.Stat(own.RunDir)
+		if err != nil && supervise.Answers(ctx, supervise.DefaultAddress) {
+			address = supervise.DefaultAddress
+		}
+	}
+	if address == "" {
+		var err error
+		if address, err = supervise.Ensure(ctx, own); err != nil {
+			return nil, fmt.Errorf("start containerd: %w (roadstead doctor tells what is missing)", err)
+		}
+	}
+	cfg := s.engineConfig(address)
+	cfg.Log = s.log
+	return containerd.New(ctx, cfg)
+}
+
+func (m *machine) controllers() []*controller.Controller {
+	cs := []*controller.Controller{
+		ctrnetwork.New(ctrnetwork.Config{Store: m.s.store, Plane: m.network, HostRoute: isDefault}),
+		m.balancers.Controller(),
+		ctrlinklocal.New(m.s.store, m.services),
+	}
+	if m.s.hostsFile != "no" {
+		cs = append(cs, ctrnetwork.NewHosts(ctrnetwork.HostsConfig{
+			Store: m.s.store, Path: m.s.hostsFile, Instance: m.s.prefix(), HostRoute: m.routed,
+			Static: []hostsfile.Entry{{Addr: netip.MustParseAddr("127.0.0.1"), Names: []string{m.s.accountID + ".dkr.ecr." + m.s.region + ".localhost"}}},
+		}))
+	}
+	return cs
+}
+
+func (m *machine) run(ctx context.Context, ready func()) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { m.balancers.Run(ctx); return nil })
+	g.Go(func() error { return m.node.run(ctx) })
+	ready()
+	return g.Wait()
+}
+
+func (m *machine) door() http.Handler { return m.front }
+
+// isDefault tells which VPCs the host gets routes to: default ones, which a
+// developer's machine should reach as it reaches containers.
+func isDefault(v *model.VPC) bool { return v.IsDefault }
+
+// routed tells whether the host has the routes: another instance's VPC, or
+// the machine's own network, may have the addresses.
+func (m *machine) routed(v *model.VPC) bool {
+	_, conflict := m.network.HostConflicts()[v.ID]
+	return v.IsDefault && !conflict
+}
+
+// namedBalancers finds load balancers for the front door. Their addresses are
+// given as VPC/ip:port, since two VPCs may have the same ones.
+type namedBalancers struct{ *loadbalancer.Directory }
+
+func (n namedBalancers) Resolve(ctx context.Context, name string, port int32) (string, bool) {
+	address, ok := n.Directory.Resolve(ctx, name, port)
+	if !ok {
+		return "", false
+	}
+	vpc, _, _, ok := n.Addresses(ctx, name)
+	return vpc + "/" + address, ok
+}
+
+func (m *machine) dialBalancer(ctx context.Context, address string) (net.Conn, error) {
+	vpc, address, _ := strings.Cut(address, "/")
+	return m.network.DialVPC(ctx, vpc, address)
+}
+
+func (m *machine) close() error {
+	var errs []error
+	if m.front != nil {
+		m.ports.Close()
+		m.front.Close()
+	}
+	if m.services != nil {
+		m.services.CloseAll()
+	}
+	if m.balancer != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		m.balancer.Close(ctx)
+	}
+	if m.engine != nil {
+		errs = append(errs, m.engine.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"roadstead.dev/internal/balancer/frontdoor"
+	"roadstead.dev/internal/clock"
+	"roadstead.dev/internal/controller"
+	"roadstead.dev/internal/identity"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/bolt"
+)
+
+// server is the program in its main role. It is put together in three parts:
+// the APIs (apis.go), the controllers (controllers.go), and what stands behind
+// them on this machine (plane.go), or pretends to (pretend.go).
+type server struct {
+	*options
+	log   *slog.Logger
+	clock clock.Clock
+	begun time.Time
+
+	store     store.Store
+	directory *identity.Directory
+	apis      *apis
+	ready     atomic.Bool
+}
+
+// serve runs a server until ctx ends. What it runs on the machine stays; the
+// next one adopts it.
+func serve(ctx context.Context, o *options, logTo io.Writer) (err error) {
+	log := slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	slog.SetDefault(log)
+	s := &server{options: o, log: log, clock: clock.System{}, begun: time.Now()}
+
+	s.store, err = bolt.Open(strings.TrimPrefix(o.storeAddress(), "bolt:"), bolt.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	s.directory, err = identity.New(ctx, identity.Config{
+		Store: s.store, Clock: s.clock, Log: log,
+		// The built-in key is the gateway's own affair, on loopback alone.
+		Root: []identity.RootKey{{AccessKeyID: o.rootKey, Secret: o.rootSecret, Account: o.accountID}},
+	})
+	if err != nil {
+		return err
+	}
+	if s.apis, err = newAPIs(ctx, s); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.apis.close()) }()
+
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.listen)
+	if err != nil {
+		return fmt.Errorf("%w: is another server running? Choose another address with --listen", err)
+	}
+	defer func() { _ = listener.Close() }()
+
+	plane, err := s.newPlane(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, plane.close()) }()
+	return s.run(ctx, listener, plane)
+}
+
+// plane is what stands behind the APIs: this machine's containers, networks
+// and load balancers, or a pretence of them.
+type plane interface {
+	// controllers are the loops that drive the plane.
+	controllers() []*controller.Controller
+	// run does the plane's own work until ctx ends. It calls ready once tasks
+	// can start.
+	run(ctx context.Context, ready func()) error
+	// door serves requests to the endpoint that name a load balancer.
+	door() http.Handler
+	close() error
+}
+
+// run serves until ctx ends or something fails.
+func (s *server) run(ctx context.Context, listener net.Listener, p plane) error {
+	if err := s.writeState(listener.Addr().String()); err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(runStatePath(s.absDataDir())) }()
+
+	front := &http.Server{Handler: entrance(p.door(), s.apis.gateway(s, s.builtinKey())), ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := front.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		s.ready.Store(false)
+		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err := front.Shutdown(patience); err != nil {
+			return front.Close()
+		}
+		return nil
+	})
+	g.Go(func() error {
+		rt := controller.Runtime{Store: s.store, Clock: s.clock, Log: s.log}
+		return rt.Run(ctx, append(s.controllers(), p.controllers()...)...)
+	})
+	g.Go(func() error { return s.apis.run(ctx) })
+	g.Go(func() error { return s.directory.Run(ctx) })
+	g.Go(func() error {
+		return p.run(ctx, func() {
+			s.ready.Store(true)
+			s.log.Info("ready", "endpoint", s.endpoint(), "engine", s.engine, "account", s.accountID, "region", s.region, "after", time.Since(s.begun).Round(time.Millisecond).String())
+			if s.engine == engineFake {
+				s.log.Warn("the engine is fake: tasks only pretend to run, and load balancers answer nobody")
+			}
+		})
+	})
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// entrance leads requests for load balancers to the door, others to the APIs.
+func entrance(door, apis http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if frontdoor.IsLoadBalancer(r.Host) {
+			door.ServeHTTP(w, r)
+			return
+		}
+		apis.ServeHTTP(w, r)
+	})
+}
+
+// writeState tells the other commands where the server is.
+func (s *server) writeState(address string) error {
+	ticks, err := startTicks(os.Getpid())
+	if err != nil {
+		return err
+	}
+	s.listen = address
+	return writeRunState(s.absDataDir(), runState{
+		PID: os.Getpid(), Started: s.begun.UTC(), Listen: address, Region: s.region, Account: s.accountID, Engine: s.engine, Ticks: ticks,
+	})
+}
+
+var errStarting = errors.New("the node is starting")
+
+// readiness is what the health check answers.
+func (s *server) readiness() error {
+	if !s.ready.Load() {
+		return errStarting
+	}
+	return nil
+}
+
+// path is a place in the data folder.
+func (s *server) path(elem ...string) string {
+	return filepath.Join(append([]string{s.absDataDir()}, elem...)...)
+}
