@@ -128,13 +128,21 @@ func (w *world) serve(path string) {
 	w.t.Cleanup(func() { _ = s.Close(); <-done })
 }
 
+// A packet that is sent in the moment in which a device comes up may be lost,
+// and TCP sends it again after a second: what must answer gets patience. What
+// must not answer gets less.
+const (
+	patience = 5 * time.Second
+	little   = 500 * time.Millisecond
+)
+
 // get asks from the client's namespace.
-func (w *world) get(address string) (string, error) {
+func (w *world) get(address string, timeout time.Duration) (string, error) {
 	w.t.Helper()
 	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, a string) (net.Conn, error) {
 		return network.DialIn(ctx, w.client, "tcp", a)
 	}}
-	c := &http.Client{Transport: tr, Timeout: time.Second}
+	c := &http.Client{Transport: tr, Timeout: timeout}
 	resp, err := c.Get("http://" + address + "/")
 	if err != nil {
 		return "", err
@@ -182,12 +190,12 @@ func TestBalancesInAVPC(t *testing.T) {
 		}
 	}
 	for _, addr := range []string{"10.78.0.10", "10.78.16.10"} {
-		got, err := w.get(addr)
+		got, err := w.get(addr, patience)
 		if err != nil || (got != "10.78.0.10 for 10.78.0.20" && got != "10.78.16.10 for 10.78.0.20") {
 			t.Errorf("at %s: %q %v", addr, got, err)
 		}
 	}
-	if got, err := w.get("10.78.16.20"); err == nil {
+	if got, err := w.get("10.78.16.20", little); err == nil {
 		t.Errorf("the target answers the client itself, against its security group: %q", got)
 	}
 	// The load balancer's group forbids the client from now on.
@@ -195,7 +203,7 @@ func TestBalancesInAVPC(t *testing.T) {
 	if err := w.n.Apply(t.Context(), w.vpc); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := w.get("10.78.0.10"); err == nil {
+	if got, err := w.get("10.78.0.10", little); err == nil {
 		t.Errorf("the load balancer answers against its security group: %q", got)
 	}
 	if err := b.Remove(t.Context(), w.lb.ID); err != nil {
@@ -217,7 +225,7 @@ func TestAdoptsAfterRestart(t *testing.T) {
 		if err := b.Apply(t.Context(), w.lb); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := w.get("10.78.0.10"); err != nil || got == "" {
+		if got, err := w.get("10.78.0.10", patience); err != nil || got == "" {
 			t.Errorf("got %q %v", got, err)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -244,10 +252,10 @@ func TestLeavesASubnet(t *testing.T) {
 	if err := b.Apply(t.Context(), w.lb); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := w.get("10.78.16.10"); err != nil || got != "10.78.16.10 for 10.78.0.20" {
+	if got, err := w.get("10.78.16.10", patience); err != nil || got != "10.78.16.10 for 10.78.0.20" {
 		t.Errorf("got %q %v", got, err)
 	}
-	if got, err := w.get("10.78.0.10"); err == nil {
+	if got, err := w.get("10.78.0.10", little); err == nil {
 		t.Errorf("the subnet that it left answers %q", got)
 	}
 }
