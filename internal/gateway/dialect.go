@@ -119,6 +119,8 @@ func dialectOf(s *api.Service) dialect {
 		d.constraint = sentence("InvalidParameterException")
 	case "ecr":
 		d.constraint = ecrConstraint
+	case "iam":
+		d.constraint = iamConstraint
 	case "apprunner":
 		d.constraint = sentence("InvalidRequestException")
 	case "secretsmanager", "ssm":
@@ -149,6 +151,18 @@ func ecrConstraint(vs []validate.Violation) *api.Fault {
 		c = strings.TrimPrefix(c, "Member ")
 	}
 	return api.NewFault("InvalidParameterException", "Invalid parameter at '%s' failed to satisfy constraint: '%s'", v.Where(), c)
+}
+
+// iamName is the pattern of IAM's names.
+const iamName = `[\w+=,.@-]+`
+
+// iamConstraint is IAM's, which has a sentence of its own for names.
+func iamConstraint(vs []validate.Violation) *api.Fault {
+	if v := &vs[0]; v.Rule == validate.Pattern && v.Shape.Pattern == iamName {
+		return api.NewFault("ValidationError",
+			"The specified value for %s is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-", v.Where())
+	}
+	return sentence("ValidationError")(vs)
 }
 
 // ec2Constraint is EC2's: codes that name the trouble, and parameters by their

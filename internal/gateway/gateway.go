@@ -204,13 +204,17 @@ func (g *Gateway) unknownService(r *request, name string) (*codec.Response, erro
 		return codec.JSON{}.EncodeError(nil, f, r.id), f
 	}
 	d := queryDialect()
-	f := new(d.missing)
 	if name != "" {
-		f = d.unknownOp(name, r.form.Get("Version"))
-	} else if r.http.Header.Get("Authorization") != "" {
-		f = &api.Fault{Code: "InvalidAction", Message: "No service is known for this request.", Status: http.StatusNotFound}
+		f := d.unknownOp(name, r.form.Get("Version"))
+		return codec.Query{}.EncodeError(nil, f, r.id), f
 	}
-	return codec.Query{}.EncodeError(nil, f, r.id), f
+	if r.http.Header.Get("Authorization") == "" {
+		f := new(d.missing)
+		return codec.Query{}.EncodeError(nil, f, r.id), f
+	}
+	// Signed, and no action named: it was meant for a REST API.
+	f := &api.Fault{Code: "UnknownOperationException", Message: "No service is known for this request.", Status: http.StatusNotFound}
+	return codec.RESTJSON{}.EncodeError(nil, f, r.id), f
 }
 
 var errTooLarge = errors.New("body is too large")

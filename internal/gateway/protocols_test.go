@@ -14,6 +14,7 @@ import (
 	awsecr "github.com/aws/aws-sdk-go-v2/service/ecr"
 	awselb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
@@ -21,6 +22,7 @@ import (
 	"roadstead.dev/internal/api/ec2"
 	"roadstead.dev/internal/api/ecr"
 	"roadstead.dev/internal/api/elbv2"
+	"roadstead.dev/internal/api/iam"
 	"roadstead.dev/internal/gateway"
 )
 
@@ -200,6 +202,18 @@ func TestQueryProtocol(t *testing.T) {
 	}
 	_, err = c.CreateRule(t.Context(), &awselb.CreateRuleInput{ListenerArn: aws.String("arn"), Priority: aws.Int32(0), Actions: []elbtypes.Action{{Type: "nonsense"}}, Conditions: []elbtypes.RuleCondition{}})
 	wantCode(t, err, "ValidationError", "")
+}
+
+func TestIAMNames(t *testing.T) {
+	s := httptest.NewServer(gateway.New(gateway.Config{
+		Services: []gateway.Service{gateway.Bind(iam.New(struct{ iam.Handler }{}), nil)}, Credentials: directory{}, Authorizer: policies{}, Account: account,
+	}))
+	defer s.Close()
+	c := awsiam.New(awsiam.Options{BaseEndpoint: &s.URL, Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider(userKey, secret, ""), RetryMaxAttempts: 1})
+	_, err := c.CreateUser(t.Context(), &awsiam.CreateUserInput{UserName: aws.String("bad name!")})
+	wantCode(t, err, "ValidationError", "The specified value for userName is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-")
+	_, err = c.CreateUser(t.Context(), &awsiam.CreateUserInput{UserName: aws.String("")})
+	wantCode(t, err, "ValidationError", "1 validation error detected: Value '' at 'userName' failed to satisfy constraint: Member must have length greater than or equal to 1")
 }
 
 func TestECRSaysItInItsOwnWords(t *testing.T) {

@@ -28,8 +28,12 @@ func service() *api.Service {
 		Name: "test",
 		Shapes: []api.Shape{
 			{Name: "In", Kind: api.Structure, Members: []api.Member{
-				{Name: "Name", Shape: "Name", Required: true}, {Name: "Mode", Shape: "Mode"}, {Name: "Size", Shape: "Size"},
-				{Name: "Names", Shape: "Names"}, {Name: "Items", Shape: "Items"}, {Name: "Tags", Shape: "Tags"},
+				{Name: "Name", Shape: "Name", Required: true},
+				{Name: "Mode", Shape: "Mode"},
+				{Name: "Size", Shape: "Size"},
+				{Name: "Names", Shape: "Names"},
+				{Name: "Items", Shape: "Items"},
+				{Name: "Tags", Shape: "Tags"},
 				{Name: "Token", Shape: "Plain", IdempotencyToken: true},
 			}},
 			{Name: "Item", Kind: api.Structure, Members: []api.Member{{Name: "Key", Shape: "Name", Required: true}, {Name: "Secret", Shape: "Secret"}}},
@@ -62,7 +66,8 @@ func TestMessages(t *testing.T) {
 		{"enum", input{Name: new("a"), Mode: "C"}, one + "Value 'C' at 'mode' failed to satisfy constraint: Member must satisfy enum value set: [A, B]"},
 		{"range", input{Name: new("a"), Size: new(int32(10))}, one + "Value '10' at 'size' failed to satisfy constraint: Member must have value less than or equal to 9"},
 		{
-			"element", input{Name: new("a"), Names: []string{"ok", "B"}},
+			"element",
+			input{Name: new("a"), Names: []string{"ok", "B"}},
 			one + "Value '[ok, B]' at 'names' failed to satisfy constraint: Member must satisfy constraint: [Member must have length less than or equal to 3, " +
 				"Member must have length greater than or equal to 1, Member must satisfy regular expression pattern: [a-zü]*]",
 		},
