@@ -115,8 +115,13 @@ func (n *Network) setHostLink(v VPC, l link) error {
 			wanted[c.Masked()] = true
 		}
 	}
-	if err := syncHostRoutes(dev, l, wanted); err != nil {
+	taken, err := syncHostRoutes(dev, l, wanted)
+	if err != nil {
 		return err
+	}
+	if taken != "" {
+		hl.conflict = taken
+		n.cfg.Log.Warn("the host already routes an address of a VPC elsewhere", "vpc", v.ID, "conflict", taken)
 	}
 	old, known := n.host.links[v.ID]
 	n.host.links[v.ID] = hl
@@ -148,10 +153,12 @@ func routeUser(p netip.Prefix, index int) (string, error) {
 	return "", nil
 }
 
-func syncHostRoutes(dev netlink.Link, l link, wanted map[netip.Prefix]bool) error {
+// syncHostRoutes makes the host's routes to a VPC those that are wanted. A
+// route that another instance has stays as it is; taken names it.
+func syncHostRoutes(dev netlink.Link, l link, wanted map[netip.Prefix]bool) (taken string, err error) {
 	have, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{LinkIndex: dev.Attrs().Index}, netlink.RT_FILTER_OIF)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for i := range have {
 		p, ok := prefixOf(have[i].Dst)
@@ -160,16 +167,19 @@ func syncHostRoutes(dev netlink.Link, l link, wanted map[netip.Prefix]bool) erro
 			continue
 		}
 		if err := netlink.RouteDel(&have[i]); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("remove the host's route to %s: %w", p, err)
+			return "", fmt.Errorf("remove the host's route to %s: %w", p, err)
 		}
 	}
 	for p := range wanted {
 		r := &netlink.Route{Dst: ipNet(p), LinkIndex: dev.Attrs().Index, Gw: l.vpc.AsSlice(), Src: l.host.AsSlice()}
-		if err := netlink.RouteReplace(r); err != nil {
-			return fmt.Errorf("the host's route to %s: %w", p, err)
+		switch err := netlink.RouteAdd(r); {
+		case errors.Is(err, unix.EEXIST):
+			taken = p.String() + " is routed elsewhere"
+		case err != nil:
+			return "", fmt.Errorf("the host's route to %s: %w", p, err)
 		}
 	}
-	return nil
+	return taken, nil
 }
 
 // writeHostRules replaces the instance's table on the host: what comes from

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -113,10 +114,15 @@ func dropNetns(path string) error {
 	return nil
 }
 
-// writeSysctls sets values under /proc/sys/net of the thread's namespace.
+// writeSysctls sets values under /proc/sys/net of the thread's namespace. A
+// kernel without IPv6 needs none of its settings.
 func writeSysctls(values map[string]string) error {
 	for name, value := range values {
-		if err := os.WriteFile(filepath.Join("/proc/sys/net", name), []byte(value), 0o644); err != nil { //nolint:gosec // a sysctl
+		err := os.WriteFile(filepath.Join("/proc/sys/net", name), []byte(value), 0o644) //nolint:gosec // a sysctl
+		if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(name, "ipv6/") {
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("set net/%s to %s: %w", name, value, err)
 		}
 	}

@@ -105,8 +105,8 @@ type HostsConfig struct {
 }
 
 // NewHosts makes the controller that gives load balancers' names the
-// addresses by which the host reaches them: private ones where it has a
-// route, else public ones.
+// addresses by which the host reaches them: public ones, or private ones
+// where it has a route.
 func NewHosts(cfg HostsConfig) *controller.Controller {
 	all := []controller.Key{{ID: "hosts"}}
 	return &controller.Controller{
@@ -148,7 +148,7 @@ func (c HostsConfig) entries(ctx context.Context) ([]hostsfile.Entry, error) {
 		direct := c.HostRoute != nil && c.HostRoute(vpc.V)
 		for _, i := range lb.Status.Interfaces {
 			text := i.PublicIPv4Address
-			if direct {
+			if text == "" && direct {
 				text = i.PrivateIPv4Address
 			}
 			if a, err := netip.ParseAddr(text); err == nil {

@@ -3,6 +3,7 @@ package eni
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"net/netip"
 
 	"roadstead.dev/internal/model"
@@ -15,6 +16,16 @@ import (
 // chose another range. It lies in the range that is kept for benchmarks
 // (RFC 2544), which no host on the internet has.
 var DefaultPublicPool = netip.MustParsePrefix("198.18.0.0/20")
+
+// PoolFor is the range of an instance of Roadstead on a host, by the
+// instance's name, so that several rarely share one.
+func PoolFor(instance string) netip.Prefix {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(instance))
+	const pools = 32 // blocks of 2^12 addresses in 198.18.0.0/15
+	k := h.Sum32() % pools << 12
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18 + byte(k>>16), byte(k >> 8), 0}), 20)
+}
 
 // SetPublicPool records the range that public addresses come from. Once
 // there is one it stays: addresses may have been given out of it.
