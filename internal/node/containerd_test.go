@@ -173,9 +173,7 @@ func TestTaskOnContainerd(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	if b, err := os.ReadFile(filepath.Join(logs, "hosts")); err != nil || !strings.HasPrefix(string(b), "127.0.0.1 localhost\n") {
-		t.Errorf("%q, %v", b, err)
-	}
+	contains(t, filepath.Join(logs, "hosts"), "127.0.0.1 localhost\n")
 
 	stop()
 	stop = start()
@@ -184,10 +182,29 @@ func TestTaskOnContainerd(t *testing.T) {
 	if c := ended.Containers[1]; c.RuntimeID != running.Containers[1].RuntimeID || *c.ExitCode != 0 {
 		t.Errorf("%+v", c)
 	}
-	if b, err := os.ReadFile(filepath.Join(logs, "serve")); err != nil || !strings.Contains(string(b), "got terminated") {
-		t.Errorf("%q, %v", b, err)
-	}
+	contains(t, filepath.Join(logs, "serve"), "got terminated")
 	if left, err := os.ReadDir(filepath.Join(state, "files")); err != nil || len(left) != 0 {
 		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// contains waits until a log has the text: the runtime writes it a little
+// after the process did.
+func contains(t *testing.T, file, text string) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		b, err := os.ReadFile(file)
+		if err == nil && strings.Contains(string(b), text) {
+			return
+		}
+		select {
+		case <-deadline.C:
+			t.Fatalf("%s: %q, %v", file, b, err)
+		case <-tick.C:
+		}
 	}
 }

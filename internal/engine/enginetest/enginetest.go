@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -169,28 +170,41 @@ func (s *suite) run(t *testing.T, spec engine.ContainerSpec, args ...string) (en
 	id := s.create(t, spec, args...)
 	s.start(t, id)
 	e := s.wait(t, id)
+	switch args[0] {
+	case "about", "cat", "print", "eprint":
+		// The runtime may still be writing what the process wrote.
+		s.poll(t, "no output of "+id, func() bool { return s.output(t, id, "") != "" })
+	}
 	return e, s.output(t, id, "")
+}
+
+// poll waits until ok.
+func (s *suite) poll(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-s.ctx.Done():
+			t.Fatal(what)
+		case <-tick.C:
+		}
+	}
 }
 
 // output reads the log until it holds want.
 func (s *suite) output(t *testing.T, id, want string) string {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	var out string
+	s.poll(t, fmt.Sprintf("output of %s has no %q", id, want), func() bool {
 		b, err := os.ReadFile(s.log(id))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
 		}
-		if want == "" || strings.Contains(string(b), want) {
-			return string(b)
-		}
-		select {
-		case <-s.ctx.Done():
-			t.Fatalf("output of %s is %q, without %q", id, b, want)
-		case <-tick.C:
-		}
-	}
+		out = string(b)
+		return strings.Contains(out, want)
+	})
+	return out
 }
 
 // end makes a serving container end with a code.

@@ -124,7 +124,7 @@ func everything(t *testing.T, s *suite) {
 	id := s.create(t, engine.ContainerSpec{Image: ref})
 	s.start(t, id)
 	s.wait(t, id)
-	out := s.output(t, id, "")
+	out := s.output(t, id, "\n")
 	for _, want := range []string{
 		`"args":["/app","about","image"]`, `"cwd":"/data"`, `"uid":1000`, `"gid":1000`, `2000`, `"A=image"`, `"HOME=/home/app"`,
 		`"capEff":"0000000000000000"`, `"capBnd":"00000000a80425fb"`,
