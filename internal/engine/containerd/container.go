@@ -75,7 +75,7 @@ func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec)
 		client.WithImage(img),
 		client.WithSnapshotter(e.snapshotter),
 		client.WithNewSnapshot(spec.ID, img),
-		client.WithRuntime("io.containerd.runc.v2", nil),
+		e.runtime(),
 		client.WithContainerLabels(labels),
 		client.WithNewSpec(options...),
 	)

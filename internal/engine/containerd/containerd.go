@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -33,7 +34,8 @@ type Config struct {
 	// Namespace is the containerd namespace and the name of the parent of all
 	// cgroups: the instance prefix.
 	Namespace string
-	// StateDir holds what must not outlive a boot: FIFOs, pinned namespaces.
+	// StateDir holds what must not outlive a boot: FIFOs, pinned namespaces,
+	// runc's state. It must be the same after a restart.
 	StateDir string
 	// Snapshotter; empty means overlayfs where it works, else native.
 	Snapshotter string
@@ -138,6 +140,12 @@ func (e *Engine) context(ctx context.Context) context.Context {
 	return namespaces.WithNamespace(ctx, e.cfg.Namespace)
 }
 
+// runtime is runc, with its state beside the engine's own, so that nothing of
+// it is left in /run/containerd.
+func (e *Engine) runtime() client.NewContainerOpts {
+	return client.WithRuntime("io.containerd.runc.v2", &options.Options{Root: filepath.Join(e.cfg.StateDir, "runc")})
+}
+
 // cgroupPath of a group, or of a container in it. Instances share no parent,
 // so that one can be removed while another begins.
 func (e *Engine) cgroupPath(parts ...string) string {
@@ -188,7 +196,7 @@ func (e *Engine) Purge(ctx context.Context) error {
 	for _, g := range entries {
 		errs = append(errs, e.RemoveGroup(ctx, g.Name()))
 	}
-	errs = append(errs, e.purgeNamespace(e.context(ctx)))
+	errs = append(errs, e.purgeNamespace(e.context(ctx)), os.RemoveAll(filepath.Join(e.cfg.StateDir, "runc")))
 	errs = append(errs, e.cgroups.Remove(e.cgroupPath()))
 	return errors.Join(errs...)
 }

@@ -116,7 +116,7 @@ func (e *Engine) createHolder(ctx context.Context, group string) error {
 		return err
 	}
 	_, err := e.client.NewContainer(ctx, holderID(group),
-		client.WithRuntime("io.containerd.runc.v2", nil),
+		e.runtime(),
 		client.WithContainerLabels(map[string]string{labelHolder: "true", labelGroup: group}),
 		client.WithNewSpec(
 			oci.WithoutRunMount,
