@@ -31,6 +31,7 @@ import (
 	"roadstead.dev/internal/service/logs"
 	"roadstead.dev/internal/service/sts"
 	"roadstead.dev/internal/telemetry/logstore"
+	"roadstead.dev/internal/telemetry/retention"
 	"roadstead.dev/internal/telemetry/spool"
 )
 
@@ -47,8 +48,10 @@ type apis struct {
 	logstore *logstore.Store
 	logs     *logs.Service
 	spool    *spool.Tailer
-	clock    clock.Clock
-	log      *slog.Logger
+	// retention forgets log events whose time has come.
+	retention *retention.Keeper
+	clock     clock.Clock
+	log       *slog.Logger
 }
 
 func newAPIs(ctx context.Context, s *server) (*apis, error) {
@@ -73,6 +76,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		return nil, err
 	}
 
+	a.retention = retention.New(s.store, a.logstore, s.clock, s.log)
 	networks := ec2.New(ec2.Config{Store: s.store, Clock: s.clock})
 	if err := networks.EnsureDefaults(ctx, s.accountID, s.region); err != nil {
 		return nil, errors.Join(err, a.logstore.Close())
@@ -110,6 +114,7 @@ func (a *apis) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.spool.Run(ctx) })
 	g.Go(func() error { return a.sweep(ctx) })
+	g.Go(func() error { return a.retention.Run(ctx) })
 	return g.Wait()
 }
 

@@ -141,7 +141,6 @@ func TestDownLeavesNothing(t *testing.T) {
 	if err != nil || len(out.Services) != 1 {
 		t.Errorf("the service is not known any more: %v %v", out, err)
 	}
-	s.exited = nil
 }
 
 // prefix asks the server what its names on the machine begin with.
@@ -224,8 +223,10 @@ func remains(t *testing.T, dataDir, prefix string) []string {
 			add("file", p)
 		}
 	}
-	if hosts, err := os.ReadFile(filepath.Join(dataDir, "hosts")); err == nil && mine(string(hosts)) {
-		add("hosts", string(hosts))
+	for _, path := range []string{filepath.Join(dataDir, "hosts"), "/etc/hosts"} {
+		if hosts, err := os.ReadFile(path); err == nil && mine(string(hosts)) {
+			add("hosts", string(hosts))
+		}
 	}
 	slices.Sort(found)
 	return slices.Compact(found)

@@ -79,6 +79,9 @@ func newServer(dataDir, engine string) (*server, error) {
 		return nil, err
 	}
 	s := &server{dataDir: dataDir, listen: listen, engine: engine, clients: newClients("http://"+listen, "test", "test", "")}
+	if err := os.WriteFile(s.hosts(), []byte("127.0.0.1 localhost\n"), 0o600); err != nil {
+		return nil, err
+	}
 	s.log, err = os.OpenFile(filepath.Join(dataDir, "e2e.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -111,9 +114,12 @@ func ownServer(t *testing.T, engine string) *server {
 	return s
 }
 
+// hosts is the server's hosts file, which is not the machine's.
+func (s *server) hosts() string { return filepath.Join(s.dataDir, "hosts") }
+
 func (s *server) args(command ...string) []string {
 	return append(command, "--data-dir", s.dataDir, "--listen", s.listen, "--engine", s.engine, "--region", region,
-		"--hosts-file", filepath.Join(s.dataDir, "hosts"))
+		"--hosts-file", s.hosts())
 }
 
 func (s *server) start() error {
@@ -158,13 +164,15 @@ func (s *server) down() error {
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
-	if s.exited != nil {
-		select {
-		case <-s.exited:
-		case <-time.After(10 * time.Second):
-			return errors.New("the server's process is still there")
-		}
+	if s.exited == nil {
+		return nil // it was down already
 	}
+	select {
+	case <-s.exited:
+	case <-time.After(10 * time.Second):
+		return errors.New("the server's process is still there")
+	}
+	s.exited = nil
 	return s.log.Close()
 }
 
