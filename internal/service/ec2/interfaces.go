@@ -240,6 +240,9 @@ func (s *Service) CreateNetworkInterface(ctx context.Context, in *ec2.CreateNetw
 		Account: call.Account, Region: call.Region, SubnetID: deref(in.SubnetId), GroupIDs: in.Groups, Description: deref(in.Description),
 		RequesterID: call.Identity.UserID, SecondaryCount: int(deref(in.SecondaryPrivateIpAddressCount)), Tags: tags,
 	}
+	if in.ClientToken != nil {
+		spec.ID = idFor("eni", call, in.ClientToken)
+	}
 	if in.PrivateIpAddress != nil {
 		if spec.PrivateIP, err = parseAddr(*in.PrivateIpAddress); err != nil {
 			return nil, err

@@ -76,6 +76,10 @@ func (s *Service) CreateNatGateway(ctx context.Context, in *ec2.CreateNatGateway
 	if err != nil {
 		return nil, err
 	}
+	nid := idFor("nat", call, in.ClientToken)
+	if had, err := tables.NatGateways.Get(ctx, s.store, call.Account, call.Region, nid); err == nil {
+		return &ec2.CreateNatGatewayOutput{NatGateway: natOut(had.V), ClientToken: in.ClientToken}, nil
+	}
 	addr, err := addresses.get(ctx, s, call, *in.AllocationId)
 	if err != nil {
 		return nil, err
@@ -87,7 +91,7 @@ func (s *Service) CreateNatGateway(ctx context.Context, in *ec2.CreateNatGateway
 		return nil, err
 	}
 	v := &model.NatGateway{
-		ID: id.Resource("nat"), Owner: call.Account, SubnetID: *in.SubnetId, Connectivity: "public", State: model.NatGatewayAvailable,
+		ID: nid, Owner: call.Account, SubnetID: *in.SubnetId, Connectivity: "public", State: model.NatGatewayAvailable,
 		AllocationID: addr.V.ID, PublicIP: addr.V.PublicIP, Tags: tags, CreatedAt: call.Time,
 	}
 	spec := eni.Spec{

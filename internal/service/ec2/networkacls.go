@@ -151,8 +151,8 @@ func (s *Service) CreateNetworkAcl(ctx context.Context, in *ec2.CreateNetworkAcl
 	if err != nil {
 		return nil, err
 	}
-	v := &model.NetworkACL{ID: id.Resource("acl"), Owner: call.Account, VPCID: deref(in.VpcId), Tags: tags, CreatedAt: call.Time}
-	if err := createIn(ctx, s, call, tables.NetworkACLs, v.ID, v, v.VPCID); err != nil {
+	v := &model.NetworkACL{ID: idFor("acl", call, in.ClientToken), Owner: call.Account, VPCID: deref(in.VpcId), Tags: tags, CreatedAt: call.Time}
+	if v, err = createIn(ctx, s, call, tables.NetworkACLs, v.ID, v, v.VPCID); err != nil {
 		return nil, err
 	}
 	return &ec2.CreateNetworkAclOutput{NetworkAcl: s.aclOut(v, nil), ClientToken: in.ClientToken}, nil

@@ -215,20 +215,30 @@ func (s *Service) CreateRouteTable(ctx context.Context, in *ec2.CreateRouteTable
 	if err != nil {
 		return nil, err
 	}
-	t := &model.RouteTable{ID: id.Resource("rtb"), Owner: call.Account, VPCID: deref(in.VpcId), Tags: tags, CreatedAt: call.Time}
-	if err := createIn(ctx, s, call, tables.RouteTables, t.ID, t, t.VPCID); err != nil {
+	t := &model.RouteTable{ID: idFor("rtb", call, in.ClientToken), Owner: call.Account, VPCID: deref(in.VpcId), Tags: tags, CreatedAt: call.Time}
+	if t, err = createIn(ctx, s, call, tables.RouteTables, t.ID, t, t.VPCID); err != nil {
 		return nil, err
 	}
 	around, err := s.around(ctx, call)
 	if err != nil {
 		return nil, err
 	}
-	return &ec2.CreateRouteTableOutput{RouteTable: around.tableOut(t)}, nil
+	return &ec2.CreateRouteTableOutput{RouteTable: around.tableOut(t), ClientToken: in.ClientToken}, nil
 }
 
-// createIn writes a new resource of a VPC, which must stay while it does.
-func createIn[T any](ctx context.Context, s *Service, call *api.Call, table *store.Table[T], id string, v *T, vpcID string) error {
-	return retry(func() error {
+// createIn writes a new resource of a VPC, which must stay while it does. It
+// returns what is stored, which was there before where a request came again.
+func createIn[T any](ctx context.Context, s *Service, call *api.Call, table *store.Table[T], id string, v *T, vpcID string) (*T, error) {
+	stored := v
+	err := retry(func() error {
+		had, err := table.Get(ctx, s.store, call.Account, call.Region, id)
+		if err == nil {
+			stored = had.V
+			return nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
 		vpc, err := vpcs.get(ctx, s, call, vpcID)
 		if err != nil {
 			return err
@@ -239,6 +249,7 @@ func createIn[T any](ctx context.Context, s *Service, call *api.Call, table *sto
 		_, err = tx.Commit(ctx, s.store)
 		return err
 	})
+	return stored, err
 }
 
 // DeleteRouteTable deletes a table that nothing is associated with.
