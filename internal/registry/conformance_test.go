@@ -19,7 +19,7 @@ func TestConformance(t *testing.T) {
 		t.Skip("builds the conformance suite")
 	}
 	suite := filepath.Join(t.TempDir(), "conformance")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", suite, "github.com/opencontainers/distribution-spec/conformance")
+	build := exec.CommandContext(t.Context(), "go", "build", "-modfile=../../tools/go.mod", "-o", suite, "github.com/opencontainers/distribution-spec/conformance")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the conformance suite: %v\n%s", err, out)
 	}
