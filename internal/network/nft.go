@@ -138,7 +138,7 @@ const (
 	offsetDest   = 16
 )
 
-func address(offset, register uint32) expr.Any {
+func loadAddr(offset, register uint32) expr.Any {
 	return &expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4}
 }
 
@@ -149,12 +149,12 @@ func within(offset uint32, p netip.Prefix) []expr.Any {
 	}
 	net := p.Masked().Addr().As4()
 	if p.Bits() == 32 {
-		return []expr.Any{address(offset, 1), eq(net[:])}
+		return []expr.Any{loadAddr(offset, 1), eq(net[:])}
 	}
 	mask := make([]byte, 4)
 	binary.BigEndian.PutUint32(mask, ^uint32(0)<<(32-p.Bits()))
 	return []expr.Any{
-		address(offset, 1),
+		loadAddr(offset, 1),
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
 		eq(net[:]),
 	}
@@ -162,7 +162,7 @@ func within(offset uint32, p netip.Prefix) []expr.Any {
 
 // member matches addresses that are in a set.
 func member(offset uint32, s *nftables.Set) []expr.Any {
-	return []expr.Any{address(offset, 1), &expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID}}
+	return []expr.Any{loadAddr(offset, 1), &expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID}}
 }
 
 // verdictOf decides by a map from what key loads.

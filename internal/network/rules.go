@@ -92,7 +92,7 @@ func (c *compiler) sources() {
 	c.rule(pre, []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg32Name},
 		&expr.Payload{DestRegister: reg32Ether, Base: expr.PayloadBaseLLHeader, Offset: 6, Len: 6},
-		address(offsetSource, reg32IP),
+		loadAddr(offsetSource, reg32IP),
 		&expr.Lookup{SourceRegister: reg32Name, SetName: known.Name, SetID: known.ID},
 	}, accept())
 	c.rule(pre, []expr.Any{
@@ -117,7 +117,7 @@ func (c *compiler) edge() {
 
 	dnat := c.base("arrive", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, *nftables.ChainPriorityNATDest, nftables.ChainPolicyAccept)
 	c.rule(dnat, in(hostDevice), []expr.Any{
-		address(offsetDest, 1),
+		loadAddr(offsetDest, 1),
 		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: toPrivate.Name, SetID: toPrivate.ID},
 		translate(expr.NATTypeDestNAT),
 	})
@@ -134,7 +134,7 @@ func (c *compiler) edge() {
 			switch {
 			case r.Target == Internet:
 				lookup := []expr.Any{
-					address(offsetSource, 1),
+					loadAddr(offsetSource, 1),
 					&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: toPublic.Name, SetID: toPublic.ID},
 				}
 				c.rule(depart, to, lookup, []expr.Any{translate(expr.NATTypeSourceNAT)})
