@@ -16,6 +16,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"roadstead.dev/internal/network"
 )
 
 // TestKillAndAdopt kills the server under a running service and starts it
@@ -33,10 +35,23 @@ func TestKillAndAdopt(t *testing.T) {
 	if len(before) != 2 {
 		t.Fatalf("%d containers run, want 2", len(before))
 	}
+	addresses := map[string]string{}
+	for arn := range before {
+		addresses[arn] = address(t, st.task(arn))
+	}
+	instance := s.prefix(t)
 	if err := s.kill(); err != nil {
 		t.Fatal(err)
 	}
-	// The containers go on writing while nobody serves.
+	// The containers go on answering and writing while nobody serves.
+	netns := filepath.Join("/run/roadstead", instance, "net/vpc", st.vpc)
+	for arn := range before {
+		conn, err := network.DialIn(t.Context(), netns, "tcp", addresses[arn]+":80")
+		if err != nil {
+			t.Fatalf("a task does not answer while the server is dead: %v", err)
+		}
+		_ = conn.Close()
+	}
 	<-time.After(2 * time.Second)
 	if err := s.start(); err != nil {
 		t.Fatal(err)

@@ -34,6 +34,8 @@ type server struct {
 	dataDir string
 	listen  string
 	engine  string
+	// uid, when it is not 0, is whom the server runs as.
+	uid     uint32
 	cmd     *exec.Cmd
 	log     *os.File
 	exited  chan error
@@ -74,6 +76,15 @@ func freePort() (string, error) {
 }
 
 func newServer(dataDir, engine string) (*server, error) {
+	s, err := prepareServer(dataDir, engine)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.start()
+}
+
+// prepareServer is a server that was not started yet.
+func prepareServer(dataDir, engine string) (*server, error) {
 	listen, err := freePort()
 	if err != nil {
 		return nil, err
@@ -83,10 +94,7 @@ func newServer(dataDir, engine string) (*server, error) {
 		return nil, err
 	}
 	s.log, err = os.OpenFile(filepath.Join(dataDir, "e2e.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	return s, s.start()
+	return s, err
 }
 
 // ownServer starts a server for one test; the test may kill it and start it
@@ -126,6 +134,9 @@ func (s *server) start() error {
 	s.cmd = exec.Command(built.roadstead, s.args("up")...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if s.uid != 0 {
+		s.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: s.uid, Gid: s.uid}
+	}
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
