@@ -23,9 +23,15 @@ import (
 type Config struct {
 	Store store.Store
 	Clock clock.Clock
-	// Regions are the regions that DescribeRegions lists. The region of a call
-	// is always among them.
+	// Regions are the regions that DescribeRegions lists, by default those that
+	// every AWS account has. The region of a call is always among them.
 	Regions []string
+}
+
+// defaultRegions are enabled in every AWS account.
+var defaultRegions = []string{
+	"ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1", "eu-central-1",
+	"eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
 }
 
 // Service implements EC2's operations.
@@ -42,6 +48,9 @@ var _ ec2.Handler = (*Service)(nil)
 
 // New makes the service.
 func New(cfg Config) *Service {
+	if cfg.Regions == nil {
+		cfg.Regions = defaultRegions
+	}
 	return &Service{store: cfg.Store, clock: cfg.Clock, regions: cfg.Regions}
 }
 
