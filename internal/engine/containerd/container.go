@@ -64,10 +64,10 @@ func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec)
 	if stop == "" {
 		stop = "SIGTERM"
 	}
-	labels := map[string]string{
+	labels := userLabels(spec.Labels)
+	maps.Copy(labels, map[string]string{
 		labelGroup: spec.Group, labelLog: spec.LogURI, labelTTY: fmt.Sprint(spec.TTY), client.StopSignalLabel: stop,
-	}
-	maps.Copy(labels, spec.Labels)
+	})
 	if err := e.copyUp(ctx, img, spec.Mounts); err != nil {
 		return err
 	}
@@ -95,6 +95,19 @@ func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec)
 		return fmt.Errorf("%w: %w", engine.ErrRejected, b.userErr)
 	}
 	return fmt.Errorf("create container %s: %w", spec.ID, err)
+}
+
+// userLabels leaves out what this engine and containerd act on: the labels may
+// be a user's, and some of those name programs that run on the host.
+func userLabels(labels map[string]string) map[string]string {
+	out := maps.Clone(labels)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.DeleteFunc(out, func(k, _ string) bool {
+		return strings.HasPrefix(k, labelPrefix) || strings.HasPrefix(k, "containerd.io/") || strings.HasPrefix(k, "io.containerd.")
+	})
+	return out
 }
 
 // StartContainer makes the task (containerd's word for the processes) and

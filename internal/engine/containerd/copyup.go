@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/mount"
 	cfs "github.com/containerd/continuity/fs"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/image-spec/identity"
+	"golang.org/x/sys/unix"
 
 	"roadstead.dev/internal/engine"
 )
@@ -62,12 +64,47 @@ func (e *Engine) copyUp(ctx context.Context, img client.Image, mounts []engine.M
 			if err != nil {
 				return fmt.Errorf("find %s in the image: %w", m.Target, err)
 			}
-			if err := cfs.CopyDir(m.Source, from); err != nil {
+			if err := fill(m.Source, from); err != nil {
 				return fmt.Errorf("copy %s from the image: %w", m.Target, err)
 			}
 		}
 		return nil
 	})
+}
+
+// fill copies what is in the folder from into volume. Containers that have the
+// volume may run already and plant links in it for a copy to follow out of it:
+// so it is made beside the volume, and moved in, which follows none.
+func fill(volume, from string) (err error) {
+	staging := volume + ".copyup" // no volume's name has a dot
+	if err := os.RemoveAll(staging); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(staging)) }()
+	if err := cfs.CopyDir(staging, from); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(staging)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		// What a container has made meanwhile stays.
+		err := unix.Renameat2(unix.AT_FDCWD, filepath.Join(staging, e.Name()), unix.AT_FDCWD, filepath.Join(volume, e.Name()), unix.RENAME_NOREPLACE)
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return &os.LinkError{Op: "rename", Old: e.Name(), New: volume, Err: err}
+		}
+	}
+	st, err := os.Stat(staging)
+	if err != nil {
+		return err
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		if err := os.Chown(volume, int(sys.Uid), int(sys.Gid)); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(volume, st.Mode())
 }
 
 func isEmptyDir(path string) bool {
