@@ -30,6 +30,7 @@ import (
 	"roadstead.dev/internal/service/iam"
 	"roadstead.dev/internal/service/logs"
 	"roadstead.dev/internal/service/sts"
+	"roadstead.dev/internal/store/eni"
 	"roadstead.dev/internal/telemetry/logstore"
 	"roadstead.dev/internal/telemetry/retention"
 	"roadstead.dev/internal/telemetry/spool"
@@ -37,6 +38,13 @@ import (
 
 // sweepEvery is how often the registry looks for what nothing refers to.
 const sweepEvery = 30 * time.Minute
+
+// regions are those that every AWS account has enabled.
+// https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html
+var regions = []string{
+	"ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1",
+	"eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+}
 
 // apis are the services, with the stores that only they use.
 type apis struct {
@@ -77,8 +85,12 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	}
 
 	a.retention = retention.New(s.store, a.logstore, s.clock, s.log)
-	networks := ec2.New(ec2.Config{Store: s.store, Clock: s.clock})
-	if err := networks.EnsureDefaults(ctx, s.accountID, s.region); err != nil {
+	networks := ec2.New(ec2.Config{Store: s.store, Clock: s.clock, Regions: regions})
+	err = errors.Join(
+		// Instances side by side give out different public addresses.
+		eni.SetPublicPool(ctx, s.store, eni.PoolFor(s.prefix())),
+		networks.EnsureDefaults(ctx, s.accountID, s.region))
+	if err != nil {
 		return nil, errors.Join(err, a.logstore.Close())
 	}
 	tasks := ecs.New(ecs.Config{Store: s.store, Log: s.log})

@@ -30,8 +30,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
-		var quiet exitCode
-		if errors.As(err, &quiet) {
+		if quiet, ok := errors.AsType[exitCode](err); ok {
 			os.Exit(int(quiet))
 		}
 		fmt.Fprintln(os.Stderr, "roadstead:", err)

@@ -140,8 +140,8 @@ func (o *options) absDataDir() string {
 	if err != nil {
 		abs = o.dataDir
 	}
-	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		abs = real
+	if resolved, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = resolved
 	}
 	return abs
 }

@@ -57,10 +57,16 @@ func readRunState(dir string) (runState, error) {
 	if err := json.Unmarshal(b, &st); err != nil {
 		return st, fmt.Errorf("%s: %w", runStatePath(dir), err)
 	}
-	if ticks, err := startTicks(st.PID); err != nil || ticks != st.Ticks {
+	if !st.runs() {
 		return st, errNotRunning
 	}
 	return st, nil
+}
+
+// runs tells whether the process is still there, and is still the same.
+func (st *runState) runs() bool {
+	ticks, err := startTicks(st.PID)
+	return err == nil && ticks == st.Ticks
 }
 
 // startTicks reads field 22 of /proc/PID/stat.
@@ -95,7 +101,7 @@ func stopServer(dir string, patience time.Duration) error {
 		return err
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		if ticks, err := startTicks(st.PID); err != nil || ticks != st.Ticks {
+		if !st.runs() {
 			return nil
 		}
 		if time.Now().After(deadline) {

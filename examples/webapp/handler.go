@@ -80,8 +80,14 @@ func (v view) Rows() []row {
 	}
 	var rows []row
 	for _, r := range []row{
-		{"task", v.TaskARN}, {"definition", family}, {"cluster", v.Cluster}, {"address", v.Address},
-		{"zone", v.Zone}, {"hostname", v.Hostname}, {"client", v.Client}, {"request", fmt.Sprintf("%d", v.Request)},
+		{"task", v.TaskARN},
+		{"definition", family},
+		{"cluster", v.Cluster},
+		{"address", v.Address},
+		{"zone", v.Zone},
+		{"hostname", v.Hostname},
+		{"client", v.Client},
+		{"request", fmt.Sprintf("%d", v.Request)},
 	} {
 		if r.Value != "" {
 			rows = append(rows, r)

@@ -36,7 +36,7 @@ func (r Roles) call(ctx context.Context, roleARN, taskARN string) (*api.Call, er
 		"aws:SourceAccount": arn.Account, "aws:SourceArn": taskARN,
 	})
 	if _, ok := errors.AsType[*identity.CannotAssume](err); ok {
-		return nil, fmt.Errorf("ECS was unable to assume the role '%s' that was provided for this task. Please verify that the role being passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role.", roleARN) //nolint:revive,staticcheck // AWS's words
+		return nil, fmt.Errorf("ECS was unable to assume the role '%s' that was provided for this task. Please verify that the role being passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role.", roleARN)
 	}
 	if err != nil {
 		return nil, err

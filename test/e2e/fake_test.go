@@ -18,7 +18,7 @@ const nobody = 65534
 // nothing runs, and the server says so.
 func TestPretence(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "rs-fake-")
+	dir, err := os.MkdirTemp("", "rs-fake-") //nolint:usetesting // the parents of t.TempDir are closed to others
 	if err != nil {
 		t.Fatal(err)
 	}

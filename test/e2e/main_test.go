@@ -72,7 +72,7 @@ func shared(t *testing.T) *server {
 	t.Helper()
 	needContainers(t)
 	sharedServer.Do(func() {
-		dir, err := os.MkdirTemp("", "rs-shared-")
+		dir, err := os.MkdirTemp("", "rs-shared-") //nolint:usetesting // it outlives the test that happens to be first
 		if err != nil {
 			sharedServer.err = err
 			return

@@ -35,10 +35,10 @@ type server struct {
 	listen  string
 	engine  string
 	// uid, when it is not 0, is whom the server runs as.
-	uid     uint32
-	cmd     *exec.Cmd
-	log     *os.File
-	exited  chan error
+	uid    uint32
+	cmd    *exec.Cmd
+	log    *os.File
+	exited chan error
 }
 
 // clients are the SDK's, for one set of credentials.
@@ -64,6 +64,8 @@ func newClients(endpoint, key, secret, token string) clients {
 		elb: elb.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg), logs: cloudwatchlogs.NewFromConfig(cfg),
 	}
 }
+
+var errEnded = errors.New("before it was ready")
 
 // freePort asks the kernel for a port that nobody uses now.
 func freePort() (string, error) {
@@ -152,7 +154,7 @@ func (s *server) start() error {
 		select {
 		case werr := <-s.exited:
 			s.exited <- werr
-			return fmt.Errorf("the server ended: %v\n%s", werr, s.logTail())
+			return fmt.Errorf("the server ended: %w\n%s", errors.Join(errEnded, werr), s.logTail())
 		case <-ctx.Done():
 			return fmt.Errorf("the server is not ready: %w\n%s", err, s.logTail())
 		case <-time.After(50 * time.Millisecond):
