@@ -33,6 +33,8 @@ type hostLink struct {
 	link link
 	// sources are the addresses that the VPC's packets come from.
 	sources []netip.Addr
+	// public are those of sources that other VPCs may send to.
+	public []netip.Addr
 	// conflict tells why a block of the VPC has no route.
 	conflict string
 }
@@ -91,25 +93,25 @@ func (n *Network) setHostLink(v VPC, l link) error {
 	wanted := map[netip.Prefix]bool{}
 	for i := range v.Interfaces {
 		if p := v.Interfaces[i].PublicIP; p.IsValid() {
-			hl.sources = append(hl.sources, p)
+			hl.public = append(hl.public, p)
 			wanted[netip.PrefixFrom(p, 32)] = true
 		}
 	}
 	for _, t := range v.RouteTables {
 		for _, r := range t.Routes {
-			if r.Target == NAT && r.NATIP.IsValid() && !slices.Contains(hl.sources, r.NATIP) {
-				hl.sources = append(hl.sources, r.NATIP)
+			if r.Target == NAT && r.NATIP.IsValid() && !slices.Contains(hl.public, r.NATIP) {
+				hl.public = append(hl.public, r.NATIP)
 				wanted[netip.PrefixFrom(r.NATIP, 32)] = true
 			}
 		}
 	}
+	hl.sources = append(hl.sources, hl.public...)
 	if v.HostRoute {
 		for _, c := range v.CIDRs {
 			if user, err := routeUser(c.Masked(), dev.Attrs().Index); err != nil {
 				return err
 			} else if user != "" {
 				hl.conflict = fmt.Sprintf("%s is used by %s", c, user)
-				n.cfg.Log.Warn("the host uses a VPC's addresses: it is reachable by public addresses only", "vpc", v.ID, "cidr", c.String(), "by", user)
 				continue
 			}
 			wanted[c.Masked()] = true
@@ -121,9 +123,11 @@ func (n *Network) setHostLink(v VPC, l link) error {
 	}
 	if taken != "" {
 		hl.conflict = taken
-		n.cfg.Log.Warn("the host already routes an address of a VPC elsewhere", "vpc", v.ID, "conflict", taken)
 	}
 	old, known := n.host.links[v.ID]
+	if hl.conflict != "" && hl.conflict != old.conflict {
+		n.cfg.Log.Warn("the host does not reach all addresses of a VPC", "vpc", v.ID, "conflict", hl.conflict)
+	}
 	n.host.links[v.ID] = hl
 	if known && slices.Equal(old.sources, hl.sources) {
 		return nil
@@ -184,18 +188,34 @@ func syncHostRoutes(dev netlink.Link, l link, wanted map[netip.Prefix]bool) (tak
 
 // writeHostRules replaces the instance's table on the host: what comes from
 // VPCs leaves with the host's address, and new connections to VPCs come from
-// the host itself or another VPC only.
+// the host itself, or from another VPC to a public address.
 func (n *Network) writeHostRules() error {
 	rs, done, err := newRuleset("", n.cfg.Prefix)
 	if err != nil {
 		return err
 	}
 	defer done()
-	sources := rs.set(&nftables.Set{Name: "sources", KeyType: nftables.TypeIPAddr})
+	sources := n.addressSet(rs, "sources", func(l *hostLink) []netip.Addr { return l.sources })
+	public := n.addressSet(rs, "public", func(l *hostLink) []netip.Addr { return l.public })
+	post := rs.base("depart", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, *nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept)
+	rs.rule(post, notOutPrefix(n.linkPrefix()), member(offsetSource, sources), []expr.Any{&expr.Masq{}})
+	fwd := rs.base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, *nftables.ChainPriorityFilter, nftables.ChainPolicyAccept)
+	rs.rule(fwd, outPrefix(n.linkPrefix()), notInPrefix(n.linkPrefix()), ctState(expr.CtStateBitNEW), drop())
+	// The host has routes to private addresses for itself, not for other VPCs.
+	rs.rule(fwd, outPrefix(n.linkPrefix()), ctState(expr.CtStateBitNEW), notMember(offsetDest, public), drop())
+	if err := rs.commit(); err != nil {
+		return fmt.Errorf("write the host's rules: %w", err)
+	}
+	return nil
+}
+
+// addressSet makes the set of all links' addresses of a kind.
+func (n *Network) addressSet(rs *ruleset, name string, of func(*hostLink) []netip.Addr) *nftables.Set {
+	set := rs.set(&nftables.Set{Name: name, KeyType: nftables.TypeIPAddr})
 	seen := map[netip.Addr]bool{}
 	var elements []nftables.SetElement
 	for _, l := range n.host.links {
-		for _, a := range l.sources {
+		for _, a := range of(&l) {
 			if !seen[a] {
 				seen[a] = true
 				elements = append(elements, nftables.SetElement{Key: ip4(a)})
@@ -203,15 +223,8 @@ func (n *Network) writeHostRules() error {
 		}
 	}
 	slices.SortFunc(elements, func(a, b nftables.SetElement) int { return bytes.Compare(a.Key, b.Key) })
-	rs.fill(sources, elements)
-	post := rs.base("depart", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, *nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept)
-	rs.rule(post, notOutPrefix(n.linkPrefix()), member(offsetSource, sources), []expr.Any{&expr.Masq{}})
-	fwd := rs.base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, *nftables.ChainPriorityFilter, nftables.ChainPolicyAccept)
-	rs.rule(fwd, outPrefix(n.linkPrefix()), notInPrefix(n.linkPrefix()), ctState(expr.CtStateBitNEW), drop())
-	if err := rs.commit(); err != nil {
-		return fmt.Errorf("write the host's rules: %w", err)
-	}
-	return nil
+	rs.fill(set, elements)
+	return set
 }
 
 // removeHostLink removes what the host has for a VPC. Removing the device

@@ -165,6 +165,11 @@ func member(offset uint32, s *nftables.Set) []expr.Any {
 	return []expr.Any{loadAddr(offset, 1), &expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID}}
 }
 
+// notMember matches addresses that are in no element of a set.
+func notMember(offset uint32, s *nftables.Set) []expr.Any {
+	return []expr.Any{loadAddr(offset, 1), &expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID, Invert: true}}
+}
+
 // verdictOf decides by a map from what key loads.
 func verdictOf(key expr.Any, m *nftables.Set) []expr.Any {
 	return []expr.Any{key, &expr.Lookup{SourceRegister: 1, DestRegister: 0, IsDestRegSet: true, SetName: m.Name, SetID: m.ID}}

@@ -24,15 +24,34 @@ type Entry struct {
 
 // Set makes the instance's block in the file hold the entries, and removes it
 // when there are none. What is outside of the block stays as it is, and
-// nothing is written when nothing changes.
+// nothing is written when nothing changes. A file that is not there is made.
 func Set(path, instance string, entries []Entry) error {
 	if instance == "" || strings.ContainsAny(instance, " \t\r\n") {
 		return fmt.Errorf("hosts file: %q is no instance", instance)
 	}
-	if err := update(path, func(old []byte) []byte { return replace(old, instance, entries) }); err != nil {
+	change := func(old []byte) []byte { return replace(old, instance, entries) }
+	err := update(path, change)
+	if errors.Is(err, os.ErrNotExist) && len(entries) > 0 {
+		if err = create(path); err == nil {
+			err = update(path, change)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("hosts file %s: %w", path, err)
 	}
 	return nil
+}
+
+// create makes an empty file that all may read, unless it is there by now.
+func create(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as any folder of hosts files
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644) //nolint:gosec // names are for all programs
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // Remove takes the instance's block out of the file. A missing file is no

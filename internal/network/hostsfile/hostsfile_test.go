@@ -1,6 +1,7 @@
 package hostsfile
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -53,6 +54,22 @@ func TestSetAndRemove(t *testing.T) {
 	}
 	if err := Remove(filepath.Join(t.TempDir(), "none"), "rs1"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestFileThatIsNotThereIsMade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "etc", "hosts")
+	if err := Set(path, "rs1", nil); !os.IsNotExist(errors.Unwrap(err)) {
+		t.Errorf("nothing to write: %v", err)
+	}
+	if err := Set(path, "rs1", entries("a.localhost")); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, path); !strings.Contains(got, "198.18.0.9\ta.localhost\n") {
+		t.Errorf("got\n%s", got)
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o644 {
+		t.Errorf("mode %v, %v", st.Mode(), err)
 	}
 }
 
