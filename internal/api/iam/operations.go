@@ -90,6 +90,7 @@ type Handler interface {
 	ListUserPolicies(ctx context.Context, in *ListUserPoliciesInput) (*ListUserPoliciesOutput, error)
 	ListUserTags(ctx context.Context, in *ListUserTagsInput) (*ListUserTagsOutput, error)
 	ListUsers(ctx context.Context, in *ListUsersInput) (*ListUsersOutput, error)
+	ListVirtualMFADevices(ctx context.Context, in *ListVirtualMFADevicesInput) (*ListVirtualMFADevicesOutput, error)
 	PutGroupPolicy(ctx context.Context, in *PutGroupPolicyInput) (*PutGroupPolicyOutput, error)
 	PutRolePermissionsBoundary(ctx context.Context, in *PutRolePermissionsBoundaryInput) (*PutRolePermissionsBoundaryOutput, error)
 	PutRolePolicy(ctx context.Context, in *PutRolePolicyInput) (*PutRolePolicyOutput, error)
@@ -213,6 +214,7 @@ func New(h Handler) *api.Service {
 			{Name: "ListUserPolicies", Method: "POST", Path: "/", Input: "ListUserPoliciesRequest", Output: "ListUserPoliciesResponse", ResultWrapper: "ListUserPoliciesResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "PolicyNames"}, NewInput: func() any { return new(ListUserPoliciesInput) }},
 			{Name: "ListUserTags", Method: "POST", Path: "/", Input: "ListUserTagsRequest", Output: "ListUserTagsResponse", ResultWrapper: "ListUserTagsResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListUserTagsInput) }},
 			{Name: "ListUsers", Method: "POST", Path: "/", Input: "ListUsersRequest", Output: "ListUsersResponse", ResultWrapper: "ListUsersResult", Errors: []string{"ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Users"}, NewInput: func() any { return new(ListUsersInput) }},
+			{Name: "ListVirtualMFADevices", Method: "POST", Path: "/", Input: "ListVirtualMFADevicesRequest", Output: "ListVirtualMFADevicesResponse", ResultWrapper: "ListVirtualMFADevicesResult", Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "VirtualMFADevices"}, NewInput: func() any { return new(ListVirtualMFADevicesInput) }},
 			{Name: "PutGroupPolicy", Method: "POST", Path: "/", Input: "PutGroupPolicyRequest", Output: "PutGroupPolicyOutput", Errors: []string{"LimitExceededException", "MalformedPolicyDocumentException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(PutGroupPolicyInput) }},
 			{Name: "PutRolePermissionsBoundary", Method: "POST", Path: "/", Input: "PutRolePermissionsBoundaryRequest", Output: "PutRolePermissionsBoundaryOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "UnmodifiableEntityException", "PolicyNotAttachableException", "ServiceFailureException"}, NewInput: func() any { return new(PutRolePermissionsBoundaryInput) }},
 			{Name: "PutRolePolicy", Method: "POST", Path: "/", Input: "PutRolePolicyRequest", Output: "PutRolePolicyOutput", Errors: []string{"LimitExceededException", "MalformedPolicyDocumentException", "NoSuchEntityException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(PutRolePolicyInput) }},
@@ -290,7 +292,6 @@ func New(h Handler) *api.Service {
 			"ListSAMLProviders",
 			"ListServerCertificateTags",
 			"ListServerCertificates",
-			"ListVirtualMFADevices",
 			"RejectDelegationRequest",
 			"ResetServiceSpecificCredential",
 			"ResyncMFADevice",
@@ -513,70 +514,73 @@ func New(h Handler) *api.Service {
 		s.Operations[77].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListUserTags(ctx, in.(*ListUserTagsInput)) }
 		s.Operations[78].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListUsers(ctx, in.(*ListUsersInput)) }
 		s.Operations[79].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutGroupPolicy(ctx, in.(*PutGroupPolicyInput))
+			return h.ListVirtualMFADevices(ctx, in.(*ListVirtualMFADevicesInput))
 		}
 		s.Operations[80].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutGroupPolicy(ctx, in.(*PutGroupPolicyInput))
+		}
+		s.Operations[81].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutRolePermissionsBoundary(ctx, in.(*PutRolePermissionsBoundaryInput))
 		}
-		s.Operations[81].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutRolePolicy(ctx, in.(*PutRolePolicyInput)) }
-		s.Operations[82].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[82].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutRolePolicy(ctx, in.(*PutRolePolicyInput)) }
+		s.Operations[83].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutUserPermissionsBoundary(ctx, in.(*PutUserPermissionsBoundaryInput))
 		}
-		s.Operations[83].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutUserPolicy(ctx, in.(*PutUserPolicyInput)) }
-		s.Operations[84].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[84].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutUserPolicy(ctx, in.(*PutUserPolicyInput)) }
+		s.Operations[85].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RemoveClientIDFromOpenIDConnectProvider(ctx, in.(*RemoveClientIDFromOpenIDConnectProviderInput))
 		}
-		s.Operations[85].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[86].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RemoveRoleFromInstanceProfile(ctx, in.(*RemoveRoleFromInstanceProfileInput))
 		}
-		s.Operations[86].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[87].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RemoveUserFromGroup(ctx, in.(*RemoveUserFromGroupInput))
 		}
-		s.Operations[87].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[88].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SetDefaultPolicyVersion(ctx, in.(*SetDefaultPolicyVersionInput))
 		}
-		s.Operations[88].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[89].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SimulateCustomPolicy(ctx, in.(*SimulateCustomPolicyInput))
 		}
-		s.Operations[89].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[90].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SimulatePrincipalPolicy(ctx, in.(*SimulatePrincipalPolicyInput))
 		}
-		s.Operations[90].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[91].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.TagInstanceProfile(ctx, in.(*TagInstanceProfileInput))
 		}
-		s.Operations[91].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[92].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.TagOpenIDConnectProvider(ctx, in.(*TagOpenIDConnectProviderInput))
 		}
-		s.Operations[92].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagPolicy(ctx, in.(*TagPolicyInput)) }
-		s.Operations[93].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagRole(ctx, in.(*TagRoleInput)) }
-		s.Operations[94].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagUser(ctx, in.(*TagUserInput)) }
-		s.Operations[95].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[93].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagPolicy(ctx, in.(*TagPolicyInput)) }
+		s.Operations[94].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagRole(ctx, in.(*TagRoleInput)) }
+		s.Operations[95].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagUser(ctx, in.(*TagUserInput)) }
+		s.Operations[96].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UntagInstanceProfile(ctx, in.(*UntagInstanceProfileInput))
 		}
-		s.Operations[96].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[97].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UntagOpenIDConnectProvider(ctx, in.(*UntagOpenIDConnectProviderInput))
 		}
-		s.Operations[97].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagPolicy(ctx, in.(*UntagPolicyInput)) }
-		s.Operations[98].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagRole(ctx, in.(*UntagRoleInput)) }
-		s.Operations[99].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagUser(ctx, in.(*UntagUserInput)) }
-		s.Operations[100].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[98].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagPolicy(ctx, in.(*UntagPolicyInput)) }
+		s.Operations[99].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagRole(ctx, in.(*UntagRoleInput)) }
+		s.Operations[100].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagUser(ctx, in.(*UntagUserInput)) }
+		s.Operations[101].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateAccessKey(ctx, in.(*UpdateAccessKeyInput))
 		}
-		s.Operations[101].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[102].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateAssumeRolePolicy(ctx, in.(*UpdateAssumeRolePolicyInput))
 		}
-		s.Operations[102].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateGroup(ctx, in.(*UpdateGroupInput)) }
-		s.Operations[103].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[103].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateGroup(ctx, in.(*UpdateGroupInput)) }
+		s.Operations[104].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateLoginProfile(ctx, in.(*UpdateLoginProfileInput))
 		}
-		s.Operations[104].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[105].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateOpenIDConnectProviderThumbprint(ctx, in.(*UpdateOpenIDConnectProviderThumbprintInput))
 		}
-		s.Operations[105].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateRole(ctx, in.(*UpdateRoleInput)) }
-		s.Operations[106].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[106].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateRole(ctx, in.(*UpdateRoleInput)) }
+		s.Operations[107].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateRoleDescription(ctx, in.(*UpdateRoleDescriptionInput))
 		}
-		s.Operations[107].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateUser(ctx, in.(*UpdateUserInput)) }
+		s.Operations[108].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateUser(ctx, in.(*UpdateUserInput)) }
 	}
 	return s.Link(map[string]any{
 		"AddClientIDToOpenIDConnectProviderOutput":       AddClientIDToOpenIDConnectProviderOutput{},
@@ -742,6 +746,8 @@ func New(h Handler) *api.Service {
 		"ListUserTagsResponse":                           ListUserTagsOutput{},
 		"ListUsersRequest":                               ListUsersInput{},
 		"ListUsersResponse":                              ListUsersOutput{},
+		"ListVirtualMFADevicesRequest":                   ListVirtualMFADevicesInput{},
+		"ListVirtualMFADevicesResponse":                  ListVirtualMFADevicesOutput{},
 		"MalformedPolicyDocumentException":               MalformedPolicyDocumentException{},
 		"NoSuchEntityException":                          NoSuchEntityException{},
 		"OpenIdIdpCommunicationErrorException":           OpenIdIdpCommunicationErrorException{},

@@ -65,6 +65,7 @@ func shapes() []api.Shape {
 			{Name: "PolicyArn", Shape: "arnType"},
 			{Name: "PolicyName", Shape: "policyNameType"},
 		}},
+		{Name: "BootstrapDatum", Kind: api.Blob, Sensitive: true},
 		{Name: "ColumnNumber", Kind: api.Integer},
 		{Name: "ConcurrentModificationException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ConcurrentModification", Status: 409}, Members: []api.Member{
 			{Name: "message", Shape: "ConcurrentModificationMessage"},
@@ -699,6 +700,16 @@ func shapes() []api.Shape {
 			{Name: "Marker", Shape: "responseMarkerType"},
 			{Name: "Users", Shape: "userListType", Required: true},
 		}},
+		{Name: "ListVirtualMFADevicesRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "AssignmentStatus", Shape: "assignmentStatusType"},
+			{Name: "Marker", Shape: "markerType"},
+			{Name: "MaxItems", Shape: "maxItemsType"},
+		}},
+		{Name: "ListVirtualMFADevicesResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "IsTruncated", Shape: "booleanType"},
+			{Name: "Marker", Shape: "responseMarkerType"},
+			{Name: "VirtualMFADevices", Shape: "virtualMFADeviceListType", Required: true},
+		}},
 		{Name: "LoginProfile", Kind: api.Structure, Members: []api.Member{
 			{Name: "CreateDate", Shape: "dateType", Required: true},
 			{Name: "PasswordResetRequired", Shape: "booleanType"},
@@ -1051,6 +1062,14 @@ func shapes() []api.Shape {
 			{Name: "UserId", Shape: "idType", Required: true},
 			{Name: "UserName", Shape: "userNameType", Required: true},
 		}},
+		{Name: "VirtualMFADevice", Kind: api.Structure, Members: []api.Member{
+			{Name: "Base32StringSeed", Shape: "BootstrapDatum"},
+			{Name: "EnableDate", Shape: "dateType"},
+			{Name: "QRCodePNG", Shape: "BootstrapDatum"},
+			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
+			{Name: "Tags", Shape: "tagListType"},
+			{Name: "User", Shape: "User"},
+		}},
 		{Name: "accessKeyIdType", HasMin: true, Min: 16, HasMax: true, Max: 128, Pattern: "[\\w]+"},
 		{Name: "accessKeyMetadataListType", Kind: api.List, Element: "AccessKeyMetadata"},
 		{Name: "accessKeySecretType", Sensitive: true},
@@ -1058,6 +1077,7 @@ func shapes() []api.Shape {
 		{Name: "accountAliasType", HasMin: true, Min: 3, HasMax: true, Max: 63, Pattern: "^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$"},
 		{Name: "allUsers", Kind: api.Boolean},
 		{Name: "arnType", HasMin: true, Min: 20, HasMax: true, Max: 2048},
+		{Name: "assignmentStatusType", Enum: []string{"Assigned", "Unassigned", "Any"}},
 		{Name: "attachedPoliciesListType", Kind: api.List, Element: "AttachedPolicy"},
 		{Name: "attachmentCountType", Kind: api.Integer},
 		{Name: "booleanObjectType", Kind: api.Boolean},
@@ -1128,5 +1148,6 @@ func shapes() []api.Shape {
 		{Name: "unmodifiableEntityMessage"},
 		{Name: "userListType", Kind: api.List, Element: "User"},
 		{Name: "userNameType", HasMin: true, Min: 1, HasMax: true, Max: 64, Pattern: "[\\w+=,.@-]+"},
+		{Name: "virtualMFADeviceListType", Kind: api.List, Element: "VirtualMFADevice"},
 	}
 }

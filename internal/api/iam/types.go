@@ -1064,6 +1064,20 @@ type ListUsersOutput struct {
 	Users       []User
 }
 
+// ListVirtualMFADevicesInput is the model's ListVirtualMFADevicesRequest.
+type ListVirtualMFADevicesInput struct {
+	AssignmentStatus AssignmentStatusType
+	Marker           *string
+	MaxItems         *int32
+}
+
+// ListVirtualMFADevicesOutput is the model's ListVirtualMFADevicesResponse.
+type ListVirtualMFADevicesOutput struct {
+	IsTruncated       *bool
+	Marker            *string
+	VirtualMFADevices []VirtualMFADevice
+}
+
 // LoginProfile is a shape of the model.
 type LoginProfile struct {
 	CreateDate            *time.Time
@@ -1590,6 +1604,26 @@ type User struct {
 	UserId              *string
 	UserName            *string
 }
+
+// VirtualMFADevice is a shape of the model.
+type VirtualMFADevice struct {
+	Base32StringSeed []byte
+	EnableDate       *time.Time
+	QRCodePNG        []byte
+	SerialNumber     *string
+	Tags             []Tag
+	User             *User
+}
+
+// AssignmentStatusType is an enumeration of the model.
+type AssignmentStatusType string
+
+// The values of AssignmentStatusType.
+const (
+	AssignmentStatusTypeAssigned   AssignmentStatusType = "Assigned"
+	AssignmentStatusTypeUnassigned AssignmentStatusType = "Unassigned"
+	AssignmentStatusTypeAny        AssignmentStatusType = "Any"
+)
 
 // PolicyScopeType is an enumeration of the model.
 type PolicyScopeType string

@@ -335,6 +335,13 @@ func TestTargetGroupDefaultsAndRefusals(t *testing.T) {
 	if w.group("g") != arn {
 		t.Error("creating the same group made another")
 	}
+	// Terraform names no protocol version by an empty one.
+	unnamed := must(w.s.CreateTargetGroup(w.ctx, &elbv2.CreateTargetGroupInput{
+		Name: new("u"), Protocol: "HTTP", ProtocolVersion: new(""), Port: new(int32(80)), VpcId: new("vpc-1"), TargetType: "ip",
+	}))(w)
+	if v := *unnamed.TargetGroups[0].ProtocolVersion; v != "HTTP1" {
+		t.Errorf("protocol version %q", v)
+	}
 	base := func() *elbv2.CreateTargetGroupInput {
 		return &elbv2.CreateTargetGroupInput{Name: new("x"), Protocol: "HTTP", Port: new(int32(80)), VpcId: new("vpc-1"), TargetType: "ip"}
 	}

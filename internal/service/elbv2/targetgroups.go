@@ -99,7 +99,8 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 		return nil, invalid("A port must be specified")
 	case in.VpcId == nil:
 		return nil, invalid("A VPC ID must be specified")
-	case in.ProtocolVersion != nil && *in.ProtocolVersion != "HTTP1":
+	// An empty version counts as none, which is what Terraform sends.
+	case value(in.ProtocolVersion) != "" && *in.ProtocolVersion != "HTTP1":
 		return nil, unsupported("Protocol version '%s' is not supported", *in.ProtocolVersion)
 	case in.IpAddressType != "" && in.IpAddressType != elbv2.TargetGroupIpAddressTypeEnumIpv4:
 		return nil, unsupported("IP address type '%s' is not supported", in.IpAddressType)

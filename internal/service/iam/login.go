@@ -183,6 +183,12 @@ func (s *Service) ListMFADevices(ctx context.Context, in *iam.ListMFADevicesInpu
 	return &iam.ListMFADevicesOutput{MFADevices: []iam.MFADevice{}, IsTruncated: new(false)}, s.userNamed(ctx, in.UserName)
 }
 
+// ListVirtualMFADevices lists the account's virtual MFA devices. None can be
+// made: CreateVirtualMFADevice is not served.
+func (s *Service) ListVirtualMFADevices(context.Context, *iam.ListVirtualMFADevicesInput) (*iam.ListVirtualMFADevicesOutput, error) {
+	return &iam.ListVirtualMFADevicesOutput{VirtualMFADevices: []iam.VirtualMFADevice{}, IsTruncated: new(false)}, nil
+}
+
 // ListSSHPublicKeys lists a user's SSH keys. None can be made:
 // UploadSSHPublicKey is not served.
 func (s *Service) ListSSHPublicKeys(ctx context.Context, in *iam.ListSSHPublicKeysInput) (*iam.ListSSHPublicKeysOutput, error) {

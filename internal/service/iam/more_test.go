@@ -34,6 +34,39 @@ func TestLoginProfile(t *testing.T) {
 	}
 }
 
+// TestNothingBesides asks for all that Terraform removes from a user before it
+// deletes the user by force: the lists are there, and empty.
+func TestNothingBesides(t *testing.T) {
+	b := newBench(t)
+	b.createUser(t, "bob")
+	for name, count := range map[string]func() (int, error){
+		"MFA devices": func() (int, error) {
+			out, err := b.ListMFADevices(b.ctx, &iam.ListMFADevicesInput{UserName: new("bob")})
+			return len(out.MFADevices), err
+		},
+		"virtual MFA devices": func() (int, error) {
+			out, err := b.ListVirtualMFADevices(b.ctx, &iam.ListVirtualMFADevicesInput{AssignmentStatus: "Any"})
+			return len(out.VirtualMFADevices), err
+		},
+		"SSH keys": func() (int, error) {
+			out, err := b.ListSSHPublicKeys(b.ctx, &iam.ListSSHPublicKeysInput{UserName: new("bob")})
+			return len(out.SSHPublicKeys), err
+		},
+		"service credentials": func() (int, error) {
+			out, err := b.ListServiceSpecificCredentials(b.ctx, &iam.ListServiceSpecificCredentialsInput{UserName: new("bob")})
+			return len(out.ServiceSpecificCredentials), err
+		},
+		"certificates": func() (int, error) {
+			out, err := b.ListSigningCertificates(b.ctx, &iam.ListSigningCertificatesInput{UserName: new("bob")})
+			return len(out.Certificates), err
+		},
+	} {
+		if n, err := count(); n != 0 || err != nil {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+	}
+}
+
 func TestOpenIDConnectProvider(t *testing.T) {
 	b := newBench(t)
 	in := &iam.CreateOpenIDConnectProviderInput{Url: new("https://oidc.eks.localhost/id/X"), ClientIDList: []string{"sts.amazonaws.com"}}
