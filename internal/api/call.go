@@ -73,3 +73,12 @@ func CallFrom(ctx context.Context) *Call { return ctx.Value(callKey{}).(*Call) }
 type ResourceScoper interface {
 	ScopeOf(ctx context.Context, op *Operation, in any) (arns []string, conditions map[string]string)
 }
+
+// ResourcePolicies is implemented by handlers whose resources carry policies
+// of their own, which decide together with the caller's. Only what ScopeOf
+// names is asked for.
+type ResourcePolicies interface {
+	// PolicyOf is the policy of the resource, "" where it has none or is not
+	// there, and the account that owns it.
+	PolicyOf(ctx context.Context, arn string) (policy, owner string, err error)
+}

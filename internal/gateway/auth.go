@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/gateway/sigv4"
@@ -105,7 +106,7 @@ var open = map[string]bool{
 // authorize asks for the operation's own permission.
 func (g *Gateway) authorize(ctx context.Context, rt *mounted, c *api.Call, op *api.Operation, in any) error {
 	action := op.Action()
-	if c.Identity.Root || c.Identity.Unsigned || open[action] {
+	if open[action] || rt.policies == nil && (c.Identity.Root || c.Identity.Unsigned) {
 		return nil
 	}
 	resources := []string{"*"}
@@ -117,18 +118,52 @@ func (g *Gateway) authorize(ctx context.Context, rt *mounted, c *api.Call, op *a
 		}
 		conditions = conds
 	}
-	err := g.cfg.Authorizer.Authorize(ctx, c, action, resources, conditions)
+	err := g.permit(ctx, rt, c, action, resources, conditions)
 	return deniedFault(&rt.dialect, c, err)
+}
+
+// permit asks the caller's policies, together with those of the resources
+// where the service's have any.
+func (g *Gateway) permit(ctx context.Context, rt *mounted, c *api.Call, action string, resources []string, conditions map[string]string) error {
+	plain := resources
+	if rt.policies != nil {
+		plain = nil
+		for _, r := range resources {
+			if !strings.HasPrefix(r, "arn:") {
+				plain = append(plain, r)
+				continue
+			}
+			text, owner, err := rt.policies.PolicyOf(ctx, r)
+			if err != nil {
+				return err
+			}
+			if text == "" && owner == c.Account {
+				plain = append(plain, r)
+				continue
+			}
+			weigher, ok := g.cfg.Authorizer.(ResourceAuthorizer)
+			if !ok {
+				return &model.Denied{Action: action, Resource: r, Reason: "because no resource-based policy allows the " + action + " action"}
+			}
+			if err := weigher.AuthorizeResource(ctx, c, action, r, owner, text, conditions); err != nil {
+				return err
+			}
+		}
+	}
+	if len(plain) == 0 || c.Identity.Root || c.Identity.Unsigned {
+		return nil
+	}
+	return g.cfg.Authorizer.Authorize(ctx, c, action, plain, conditions)
 }
 
 // authorizer makes the Call's Authorize, for the permissions that a handler
 // asks for beyond the operation's own.
 func (g *Gateway) authorizer(rt *mounted, c *api.Call) api.Authorizer {
 	return func(ctx context.Context, action, resource string, conditions map[string]string) error {
-		if c.Identity.Root {
+		if c.Identity.Root && rt.policies == nil {
 			return nil
 		}
-		err := g.cfg.Authorizer.Authorize(ctx, c, action, []string{resource}, conditions)
+		err := g.permit(ctx, rt, c, action, []string{resource}, conditions)
 		return deniedFault(&rt.dialect, c, err)
 	}
 }

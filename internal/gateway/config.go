@@ -31,19 +31,31 @@ type Authorizer interface {
 	Authorize(ctx context.Context, c *api.Call, action string, resources []string, conditions map[string]string) error
 }
 
+// ResourceAuthorizer is implemented by an Authorizer that weighs the policies
+// of resources too. Without it they let nobody in.
+type ResourceAuthorizer interface {
+	// AuthorizeResource is Authorize for one resource that belongs to the
+	// account owner and has the policy text, or none when text is empty.
+	AuthorizeResource(ctx context.Context, c *api.Call, action, resource, owner, text string, conditions map[string]string) error
+}
+
 // Service is an API that the gateway serves.
 type Service struct {
 	API *api.Service
 	// Scoper tells which resources an operation touches; nil means that all
 	// are authorized against "*".
 	Scoper api.ResourceScoper
+	// Policies knows the policies of those resources; nil means that they have
+	// none and are the caller's own.
+	Policies api.ResourcePolicies
 }
 
 // Bind makes the Service of a generated API and the handler behind it, which
-// may implement api.ResourceScoper.
+// may implement api.ResourceScoper and api.ResourcePolicies.
 func Bind(s *api.Service, handler any) Service {
 	scoper, _ := handler.(api.ResourceScoper)
-	return Service{API: s, Scoper: scoper}
+	policies, _ := handler.(api.ResourcePolicies)
+	return Service{API: s, Scoper: scoper, Policies: policies}
 }
 
 // Config is what a Gateway needs. Credentials, Authorizer and Services are

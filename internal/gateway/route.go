@@ -11,11 +11,12 @@ import (
 
 // mounted is a service with what serving it needs.
 type mounted struct {
-	api     *api.Service
-	scoper  api.ResourceScoper
-	codec   codec.Codec
-	dialect dialect
-	refused map[string]bool
+	api      *api.Service
+	scoper   api.ResourceScoper
+	policies api.ResourcePolicies
+	codec    codec.Codec
+	dialect  dialect
+	refused  map[string]bool
 }
 
 // routes finds services.
@@ -34,7 +35,7 @@ func makeRoutes(services []Service) *routes {
 		byHost:    make(map[string]*mounted),
 	}
 	for _, s := range services {
-		m := &mounted{api: s.API, scoper: s.Scoper, codec: codec.For(s.API), dialect: dialectOf(s.API), refused: make(map[string]bool)}
+		m := &mounted{api: s.API, scoper: s.Scoper, policies: s.Policies, codec: codec.For(s.API), dialect: dialectOf(s.API), refused: make(map[string]bool)}
 		for _, name := range s.API.Refused {
 			m.refused[name] = true
 		}

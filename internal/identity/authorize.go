@@ -49,6 +49,7 @@ func (d *Directory) Authorize(ctx context.Context, c *api.Call, action string, r
 // AuthorizeResource is Authorize for one resource that has a policy of its
 // own (text, which may be empty) and belongs to the account owner.
 func (d *Directory) AuthorizeResource(ctx context.Context, c *api.Call, action, resource, owner, text string, conditions map[string]string) error {
+	d.used.note(c, action)
 	if c.Identity.Root && c.Account == owner {
 		return nil
 	}

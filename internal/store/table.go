@@ -140,6 +140,11 @@ func (t *Table[T]) Delete(tx *Txn, row Row[T]) {
 	tx.ops = append(tx.ops, Op{Key: row.Key})
 }
 
+// Erase adds the removal of the record to tx, whatever is stored now.
+func (t *Table[T]) Erase(tx *Txn, account, region, id string) {
+	tx.ops = append(tx.ops, Op{Key: t.Key(account, region, id)})
+}
+
 // Check makes tx fail with ErrConflict when the record is no longer as row
 // was read. A zero row.Modified means that it must not exist.
 func (t *Table[T]) Check(tx *Txn, row Row[T]) {

@@ -28,7 +28,6 @@ type Handler interface {
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
 	UpdateSecret(ctx context.Context, in *UpdateSecretInput) (*UpdateSecretOutput, error)
 	UpdateSecretVersionStage(ctx context.Context, in *UpdateSecretVersionStageInput) (*UpdateSecretVersionStageOutput, error)
-	ValidateResourcePolicy(ctx context.Context, in *ValidateResourcePolicyInput) (*ValidateResourcePolicyOutput, error)
 }
 
 // New describes the service and binds its operations to h. With a nil h the
@@ -62,7 +61,6 @@ func New(h Handler) *api.Service {
 			{Name: "UntagResource", Method: "POST", Path: "/", Input: "UntagResourceRequest", Output: "UntagResourceOutput", Errors: []string{"ResourceNotFoundException", "InvalidRequestException", "InvalidParameterException", "InternalServiceError"}, NewInput: func() any { return new(UntagResourceInput) }},
 			{Name: "UpdateSecret", Method: "POST", Path: "/", Input: "UpdateSecretRequest", Output: "UpdateSecretResponse", Errors: []string{"InvalidParameterException", "InvalidRequestException", "LimitExceededException", "EncryptionFailure", "ResourceExistsException", "ResourceNotFoundException", "MalformedPolicyDocumentException", "InternalServiceError", "PreconditionNotMetException", "DecryptionFailure"}, NewInput: func() any { return new(UpdateSecretInput) }},
 			{Name: "UpdateSecretVersionStage", Method: "POST", Path: "/", Input: "UpdateSecretVersionStageRequest", Output: "UpdateSecretVersionStageResponse", Errors: []string{"ResourceNotFoundException", "InvalidParameterException", "InvalidRequestException", "LimitExceededException", "InternalServiceError"}, NewInput: func() any { return new(UpdateSecretVersionStageInput) }},
-			{Name: "ValidateResourcePolicy", Method: "POST", Path: "/", Input: "ValidateResourcePolicyRequest", Output: "ValidateResourcePolicyResponse", Errors: []string{"MalformedPolicyDocumentException", "ResourceNotFoundException", "InvalidParameterException", "InternalServiceError", "InvalidRequestException"}, NewInput: func() any { return new(ValidateResourcePolicyInput) }},
 		},
 		Refused: []string{
 			"CancelRotateSecret",
@@ -70,6 +68,7 @@ func New(h Handler) *api.Service {
 			"ReplicateSecretToRegions",
 			"RotateSecret",
 			"StopReplicationToReplica",
+			"ValidateResourcePolicy",
 		},
 	}
 	if h != nil {
@@ -109,9 +108,6 @@ func New(h Handler) *api.Service {
 		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateSecret(ctx, in.(*UpdateSecretInput)) }
 		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateSecretVersionStage(ctx, in.(*UpdateSecretVersionStageInput))
-		}
-		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ValidateResourcePolicy(ctx, in.(*ValidateResourcePolicyInput))
 		}
 	}
 	return s.Link(map[string]any{
@@ -161,7 +157,5 @@ func New(h Handler) *api.Service {
 		"UpdateSecretResponse":             UpdateSecretOutput{},
 		"UpdateSecretVersionStageRequest":  UpdateSecretVersionStageInput{},
 		"UpdateSecretVersionStageResponse": UpdateSecretVersionStageOutput{},
-		"ValidateResourcePolicyRequest":    ValidateResourcePolicyInput{},
-		"ValidateResourcePolicyResponse":   ValidateResourcePolicyOutput{},
 	})
 }

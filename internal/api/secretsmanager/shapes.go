@@ -379,18 +379,5 @@ func shapes() []api.Shape {
 			{Name: "ARN", Shape: "SecretARNType"},
 			{Name: "Name", Shape: "SecretNameType"},
 		}},
-		{Name: "ValidateResourcePolicyRequest", Kind: api.Structure, Members: []api.Member{
-			{Name: "ResourcePolicy", Shape: "NonEmptyResourcePolicyType", Required: true},
-			{Name: "SecretId", Shape: "SecretIdType"},
-		}},
-		{Name: "ValidateResourcePolicyResponse", Kind: api.Structure, Members: []api.Member{
-			{Name: "PolicyValidationPassed", Shape: "BooleanType"},
-			{Name: "ValidationErrors", Shape: "ValidationErrorsType"},
-		}},
-		{Name: "ValidationErrorsEntry", Kind: api.Structure, Members: []api.Member{
-			{Name: "CheckName", Shape: "NameType"},
-			{Name: "ErrorMessage", Shape: "ErrorMessage"},
-		}},
-		{Name: "ValidationErrorsType", Kind: api.List, Element: "ValidationErrorsEntry"},
 	}
 }

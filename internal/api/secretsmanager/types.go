@@ -403,21 +403,3 @@ type UpdateSecretVersionStageOutput struct {
 	ARN  *string
 	Name *string
 }
-
-// ValidateResourcePolicyInput is the model's ValidateResourcePolicyRequest.
-type ValidateResourcePolicyInput struct {
-	ResourcePolicy *string
-	SecretId       *string
-}
-
-// ValidateResourcePolicyOutput is the model's ValidateResourcePolicyResponse.
-type ValidateResourcePolicyOutput struct {
-	PolicyValidationPassed *bool
-	ValidationErrors       []ValidationErrorsEntry
-}
-
-// ValidationErrorsEntry is a shape of the model.
-type ValidationErrorsEntry struct {
-	CheckName    *string
-	ErrorMessage *string
-}

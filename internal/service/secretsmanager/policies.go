@@ -1,0 +1,78 @@
+package secretsmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"roadstead.dev/internal/api/secretsmanager"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/policy"
+	"roadstead.dev/internal/store"
+)
+
+// PolicyOf implements api.ResourcePolicies.
+func (s *Service) PolicyOf(ctx context.Context, arn string) (text, owner string, err error) {
+	a, err := model.ParseARN(arn)
+	if err != nil {
+		return "", "", fmt.Errorf("policy of a secret: %w", err)
+	}
+	row, err := s.read(ctx, arn)
+	switch {
+	case errors.Is(err, errNotFound):
+		return "", a.Account, nil
+	case err != nil:
+		return "", "", err
+	}
+	return row.V.Policy, a.Account, nil
+}
+
+// PutResourcePolicy implements secretsmanager.Handler.
+func (s *Service) PutResourcePolicy(ctx context.Context, in *secretsmanager.PutResourcePolicyInput) (*secretsmanager.PutResourcePolicyOutput, error) {
+	doc, err := policy.Parse(*in.ResourcePolicy, policy.Resource)
+	if err != nil {
+		return nil, secretsmanager.NewMalformedPolicyDocumentException("This resource policy contains a syntax error.")
+	}
+	if isTrue(in.BlockPublicPolicy) && public(doc) {
+		return nil, secretsmanager.NewPublicPolicyException("This resource policy grants broad access to your secret. You can't put it while BlockPublicPolicy is true.")
+	}
+	v, err := s.update(ctx, s.usable, *in.SecretId, func(_ *store.Txn, _ store.Key, v *model.Secret) error {
+		v.Policy = *in.ResourcePolicy
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &secretsmanager.PutResourcePolicyOutput{ARN: &v.ARN, Name: &v.Name}, nil
+}
+
+// public tells whether a policy lets everybody in without a condition.
+func public(doc *policy.Document) bool {
+	for _, st := range doc.Statements {
+		if st.Effect == policy.Allow && st.Principal != nil && st.Principal.Any && len(st.Keys) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// GetResourcePolicy implements secretsmanager.Handler.
+func (s *Service) GetResourcePolicy(ctx context.Context, in *secretsmanager.GetResourcePolicyInput) (*secretsmanager.GetResourcePolicyOutput, error) {
+	row, err := s.usable(ctx, *in.SecretId)
+	if err != nil {
+		return nil, err
+	}
+	return &secretsmanager.GetResourcePolicyOutput{ARN: &row.V.ARN, Name: &row.V.Name, ResourcePolicy: opt(row.V.Policy)}, nil
+}
+
+// DeleteResourcePolicy implements secretsmanager.Handler.
+func (s *Service) DeleteResourcePolicy(ctx context.Context, in *secretsmanager.DeleteResourcePolicyInput) (*secretsmanager.DeleteResourcePolicyOutput, error) {
+	v, err := s.update(ctx, s.usable, *in.SecretId, func(_ *store.Txn, _ store.Key, v *model.Secret) error {
+		v.Policy = ""
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &secretsmanager.DeleteResourcePolicyOutput{ARN: &v.ARN, Name: &v.Name}, nil
+}
