@@ -115,6 +115,8 @@ func checkRunnable(d *model.TaskDefinition) error {
 			return unsupported("The log driver " + c.LogConfiguration.LogDriver)
 		case len(c.EnvironmentFiles) > 0:
 			return unsupported("The container definition parameter environmentFiles")
+		case c.VersionConsistency == string(ecs.VersionConsistencyEnabled):
+			return unsupported("The container definition parameter versionConsistency=enabled")
 		}
 	}
 	return nil

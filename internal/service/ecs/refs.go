@@ -32,13 +32,13 @@ func clusterName(ref *string) (string, error) {
 	return name, nil
 }
 
-// inScope refuses ARNs of other accounts and regions as not found.
+// inScope refuses ARNs of other partitions, accounts and regions as not found.
 func (sc scope) inScope(ref string) bool {
 	if !strings.HasPrefix(ref, "arn:") {
 		return true
 	}
 	a, err := model.ParseARN(ref)
-	return err == nil && a.Account == sc.account && a.Region == sc.region
+	return err == nil && a.Partition == model.Partition(sc.region) && a.Account == sc.account && a.Region == sc.region
 }
 
 func errClusterNotFound() error { return ecs.NewClusterNotFoundException("Cluster not found.") }

@@ -18,7 +18,7 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) (arns [
 	sc := scopeOf(ctx)
 	clusterARN := func(ref *string) string {
 		name, err := clusterName(ref)
-		if err != nil {
+		if err != nil || !sc.inScope(val(ref)) {
 			return val(ref)
 		}
 		return model.ECSClusterARN(sc.region, sc.account, name)
@@ -28,8 +28,10 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) (arns [
 		name := arn[strings.LastIndexByte(arn, '/')+1:]
 		var out []string
 		for _, r := range refs {
-			if !strings.HasPrefix(r, "arn:") {
-				r = model.MakeARN("ecs", sc.region, sc.account, kind+"/"+name+"/"+r)
+			// As the handler understands it: one resource has several names,
+			// and a policy speaks of its ARN.
+			if id, err := child(kind, name, r); err == nil && sc.inScope(r) {
+				r = model.MakeARN("ecs", sc.region, sc.account, kind+"/"+id)
 			}
 			out = append(out, r)
 		}

@@ -50,11 +50,15 @@ func scopeOf(ctx context.Context) scope {
 	return scope{account: c.Account, region: c.Region, now: c.Time.UTC().Truncate(time.Millisecond), call: c}
 }
 
+// maxTries bounds retry: one of so many tries meets no other writer, unless
+// the conflict is with records that do not fit each other and stays.
+const maxTries = 1000
+
 // retry runs a read-decide-write again while others change what it read.
 func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	for {
+	for try := 1; ; try++ {
 		v, err := f()
-		if !errors.Is(err, store.ErrConflict) || ctx.Err() != nil {
+		if !errors.Is(err, store.ErrConflict) || ctx.Err() != nil || try == maxTries {
 			return v, err
 		}
 	}

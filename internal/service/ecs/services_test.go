@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 	"sync"
@@ -334,6 +335,34 @@ func TestAccountSettings(t *testing.T) {
 	}
 }
 
+// What is not of the caller's partition, account and region is not found, and
+// so is nothing that a policy could have meant.
+func TestForeignARNsAreNotFound(t *testing.T) {
+	h := start(t)
+	h.cluster()
+	h.web()
+	must(h.CreateService(h.ctx, serveWeb()))(t)
+	for _, prefix := range []string{"arn:aws-cn:ecs:us-east-1:000000000000:", "arn:aws:ecs:eu-west-1:000000000000:", "arn:aws:ecs:us-east-1:999999999999:"} {
+		in := &ecs.DeleteServiceInput{Cluster: new("c"), Service: new(prefix + "service/c/s"), Force: new(true)}
+		_, err := h.DeleteService(h.ctx, in)
+		refused(t, err, "ServiceNotFoundException", "")
+		_, err = h.DescribeClusters(h.ctx, &ecs.DescribeClustersInput{Clusters: []string{prefix + "cluster/c"}})
+		if err != nil {
+			t.Error(err)
+		}
+		_, err = h.UpdateCluster(h.ctx, &ecs.UpdateClusterInput{Cluster: new(prefix + "cluster/c")})
+		refused(t, err, "ClusterNotFoundException", "")
+	}
+}
+
+func TestRetryIsBounded(t *testing.T) {
+	tries := 0
+	_, err := retry(t.Context(), func() (int, error) { tries++; return 0, store.ErrConflict })
+	if !errors.Is(err, store.ErrConflict) || tries != maxTries {
+		t.Errorf("%v after %d tries", err, tries)
+	}
+}
+
 func TestScope(t *testing.T) {
 	h := start(t)
 	h.cluster()
@@ -347,6 +376,10 @@ func TestScope(t *testing.T) {
 		{&ecs.StopTaskInput{Task: new("x")}, []string{"arn:aws:ecs:us-east-1:000000000000:task/default/x"}, "default"},
 		{&ecs.DescribeServicesInput{Cluster: new("arn:aws:ecs:us-east-1:000000000000:cluster/c"), Services: []string{"s"}}, []string{"arn:aws:ecs:us-east-1:000000000000:service/c/s"}, "c"},
 		{&ecs.ListTasksInput{Cluster: new("c")}, nil, "c"},
+		// Other names of the same resources, which a policy that denies must meet.
+		{&ecs.DeleteServiceInput{Cluster: new("c"), Service: new("c/s")}, []string{"arn:aws:ecs:us-east-1:000000000000:service/c/s"}, "c"},
+		{&ecs.DeleteServiceInput{Cluster: new("c"), Service: new("arn:aws:ecs:us-east-1:000000000000:service/s")}, []string{"arn:aws:ecs:us-east-1:000000000000:service/c/s"}, "c"},
+		{&ecs.StopTaskInput{Cluster: new("c"), Task: new("arn:aws:ecs:us-east-1:000000000000:task/x")}, []string{"arn:aws:ecs:us-east-1:000000000000:task/c/x"}, "c"},
 		{&ecs.ListClustersInput{}, nil, ""},
 	} {
 		arns, conditions := h.ScopeOf(h.ctx, nil, tt.in)

@@ -22,6 +22,9 @@ func (sc scope) passRole(ctx context.Context, roles ...string) error {
 		if r == "" {
 			continue
 		}
+		if a, err := model.ParseARN(r); err != nil || a.Account != sc.account {
+			return ecs.NewAccessDeniedException("Cross-account pass role is not allowed.")
+		}
 		if err := sc.call.Authorize(ctx, "iam:PassRole", r, map[string]string{"iam:PassedToService": tasksPrincipal}); err != nil {
 			return err
 		}

@@ -85,6 +85,12 @@ func TestRegisterTaskDefinition(t *testing.T) {
 	h.deny = true
 	_, err := h.RegisterTaskDefinition(h.ctx, webDefinition())
 	refused(t, err, "AccessDeniedException", "iam:PassRole")
+	// Another account's tasks may assume its roles; nobody here passes them.
+	h.deny = false
+	foreign := webDefinition()
+	foreign.TaskRoleArn = new("arn:aws:iam::999999999999:role/task")
+	_, err = h.RegisterTaskDefinition(h.ctx, foreign)
+	refused(t, err, "AccessDeniedException", "Cross-account pass role is not allowed.")
 }
 
 func TestRegisterTaskDefinitionRefusals(t *testing.T) {

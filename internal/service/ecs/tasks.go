@@ -277,8 +277,8 @@ func checkOverrides(d *model.TaskDefinition, o *model.TaskOverride, in *ecs.Task
 			return ecs.NewClientException("Role is not valid")
 		}
 	}
-	if e := o.EphemeralStorage; e != nil && (e.SizeInGiB < 20 || e.SizeInGiB > 200) {
-		return ecs.NewInvalidParameterException("The ephemeral storage sizeInGiB must be between 20 and 200.")
+	if e := o.EphemeralStorage; e != nil && (e.SizeInGiB < 21 || e.SizeInGiB > 200) {
+		return ecs.NewInvalidParameterException("The ephemeral storage sizeInGiB must be between 21 and 200.")
 	}
 	return nil
 }

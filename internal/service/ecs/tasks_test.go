@@ -260,3 +260,30 @@ func TestChooseProviders(t *testing.T) {
 		}
 	})
 }
+
+// What is accepted acts, or is refused where it would have to act.
+func TestWhatCannotActIsRefused(t *testing.T) {
+	h := start(t)
+	h.cluster()
+	in := webDefinition()
+	in.ContainerDefinitions[0].VersionConsistency = ecs.VersionConsistencyEnabled
+	must(h.RegisterTaskDefinition(h.ctx, in))(t)
+	_, err := h.RunTask(h.ctx, runWeb())
+	refused(t, err, "UnsupportedFeatureException", "versionConsistency=enabled")
+	in.ContainerDefinitions[0].VersionConsistency = ecs.VersionConsistencyDisabled
+	must(h.RegisterTaskDefinition(h.ctx, in))(t)
+	must(h.RunTask(h.ctx, runWeb()))(t)
+
+	for size, ok := range map[int32]bool{20: false, 21: true, 200: true, 201: false} {
+		in := webDefinition()
+		in.EphemeralStorage = &ecs.EphemeralStorage{SizeInGiB: new(size)}
+		if _, err := h.RegisterTaskDefinition(h.ctx, in); (err == nil) != ok {
+			t.Errorf("%d GiB: %v", size, err)
+		}
+		run := runWeb()
+		run.Overrides = &ecs.TaskOverride{EphemeralStorage: &ecs.EphemeralStorage{SizeInGiB: new(size)}}
+		if _, err := h.RunTask(h.ctx, run); (err == nil) != ok {
+			t.Errorf("override of %d GiB: %v", size, err)
+		}
+	}
+}
