@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 
 	"roadstead.dev/internal/api"
@@ -29,7 +30,7 @@ func (g *Gateway) authenticate(ctx context.Context, rt *mounted, op *api.Operati
 		}
 		return caller{}, signatureFault(&rt.dialect, err)
 	}
-	secret, identity, account, err := g.lookup(ctx, sig.AccessKeyID, sig.SessionToken)
+	secret, identity, account, err := g.lookup(ctx, r.http, sig.AccessKeyID, sig.SessionToken)
 	if err != nil {
 		return caller{}, signatureFault(&rt.dialect, err)
 	}
@@ -54,8 +55,11 @@ func (g *Gateway) authenticate(ctx context.Context, rt *mounted, op *api.Operati
 // defaultRegion is the region of calls that name none: unsigned ones.
 const defaultRegion = "us-east-1"
 
-func (g *Gateway) lookup(ctx context.Context, key, token string) (string, api.Identity, string, error) {
+func (g *Gateway) lookup(ctx context.Context, r *http.Request, key, token string) (string, api.Identity, string, error) {
 	if g.cfg.LoopbackRootKey && key == rootKey {
+		if foreignPage(r) {
+			return "", api.Identity{}, "", errForeignPage
+		}
 		account := g.cfg.Account
 		return rootKey, api.Identity{ARN: "arn:aws:iam::" + account + ":root", UserID: account, Root: true}, account, nil
 	}
@@ -83,6 +87,8 @@ func signatureFault(d *dialect, err error) error {
 		return new(d.badSignature)
 	}
 	switch {
+	case errors.Is(err, errForeignPage):
+		return with(d.denied, err.Error())
 	case errors.Is(err, sigv4.ErrMissing):
 		return new(d.missing)
 	case errors.Is(err, sigv4.ErrMismatch):

@@ -72,7 +72,8 @@ type Config struct {
 	Account string
 	// LoopbackRootKey accepts the access key "test" with the secret "test" as
 	// the root of Account. Only a server that listens on loopback alone may
-	// set it.
+	// set it. What a page of another site may have made a browser send is
+	// refused, since the key is no secret.
 	LoopbackRootKey bool
 
 	// Registry serves the OCI distribution API below /v2/.
@@ -83,6 +84,6 @@ type Config struct {
 	// /_roadstead/health answers with it.
 	Ready func() error
 
-	// MaxBody is the largest request body in bytes; 0 means 8 MiB.
+	// MaxBody is the largest request body in bytes; 0 means 32 MiB.
 	MaxBody int64
 }

@@ -134,6 +134,11 @@ func (g *Gateway) serve(w http.ResponseWriter, r *request) {
 
 // call runs one operation, from authentication to the encoded output.
 func (g *Gateway) call(ctx context.Context, m *mounted, name string, r *request, c *api.Call) (resp *codec.Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			resp, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
 	op := m.api.Operation(name)
 	if op == nil || op.Invoke == nil {
 		if m.refused[name] {
@@ -159,11 +164,6 @@ func (g *Gateway) call(ctx context.Context, m *mounted, name string, r *request,
 		return nil, m.dialect.constraint(vs)
 	}
 	validate.FillTokens(op.InputShape(), in, id.UUID)
-	defer func() {
-		if p := recover(); p != nil {
-			resp, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
 	if err := g.authorize(ctx, m, c, op, in); err != nil {
 		return nil, err
 	}

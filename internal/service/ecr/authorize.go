@@ -3,6 +3,7 @@ package ecr
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"time"
@@ -31,6 +32,9 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) ([]stri
 		return []string{registry.RepositoryARN(sp, *name)}, nil
 	}
 	if arn := str("ResourceArn"); arn != nil {
+		if id, name, err := taggable(ctx, *arn); err == nil {
+			return []string{registry.RepositoryARN(space(ctx, id), *name)}, nil
+		}
 		return []string{*arn}, nil
 	}
 	if d, ok := in.(*ecr.DescribeRepositoriesInput); ok {
@@ -43,8 +47,25 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) ([]stri
 	return nil, nil
 }
 
-// permit asks the repository's policy, after identity policies have allowed:
-// it may deny, and another account's must allow.
+// PolicyOf implements api.ResourcePolicies.
+func (s *Service) PolicyOf(ctx context.Context, arn string) (text, owner string, err error) {
+	a, err := model.ParseARN(arn)
+	name, ok := strings.CutPrefix(a.Resource, "repository/")
+	if err != nil || !ok || a.Service != "ecr" {
+		return "", api.CallFrom(ctx).Account, nil //nolint:nilerr // no repository's: the handler refuses it
+	}
+	row, err := s.Catalog.Row(ctx, registry.Space{Account: a.Account, Region: a.Region}, name)
+	if registry.CodeOf(err) == registry.NameUnknown {
+		return "", a.Account, nil
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("read the policy of %s: %w", arn, err)
+	}
+	return row.V.Policy, a.Account, nil
+}
+
+// permit asks the repository's policy once more, by the record that the
+// operation acts on: it may deny, and another account's must allow.
 func permit(ctx context.Context, sp registry.Space, action, name, text string) error {
 	c := api.CallFrom(ctx)
 	foreign := sp.Account != c.Account

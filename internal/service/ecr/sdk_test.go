@@ -20,6 +20,7 @@ import (
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/ecr"
 	"roadstead.dev/internal/gateway"
+	"roadstead.dev/internal/identity"
 	"roadstead.dev/internal/imagebuild"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/registry/blob"
@@ -37,6 +38,10 @@ func (nobody) Lookup(context.Context, string, string) (string, api.Identity, str
 type anything struct{}
 
 func (anything) Authorize(context.Context, *api.Call, string, []string, map[string]string) error {
+	return nil
+}
+
+func (anything) AuthorizeResource(context.Context, *api.Call, string, string, string, string, map[string]string) error {
 	return nil
 }
 
@@ -58,6 +63,60 @@ func client(url string) *awsecr.Client {
 		BaseEndpoint: aws.String(url), Region: registrytest.Region, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})
+}
+
+// people know two users, who have no policies of their own.
+type people struct{}
+
+func (people) Lookup(_ context.Context, key, _ string) (string, api.Identity, string, error) {
+	if key != "AKIAANN" && key != "AKIABOB" {
+		return "", api.Identity{}, "", model.ErrUnknownAccessKey
+	}
+	name := strings.ToLower(key[4:])
+	return "secret", api.Identity{ARN: "arn:aws:iam::" + account + ":user/" + name, UserID: "AIDA" + key[4:]}, account, nil
+}
+
+// A repository's policy alone lets a user of the account in, and nobody else.
+func TestRepositoryPolicyAloneIsEnough(t *testing.T) {
+	srv := registrytest.Start(t, registrytest.Options{})
+	directory, err := identity.New(t.Context(), identity.Config{Store: srv.Store, Clock: srv.Clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc := New(Config{Store: srv.Store, Clock: srv.Clock, Catalog: srv.Catalog, Registry: srv.Registry, Signer: srv.Signer, Downloads: srv.Handler})
+	s := httptest.NewServer(gateway.New(gateway.Config{
+		Services: []gateway.Service{gateway.Bind(ecr.New(svc), svc)}, Credentials: people{}, Authorizer: directory,
+		Clock: srv.Clock, Account: account, LoopbackRootKey: true,
+	}))
+	defer s.Close()
+	as := func(key, secret string) *awsecr.Client {
+		return awsecr.New(awsecr.Options{
+			BaseEndpoint: aws.String(s.URL), Region: registrytest.Region, RetryMaxAttempts: 1,
+			Credentials: credentials.NewStaticCredentialsProvider(key, secret, ""),
+		})
+	}
+	ctx, root := t.Context(), as("test", "test")
+	for _, name := range []string{"web", "other"} {
+		if _, err := root.CreateRepository(ctx, &awsecr.CreateRepositoryInput{RepositoryName: &name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	policy := fmt.Sprintf(policyFor, "Allow", `{"AWS":"arn:aws:iam::`+account+`:user/ann"}`, "ecr:ListImages")
+	if _, err := root.SetRepositoryPolicy(ctx, &awsecr.SetRepositoryPolicyInput{RepositoryName: new("web"), PolicyText: &policy}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		key, repository string
+		allowed         bool
+	}{{"AKIAANN", "web", true}, {"AKIAANN", "other", false}, {"AKIABOB", "web", false}} {
+		_, err := as(tt.key, "secret").ListImages(ctx, &awsecr.ListImagesInput{RepositoryName: &tt.repository})
+		if (err == nil) != tt.allowed {
+			t.Errorf("%s on %s: %v", tt.key, tt.repository, err)
+		}
+	}
+	if _, err := as("AKIAANN", "secret").DescribeImages(ctx, &awsecr.DescribeImagesInput{RepositoryName: new("web")}); err == nil {
+		t.Error("an action that the policy does not name is allowed")
+	}
 }
 
 // From CreateRepository to a pushed and described image, by AWS's own SDK.

@@ -42,8 +42,9 @@ type Config struct {
 type Service struct{ Config }
 
 var (
-	_ ecr.Handler        = (*Service)(nil)
-	_ api.ResourceScoper = (*Service)(nil)
+	_ ecr.Handler          = (*Service)(nil)
+	_ api.ResourceScoper   = (*Service)(nil)
+	_ api.ResourcePolicies = (*Service)(nil)
 )
 
 // New makes a Service.
@@ -140,11 +141,14 @@ func manifestFailure(sp registry.Space, name string, err error) error {
 	return failure(sp, name, err)
 }
 
+// maxTries bounds retryConflict: a conflict that stays is no other writer's.
+const maxTries = 1000
+
 // retryConflict calls f again while others change what it read.
 func retryConflict(ctx context.Context, f func() error) error {
-	for {
+	for try := 1; ; try++ {
 		err := f()
-		if !errors.Is(err, store.ErrConflict) || ctx.Err() != nil {
+		if !errors.Is(err, store.ErrConflict) || ctx.Err() != nil || try == maxTries {
 			return err
 		}
 	}
