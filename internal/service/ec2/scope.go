@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/api/ec2"
 	"roadstead.dev/internal/model"
 )
 
@@ -75,8 +76,69 @@ func (s *Service) ScopeOf(ctx context.Context, op *api.Operation, in any) ([]str
 			}
 		}
 	}
+	s.addNamed(ctx, call, in, add)
 	if resource, ok := created[op.Name]; ok {
 		add(resource, "*")
 	}
 	return arns, nil
+}
+
+// addNamed finds the resources that an input names by something else than
+// their id.
+func (s *Service) addNamed(ctx context.Context, call *api.Call, in any, add func(resource, id string)) {
+	member := func(name string) *string {
+		f := reflect.ValueOf(in).Elem().FieldByName(name)
+		if !f.IsValid() {
+			return nil
+		}
+		p, _ := f.Interface().(*string)
+		return p
+	}
+	association := deref(member("AssociationId"))
+	switch in.(type) {
+	case *ec2.AuthorizeSecurityGroupIngressInput, *ec2.RevokeSecurityGroupIngressInput, *ec2.DeleteSecurityGroupInput,
+		*ec2.UpdateSecurityGroupRuleDescriptionsIngressInput, *ec2.UpdateSecurityGroupRuleDescriptionsEgressInput:
+		if row, err := s.groupBy(ctx, call, nil, member("GroupName")); err == nil && member("GroupId") == nil {
+			add(typeGroup, row.V.ID)
+		}
+	case *ec2.ReleaseAddressInput, *ec2.AssociateAddressInput:
+		if row, err := s.addressBy(ctx, call, nil, member("PublicIp")); err == nil && member("AllocationId") == nil {
+			add(typeAddress, row.V.ID)
+		}
+	case *ec2.DisassociateAddressInput:
+		all, err := addresses.all(ctx, s, call)
+		for i := range all {
+			if a := all[i]; err == nil && a.AssociationID != "" && (a.AssociationID == association || association == "" && a.PublicIP.String() == deref(member("PublicIp"))) {
+				add(typeAddress, a.ID)
+				add(typeInterface, a.NetworkInterfaceID)
+			}
+		}
+	case *ec2.DisassociateRouteTableInput, *ec2.ReplaceRouteTableAssociationInput, *ec2.ReplaceNetworkAclAssociationInput, *ec2.DisassociateVpcCidrBlockInput:
+		if around, err := s.around(ctx, call); err == nil && association != "" {
+			addAssociated(around, association, add)
+		}
+	}
+}
+
+// addAssociated adds what an association of a route table, a network ACL or a
+// block of a VPC joins.
+func addAssociated(around *surroundings, association string, add func(resource, id string)) {
+	for _, v := range around.vpcs {
+		if v.MainRouteTableAssociationID == association {
+			add(typeRouteTab, v.MainRouteTableID)
+		}
+		if slices.ContainsFunc(v.CIDRs, func(c model.VPCCIDR) bool { return c.AssociationID == association }) {
+			add(typeVPC, v.ID)
+		}
+	}
+	for _, sub := range around.subnets {
+		switch association {
+		case sub.RouteTableAssociationID:
+			add(typeRouteTab, sub.RouteTableID)
+			add(typeSubnet, sub.ID)
+		case sub.NetworkACLAssociationID:
+			add(typeACL, sub.NetworkACLID)
+			add(typeSubnet, sub.ID)
+		}
+	}
 }

@@ -534,3 +534,21 @@ func TestConcurrentCreates(t *testing.T) {
 		t.Errorf("the group serves %d load balancers", n)
 	}
 }
+
+func TestScopeOfWhatIsMade(t *testing.T) {
+	w := newWorld(t)
+	const arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:"
+	for _, tt := range []struct {
+		in   any
+		want string
+	}{
+		{&elbv2.CreateLoadBalancerInput{Name: new("web")}, arn + "loadbalancer/app/web/*"},
+		{&elbv2.CreateLoadBalancerInput{Name: new("web"), Type: elbv2.LoadBalancerTypeEnumNetwork}, arn + "loadbalancer/net/web/*"},
+		{&elbv2.CreateTargetGroupInput{Name: new("web")}, arn + "targetgroup/web/*"},
+		{&elbv2.DeleteRuleInput{RuleArn: new("arn:x")}, "arn:x"},
+	} {
+		if got, _ := w.s.ScopeOf(w.ctx, nil, tt.in); len(got) != 1 || got[0] != tt.want {
+			t.Errorf("%T: %v, want %s", tt.in, got, tt.want)
+		}
+	}
+}

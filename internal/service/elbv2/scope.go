@@ -6,11 +6,16 @@ import (
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
+	"roadstead.dev/internal/model"
 )
 
 // ScopeOf names the resources that an operation changes. Those that describe
 // have no resource-level permissions.
-func (s *Service) ScopeOf(_ context.Context, _ *api.Operation, in any) ([]string, map[string]string) {
+func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) ([]string, map[string]string) {
+	made := func(resource string) ([]string, map[string]string) {
+		c := api.CallFrom(ctx)
+		return []string{model.MakeARN("elasticloadbalancing", c.Region, c.Account, resource+"/*")}, nil
+	}
 	one := func(arn *string) ([]string, map[string]string) {
 		if arn == nil {
 			return nil, nil
@@ -18,6 +23,14 @@ func (s *Service) ScopeOf(_ context.Context, _ *api.Operation, in any) ([]string
 		return []string{*arn}, nil
 	}
 	switch in := in.(type) {
+	case *elbv2.CreateLoadBalancerInput:
+		kind := map[elbv2.LoadBalancerTypeEnum]string{elbv2.LoadBalancerTypeEnumNetwork: "net", elbv2.LoadBalancerTypeEnumGateway: "gwy"}[in.Type]
+		if kind == "" {
+			kind = "app"
+		}
+		return made("loadbalancer/" + kind + "/" + value(in.Name))
+	case *elbv2.CreateTargetGroupInput:
+		return made("targetgroup/" + value(in.Name))
 	case *elbv2.DeleteLoadBalancerInput:
 		return one(in.LoadBalancerArn)
 	case *elbv2.ModifyLoadBalancerAttributesInput:

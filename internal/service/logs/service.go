@@ -103,7 +103,7 @@ func groupOf(c *api.Call, identifier string) (string, error) {
 	if err != nil || !ok || arn.Service != "logs" || name == "" || strings.Contains(name, ":") {
 		return "", invalid("Invalid ARN: %s", identifier)
 	}
-	if arn.Account != c.Account || arn.Region != c.Region {
+	if arn.Partition != model.Partition(c.Region) || arn.Account != c.Account || arn.Region != c.Region {
 		return "", errNoGroup
 	}
 	return name, nil
@@ -176,6 +176,15 @@ func oldest(g *model.LogGroup, now time.Time) int64 {
 	return now.Add(-time.Duration(g.RetentionDays) * 24 * time.Hour).UnixMilli()
 }
 
+// scopeOfTags is the group's ARN as the operations on tags have it: without the
+// ":*" that may stand behind it.
+func scopeOfTags(c *api.Call, arn string) []string {
+	if group, err := groupOf(c, arn); err == nil {
+		return []string{model.LogGroupARN(c.Region, c.Account, group)}
+	}
+	return []string{arn}
+}
+
 // ScopeOf names the group or stream that an operation acts on.
 func (s *Service) ScopeOf(ctx context.Context, op *api.Operation, in any) ([]string, map[string]string) {
 	c := api.CallFrom(ctx)
@@ -209,11 +218,11 @@ func (s *Service) ScopeOf(ctx context.Context, op *api.Operation, in any) ([]str
 	case *logs.FilterLogEventsInput:
 		byIdentifier(in.LogGroupName, in.LogGroupIdentifier)
 	case *logs.TagResourceInput:
-		return []string{*in.ResourceArn}, nil
+		return scopeOfTags(c, *in.ResourceArn), nil
 	case *logs.UntagResourceInput:
-		return []string{*in.ResourceArn}, nil
+		return scopeOfTags(c, *in.ResourceArn), nil
 	case *logs.ListTagsForResourceInput:
-		return []string{*in.ResourceArn}, nil
+		return scopeOfTags(c, *in.ResourceArn), nil
 	case *logs.CreateLogStreamInput:
 		group = *in.LogGroupName
 	case *logs.DeleteLogStreamInput:
