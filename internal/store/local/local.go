@@ -138,7 +138,14 @@ func (s *Store) usable(ctx context.Context) error {
 	}
 }
 
+// maxKey is the size of a key that every log can hold. A larger one is refused
+// before it fails the writes that it shares a batch with.
+const maxKey = 16 << 10
+
 func checkKey(k store.Key) error {
+	if n := len(k.Account) + len(k.Region) + len(k.Kind.Service) + len(k.Kind.Name) + len(k.ID); n > maxKey {
+		return fmt.Errorf("key of %d bytes: at most %d may be", n, maxKey)
+	}
 	if k.ID == "" || k.Kind.Service == "" || k.Kind.Name == "" {
 		return fmt.Errorf("key %s: kind and id must not be empty", k)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -172,6 +173,7 @@ func testValidation(t *testing.T, open Open) {
 		"written twice": {put(key("x"), "1"), put(key("x"), "2")},
 		"no id":         {put(key(""), "1")},
 		"zero byte":     {put(key("a\x00b"), "1")},
+		"a huge key":    {put(key(strings.Repeat("x", 40<<10)), "1")},
 		"no kind":       {put(store.Key{Account: "1", Region: "r", ID: "x"}, "1")},
 	} {
 		if _, err := s.Commit(t.Context(), nil, ops); err == nil || errors.Is(err, store.ErrConflict) {
