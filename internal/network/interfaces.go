@@ -149,10 +149,13 @@ func setInner(h *netlink.Handle, a Attachment, name string) error {
 	}
 	route := netlink.Route{Dst: ipNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0)), Gw: gw.AsSlice(), LinkIndex: dev.Attrs().Index, Flags: int(netlink.FLAG_ONLINK)}
 	if a.Index == 0 {
-		return h.RouteReplace(&route)
+		if err := h.RouteReplace(&route); err != nil {
+			return err
+		}
 	}
-	// What comes in by a further device is answered by it, since the VPC
-	// drops packets whose source is not the device's.
+	// What comes in by a device is answered by it, even where another one is
+	// in the receiver's subnet: the VPC drops packets whose source is not the
+	// device's.
 	route.Table = 100 + a.Index
 	if err := h.RouteReplace(&route); err != nil {
 		return err

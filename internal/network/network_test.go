@@ -569,9 +569,11 @@ func TestSeveralInterfacesInOneNamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.serve(lb, "0.0.0.0:80")
-	client := w.add("subnet-a", "10.77.0.11", "sg")
-	w.allowed(client, "10.77.0.10:80", "")
-	w.allowed(client, "10.77.16.10:80", "")
+	// Each client is in the subnet of one of the devices and asks both.
+	for _, client := range []*host{w.add("subnet-a", "10.77.0.11", "sg"), w.add("subnet-b", "10.77.16.11", "sg")} {
+		w.allowed(client, "10.77.0.10:80", "")
+		w.allowed(client, "10.77.16.10:80", "")
+	}
 	w.vpc.HostRoute = true
 	w.apply()
 	for _, a := range []string{"10.77.0.10:80", "10.77.16.10:80"} {

@@ -76,6 +76,13 @@ func (s *server) push(t *testing.T, repository, binary string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s.pushTo(t, *repo.Repository.RepositoryUri, binary)
+}
+
+// pushTo pushes to a repository that is there.
+func (s *server) pushTo(t *testing.T, repositoryURI, binary string) string {
+	t.Helper()
+	ctx := t.Context()
 	tok, err := s.ecr.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +99,7 @@ func (s *server) push(t *testing.T, repository, binary string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ref := *repo.Repository.RepositoryUri + ":v1"
+	ref := repositoryURI + ":v1"
 	if _, err := imagebuild.Push(ctx, ref, img, login); err != nil {
 		t.Fatal(err)
 	}
@@ -273,5 +280,13 @@ func (st *stack) output(arn string) string {
 		if token = out.NextToken; token == nil {
 			return b.String()
 		}
+	}
+}
+
+// keys puts an access key into a container's environment.
+func keys(id, secret string) []ecstypes.KeyValuePair {
+	return []ecstypes.KeyValuePair{
+		{Name: new("AWS_ACCESS_KEY_ID"), Value: new(id)},
+		{Name: new("AWS_SECRET_ACCESS_KEY"), Value: new(secret)},
 	}
 }
