@@ -10,7 +10,7 @@ import (
 )
 
 // errForeignPage refuses the built-in key, which is no secret, to web pages.
-var errForeignPage = errors.New("The built-in access key does not sign requests of web pages, or to names that others may lead to this machine. " + //nolint:revive,staticcheck // it is the answer's message
+var errForeignPage = errors.New("The built-in access key does not sign requests of web pages, or to names that others may lead to this machine. " +
 	"Use an address or a name below localhost, or start the server with root credentials of its own.")
 
 // foreignPage tells whether a page of another site may have made a browser

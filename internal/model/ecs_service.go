@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Service is an ECS service. Record id: "<cluster>/<service>".
 //
@@ -205,8 +208,8 @@ const MaxServiceEvents = 100
 // Add puts events, oldest first, in front of the list and cuts it to length.
 func (e *ServiceEvents) Add(events ...ServiceEvent) {
 	all := make([]ServiceEvent, 0, len(events)+len(e.Events))
-	for i := len(events) - 1; i >= 0; i-- {
-		all = append(all, events[i])
+	for _, event := range slices.Backward(events) {
+		all = append(all, event)
 	}
 	all = append(all, e.Events...)
 	if len(all) > MaxServiceEvents {

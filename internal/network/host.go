@@ -50,7 +50,7 @@ func (n *Network) enableForwarding() error {
 	if err := os.WriteFile(forwardMarker, []byte("0\n"), 0o600); err != nil {
 		return err
 	}
-	if err := os.WriteFile(forwardSysctl, []byte("1"), 0o644); err != nil { //nolint:gosec // a sysctl
+	if err := os.WriteFile(forwardSysctl, []byte("1"), 0o644); err != nil {
 		return fmt.Errorf("turn IP forwarding on: %w", err)
 	}
 	return nil
@@ -71,7 +71,7 @@ func restoreForwarding() error {
 			return nil
 		}
 	}
-	if err := os.WriteFile(forwardSysctl, []byte("0"), 0o644); err != nil { //nolint:gosec // a sysctl
+	if err := os.WriteFile(forwardSysctl, []byte("0"), 0o644); err != nil {
 		return err
 	}
 	return os.Remove(forwardMarker)

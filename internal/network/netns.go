@@ -64,10 +64,10 @@ func makeNetns(path string) (made bool, err error) {
 	if isNetns(path) {
 		return false, nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // names of namespaces are no secret
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return false, err
 	}
-	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o444) //nolint:gosec // a mount point
+	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o444)
 	if err != nil {
 		return false, err
 	}
@@ -118,7 +118,7 @@ func dropNetns(path string) error {
 // kernel without IPv6 needs none of its settings.
 func writeSysctls(values map[string]string) error {
 	for name, value := range values {
-		err := os.WriteFile(filepath.Join("/proc/sys/net", name), []byte(value), 0o644) //nolint:gosec // a sysctl
+		err := os.WriteFile(filepath.Join("/proc/sys/net", name), []byte(value), 0o644)
 		if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(name, "ipv6/") {
 			continue
 		}

@@ -60,7 +60,7 @@ func New(cfg Config) (*Network, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil { //nolint:gosec // mount points
+	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return nil, err
 	}
 	n := &Network{cfg: cfg, vpcs: map[string]*vpcState{}, changed: make(chan struct{})}

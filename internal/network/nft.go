@@ -205,7 +205,7 @@ func destPorts(from, to int) []expr.Any {
 	}
 }
 
-func port(n int) []byte { return binaryutil.BigEndian.PutUint16(uint16(n)) } //nolint:gosec // ports fit
+func port(n int) []byte { return binaryutil.BigEndian.PutUint16(uint16(n)) }
 
 // transportByte matches one byte of the transport header: ICMP's type or
 // code.

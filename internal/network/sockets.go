@@ -64,7 +64,7 @@ func DialIn(ctx context.Context, path, network, address string) (net.Conn, error
 	}); err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "socket") //nolint:gosec // a descriptor is not negative
+	f := os.NewFile(uintptr(fd), "socket")
 	defer func() { _ = f.Close() }()
 	if err := connect(ctx, f, fd, to); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
@@ -97,14 +97,14 @@ func connect(ctx context.Context, f *os.File, fd int, to netip.AddrPort) error {
 	// The socket is asked before the first wait too: what happened to it before
 	// the poller was told to wait is not reported again.
 	err = rc.Write(func(fd uintptr) bool {
-		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR) //nolint:gosec // a descriptor
+		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
 		switch {
 		case err != nil:
 			result = os.NewSyscallError("getsockopt", err)
 		case code != 0:
-			result = os.NewSyscallError("connect", unix.Errno(code)) //nolint:gosec // an errno
+			result = os.NewSyscallError("connect", unix.Errno(code))
 		default:
-			_, err := unix.Getpeername(int(fd)) //nolint:gosec // a descriptor
+			_, err := unix.Getpeername(int(fd))
 			return err == nil
 		}
 		return true

@@ -27,7 +27,7 @@ func (c *call) getBlob() error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // read only
 	h := c.w.Header()
 	h.Set("Content-Type", octets)
 	h.Set("Docker-Content-Digest", d.String())

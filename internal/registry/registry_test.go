@@ -66,10 +66,10 @@ func TestAuthentication(t *testing.T) {
 		r.Host = "000000000000.dkr.ecr.us-east-1.localhost:4566"
 	})
 	want := `Basic realm="https://000000000000.dkr.ecr.us-east-1.localhost:4566/",service="ecr.amazonaws.com"`
-	if got := resp.Header.Get("Www-Authenticate"); resp.StatusCode != 401 || got != want || body(t, resp) != "Not Authorized\n" {
+	if got := resp.Header.Get("Www-Authenticate"); resp.StatusCode != http.StatusUnauthorized || got != want || body(t, resp) != "Not Authorized\n" {
 		t.Errorf("without a token: %d %q", resp.StatusCode, got)
 	}
-	if resp := s.Request(t, "GET", "/v2/web/tags/list", "", func(r *http.Request) { r.Header.Set("Authorization", "Negotiate x") }); resp.StatusCode != 401 {
+	if resp := s.Request(t, "GET", "/v2/web/tags/list", "", func(r *http.Request) { r.Header.Set("Authorization", "Negotiate x") }); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("another scheme: %d", resp.StatusCode)
 	}
 	pw := s.Password(t, registrytest.Account)
@@ -78,7 +78,7 @@ func TestAuthentication(t *testing.T) {
 	wantError(t, s.Request(t, "GET", "/v2/", "", with("AWS", strings.Replace(pw, pw[60:64], "AAAA", 1))), 400, "DENIED", "Your Authorization Token is invalid.")
 	wantError(t, s.Request(t, "GET", "/v2/", "", with("admin", pw)), 400, "DENIED", "Your Authorization Token is invalid.")
 	resp = s.Request(t, "GET", "/v2/", "", nil)
-	if resp.StatusCode != 200 || resp.Header.Get("Docker-Distribution-Api-Version") != "registry/2.0" {
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Docker-Distribution-Api-Version") != "registry/2.0" {
 		t.Errorf("with a token: %d %v", resp.StatusCode, resp.Header)
 	}
 	// A server with another key gives no access.
@@ -114,7 +114,7 @@ func TestAuthorization(t *testing.T) {
 	} {
 		asked, deny = nil, tt.action
 		resp := s.Request(t, tt.method, tt.path, "", nil)
-		if resp.StatusCode != 403 {
+		if resp.StatusCode != http.StatusForbidden {
 			t.Errorf("%s %s: %d", tt.method, tt.path, resp.StatusCode)
 		}
 		if tt.method != "HEAD" {
@@ -155,7 +155,7 @@ func TestNames(t *testing.T) {
 		"/v2/web/blobs/uploads/nonsense":  {404, "BLOB_UPLOAD_UNKNOWN", ""},
 		"/v2/a/blobs/uploads/manifests/x": {404, "MANIFEST_UNKNOWN", ""},
 	} {
-		req := httptest.NewRequest("GET", "/", nil)
+		req := httptest.NewRequest(http.MethodGet, "/", nil)
 		req.URL.Path, req.URL.RawQuery, _ = strings.Cut(path, "?")
 		if p, err := req.URL.Parse(path); err == nil && strings.Contains(path, "%") {
 			req.URL.Path = p.Path
@@ -239,10 +239,10 @@ func TestPushAndPull(t *testing.T) {
 	wantError(t, s.Request(t, "GET", "/v2/other/blobs/"+d.String(), "", nil), 404, "BLOB_UNKNOWN", "")
 	// But they can be mounted, by who may read them.
 	resp := s.Request(t, "POST", "/v2/other/blobs/uploads/?mount="+d.String()+"&from=web", "", nil)
-	if resp.StatusCode != 201 {
+	if resp.StatusCode != http.StatusCreated {
 		t.Errorf("mount: %d", resp.StatusCode)
 	}
-	if resp := s.Request(t, "HEAD", "/v2/other/blobs/"+d.String(), "", nil); resp.StatusCode != 200 {
+	if resp := s.Request(t, "HEAD", "/v2/other/blobs/"+d.String(), "", nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("mounted blob: %d", resp.StatusCode)
 	}
 	// Once on disk however many repositories.
@@ -262,7 +262,7 @@ func TestMountNeedsPermission(t *testing.T) {
 	}})
 	s.Create(t, registrytest.Space, "secret", "mine")
 	d := blob.Sum([]byte("content")).String()
-	if resp := s.Request(t, "POST", "/v2/secret/blobs/uploads/?digest="+d, "content", nil); resp.StatusCode != 201 {
+	if resp := s.Request(t, "POST", "/v2/secret/blobs/uploads/?digest="+d, "content", nil); resp.StatusCode != http.StatusCreated {
 		t.Fatalf("push: %d %s", resp.StatusCode, body(t, resp))
 	}
 	as := func(r *http.Request) {
@@ -270,11 +270,11 @@ func TestMountNeedsPermission(t *testing.T) {
 	}
 	for _, query := range []string{"?mount=" + d + "&from=secret", "?mount=" + d} {
 		resp := s.Request(t, "POST", "/v2/mine/blobs/uploads/"+query, "", as)
-		if resp.StatusCode != 202 || resp.Header.Get("Location") == "" {
+		if resp.StatusCode != http.StatusAccepted || resp.Header.Get("Location") == "" {
 			t.Errorf("%s: %d", query, resp.StatusCode)
 		}
 	}
-	if resp := s.Request(t, "POST", "/v2/mine/blobs/uploads/?mount="+d, "", nil); resp.StatusCode != 201 {
+	if resp := s.Request(t, "POST", "/v2/mine/blobs/uploads/?mount="+d, "", nil); resp.StatusCode != http.StatusCreated {
 		t.Errorf("root: %d", resp.StatusCode)
 	}
 }
@@ -286,17 +286,17 @@ func TestRegistriesAreApart(t *testing.T) {
 	s.Create(t, there, "web")
 	d := blob.Sum([]byte("content")).String()
 	host := func(r *http.Request) { r.Host = "111122223333.dkr.ecr.eu-west-1.localhost:4566" }
-	if resp := s.Request(t, "POST", "/v2/web/blobs/uploads/?digest="+d, "content", host); resp.StatusCode != 201 {
+	if resp := s.Request(t, "POST", "/v2/web/blobs/uploads/?digest="+d, "content", host); resp.StatusCode != http.StatusCreated {
 		t.Fatalf("push: %d", resp.StatusCode)
 	}
-	if resp := s.Request(t, "HEAD", "/v2/web/blobs/"+d, "", host); resp.StatusCode != 200 {
+	if resp := s.Request(t, "HEAD", "/v2/web/blobs/"+d, "", host); resp.StatusCode != http.StatusOK {
 		t.Errorf("there: %d", resp.StatusCode)
 	}
-	if resp := s.Request(t, "HEAD", "/v2/web/blobs/"+d, "", nil); resp.StatusCode != 404 {
+	if resp := s.Request(t, "HEAD", "/v2/web/blobs/"+d, "", nil); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("here: %d", resp.StatusCode)
 	}
 	// Nor can it be mounted from there, by any way.
-	if resp := s.Request(t, "POST", "/v2/web/blobs/uploads/?mount="+d, "", nil); resp.StatusCode != 202 {
+	if resp := s.Request(t, "POST", "/v2/web/blobs/uploads/?mount="+d, "", nil); resp.StatusCode != http.StatusAccepted {
 		t.Errorf("mount: %d", resp.StatusCode)
 	}
 }
@@ -352,7 +352,7 @@ func TestManifests(t *testing.T) {
 		}
 	}
 	etag := s.Request(t, "HEAD", "/v2/web/manifests/v1", "", nil).Header.Get("ETag")
-	if resp := s.Request(t, "GET", "/v2/web/manifests/v1", "", func(r *http.Request) { r.Header.Set("If-None-Match", etag) }); resp.StatusCode != 304 {
+	if resp := s.Request(t, "GET", "/v2/web/manifests/v1", "", func(r *http.Request) { r.Header.Set("If-None-Match", etag) }); resp.StatusCode != http.StatusNotModified {
 		t.Errorf("If-None-Match: %d", resp.StatusCode)
 	}
 }
@@ -409,19 +409,19 @@ func TestResumeAfterRestart(t *testing.T) {
 			r.Header.Set("Content-Range", fmt.Sprintf("%d-%d", at, at+len(content)-1))
 		})
 	}
-	if resp := part(s, "PATCH", loc, "hello ", 0); resp.StatusCode != 202 || resp.Header.Get("Range") != "0-5" {
+	if resp := part(s, "PATCH", loc, "hello ", 0); resp.StatusCode != http.StatusAccepted || resp.Header.Get("Range") != "0-5" {
 		t.Fatalf("first part: %d %v", resp.StatusCode, resp.Header)
 	}
 	again := registrytest.Start(t, registrytest.Options{Dir: s.Dir, Store: s.Store})
-	if resp := part(again, "PATCH", loc, "late", 3); resp.StatusCode != 416 || resp.Header.Get("Range") != "0-5" {
+	if resp := part(again, "PATCH", loc, "late", 3); resp.StatusCode != http.StatusRequestedRangeNotSatisfiable || resp.Header.Get("Range") != "0-5" {
 		t.Errorf("wrong offset: %d %v", resp.StatusCode, resp.Header)
 	}
 	resp := again.Request(t, "GET", loc, "", nil)
-	if resp.StatusCode != 204 || resp.Header.Get("Range") != "0-5" {
+	if resp.StatusCode != http.StatusNoContent || resp.Header.Get("Range") != "0-5" {
 		t.Errorf("status: %d %v", resp.StatusCode, resp.Header)
 	}
 	d := blob.Sum([]byte("hello world")).String()
-	if resp := part(again, "PUT", loc+"?digest="+d, "world", 6); resp.StatusCode != 201 {
+	if resp := part(again, "PUT", loc+"?digest="+d, "world", 6); resp.StatusCode != http.StatusCreated {
 		t.Fatalf("last part: %d %s", resp.StatusCode, body(t, resp))
 	}
 	if b := body(t, again.Request(t, "GET", "/v2/web/blobs/"+d, "", nil)); b != "hello world" {
@@ -440,7 +440,7 @@ func TestSignedURL(t *testing.T) {
 	get := func(path string) *http.Response {
 		return s.Request(t, "GET", path, "", func(r *http.Request) { r.Header.Del("Authorization") })
 	}
-	if resp := get(path); resp.StatusCode != 200 || body(t, resp) != "content" {
+	if resp := get(path); resp.StatusCode != http.StatusOK || body(t, resp) != "content" {
 		t.Errorf("signed: %d", resp.StatusCode)
 	}
 	_, old, _ := strings.Cut(s.DownloadURL(registrytest.Space, "web", d, "localhost:4566", time.Now().Add(-time.Hour)), ".localhost:4566")
@@ -448,7 +448,7 @@ func TestSignedURL(t *testing.T) {
 		"expired": old, "other repository": strings.Replace(path, "/web/", "/other/", 1),
 		"other expiry": strings.Replace(path, "Expires=1", "Expires=2", 1), "unsigned": strings.Split(path, "?")[0],
 	} {
-		if resp := get(path); resp.StatusCode != 401 {
+		if resp := get(path); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: %d", what, resp.StatusCode)
 		}
 	}
@@ -532,7 +532,7 @@ func FuzzHandler(f *testing.F) {
 	s.Create(f, registrytest.Space, "web")
 	pw := s.Password(f, registrytest.Account)
 	f.Fuzz(func(t *testing.T, method, path string) {
-		req := httptest.NewRequest("GET", "/", strings.NewReader("x"))
+		req := httptest.NewRequest(http.MethodGet, "/", strings.NewReader("x"))
 		req.Method, req.URL.Path = method, path
 		req.SetBasicAuth("AWS", pw)
 		w := httptest.NewRecorder()

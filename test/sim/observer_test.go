@@ -33,10 +33,10 @@ func (o *observer) observe(ctx context.Context, w *store.Watcher) error {
 			return err
 		}
 	}
-	if ctx.Err() != nil {
-		return nil
+	if err := w.Err(); ctx.Err() == nil {
+		return err
 	}
-	return w.Err()
+	return nil
 }
 
 func (o *observer) batch(batch []store.Event) error {

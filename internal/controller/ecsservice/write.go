@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"time"
 
@@ -221,13 +222,9 @@ func tags(svc *model.Service, def *model.TaskDefinition) model.Tags {
 	out := model.Tags{}
 	switch svc.Spec.PropagateTags {
 	case "SERVICE":
-		for k, v := range svc.Tags {
-			out[k] = v
-		}
+		maps.Copy(out, svc.Tags)
 	case "TASK_DEFINITION":
-		for k, v := range def.Tags {
-			out[k] = v
-		}
+		maps.Copy(out, def.Tags)
 	}
 	if svc.Spec.EnableECSManagedTags {
 		out["aws:ecs:clusterName"] = svc.ClusterName

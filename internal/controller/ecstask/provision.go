@@ -56,8 +56,7 @@ func (c *tasks) provision(ctx context.Context, row store.Row[model.Task], t *mod
 		spec.AssignPublicIP = n.AssignPublicIP == "ENABLED"
 	}
 	_, err := eni.Create(ctx, c.Store, now, spec)
-	var refused *eni.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*eni.Error](err); ok {
 		return c.failToStart(ctx, row, interfaceError(spec, refused), now)
 	}
 	return err

@@ -44,10 +44,10 @@ func Set(path, instance string, entries []Entry) error {
 
 // create makes an empty file that all may read, unless it is there by now.
 func create(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as any folder of hosts files
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644) //nolint:gosec // names are for all programs
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func update(path string, change func([]byte) []byte) error {
 		return err
 	}
 	for {
-		f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // the path is the caller's
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func update(path string, change func([]byte) []byte) error {
 // updateLocked reports false when someone replaced the file while we waited
 // for its lock.
 func updateLocked(f *os.File, path string, change func([]byte) []byte) (done bool, err error) {
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil { //nolint:gosec // a descriptor
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		return false, fmt.Errorf("lock: %w", err)
 	}
 	mine, err := f.Stat()
@@ -149,7 +149,7 @@ func updateLocked(f *os.File, path string, change func([]byte) []byte) (done boo
 	if !os.SameFile(mine, now) {
 		return false, nil
 	}
-	old, err := os.ReadFile(path) //nolint:gosec // the path is the caller's
+	old, err := os.ReadFile(path)
 	if err != nil {
 		return false, err
 	}

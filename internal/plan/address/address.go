@@ -21,7 +21,7 @@ func Capacity(p netip.Prefix) int { return max(0, Size(p)-Reserved) }
 func Nth(p netip.Prefix, n int) netip.Addr {
 	a := p.Masked().Addr().As4()
 	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(a[:])+uint32(n)) //nolint:gosec // n is below the block's size
+	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(a[:])+uint32(n))
 	return netip.AddrFrom4(b)
 }
 

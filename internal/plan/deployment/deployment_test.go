@@ -331,9 +331,9 @@ func TestStartThrottle(t *testing.T) {
 		}
 		w.now = until
 	}
-	want := []time.Duration{0, 10, 20, 40, 80, 160, 320, 640, 900, 900}
-	for i := range want {
-		want[i] *= time.Second
+	var want []time.Duration
+	for _, seconds := range []int{0, 10, 20, 40, 80, 160, 320, 640, 900, 900} {
+		want = append(want, time.Duration(seconds)*time.Second)
 	}
 	if d := cmp.Diff(want, delays); d != "" {
 		t.Fatal(d)

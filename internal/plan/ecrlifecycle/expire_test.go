@@ -70,8 +70,10 @@ func TestExpire(t *testing.T) {
 		"artifacts go with their subject": {
 			policy(rule(1, untaggedOld)),
 			[]Image{
-				aged("old", 30), {Digest: "its signature", PushedAt: now, Subject: "old"},
-				aged("new", 1), {Digest: "old signature", PushedAt: now.Add(-30 * 24 * time.Hour), Subject: "new"},
+				aged("old", 30),
+				{Digest: "its signature", PushedAt: now, Subject: "old"},
+				aged("new", 1),
+				{Digest: "old signature", PushedAt: now.Add(-30 * 24 * time.Hour), Subject: "new"},
 			},
 			[]Expiry{{"old", 1}, {"its signature", 1}},
 		},
@@ -120,8 +122,15 @@ func TestMatch(t *testing.T) {
 		pattern, tag string
 		want         bool
 	}{
-		{"a", "a", true}, {"a", "ab", false}, {"a*", "ab", true}, {"*b", "ab", true}, {"*", "", true},
-		{"a*a", "a", false}, {"a*b*c", "abc", true}, {"a*b*c", "acb", false}, {"*test*1*2*3", "xtest-1-2-3", true},
+		{"a", "a", true},
+		{"a", "ab", false},
+		{"a*", "ab", true},
+		{"*b", "ab", true},
+		{"*", "", true},
+		{"a*a", "a", false},
+		{"a*b*c", "abc", true},
+		{"a*b*c", "acb", false},
+		{"*test*1*2*3", "xtest-1-2-3", true},
 	} {
 		if got := match(tt.pattern, tt.tag); got != tt.want {
 			t.Errorf("match(%q, %q) = %t", tt.pattern, tt.tag, got)

@@ -4,6 +4,7 @@
 package spread
 
 import (
+	"maps"
 	"slices"
 )
 
@@ -116,9 +117,7 @@ type Leaver struct {
 // up for choice but count for the balance, by zone.
 func Leave(tasks []Leaver, stay map[string]int, n int) []string {
 	zone := map[string]int{}
-	for z, c := range stay {
-		zone[z] = c
-	}
+	maps.Copy(zone, stay)
 	for _, t := range tasks {
 		zone[t.Zone]++
 	}

@@ -141,7 +141,7 @@ func (s *Store) Read(sp Space, d reference.Digest, limit int64) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // read only
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", d, err)
@@ -173,7 +173,7 @@ func (s *Store) Put(sp Space, d reference.Digest, content []byte, link func() er
 		if err != nil {
 			return fmt.Errorf("store %s: %w", d, err)
 		}
-		defer os.Remove(tmp.Name()) // fails once it has been renamed
+		defer func() { _ = os.Remove(tmp.Name()) }() // fails once it has been renamed
 		_, err = tmp.Write(content)
 		if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 			return fmt.Errorf("store %s: %w", d, err)
@@ -262,7 +262,7 @@ func syncDir(dir string) error {
 	if err != nil {
 		return fmt.Errorf("sync folder: %w", err)
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }() // read only
 	if err := d.Sync(); err != nil {
 		return fmt.Errorf("sync folder: %w", err)
 	}

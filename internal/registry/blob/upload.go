@@ -144,7 +144,7 @@ func (s *Store) append(ctx context.Context, u *upload, part Part) (int64, error)
 	if err != nil {
 		return 0, uploadGone(err, filepath.Base(u.dir))
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	fi, err := f.Stat()
 	if err != nil {
 		return 0, fmt.Errorf("write upload: %w", err)
@@ -298,7 +298,7 @@ func syncFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("sync upload: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync upload: %w", err)
 	}
@@ -315,7 +315,7 @@ func (u *upload) digest(ctx context.Context, algorithm string) (reference.Digest
 		if err != nil {
 			return "", uploadGone(err, filepath.Base(u.dir))
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		buf := buffers.Get().(*[]byte)
 		defer buffers.Put(buf)
 		if _, err := io.CopyBuffer(onlyWriter{h}, readerOf(ctx, onlyReader{f}), *buf); err != nil {

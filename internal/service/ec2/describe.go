@@ -183,10 +183,10 @@ func isTagFilter(name string) bool {
 func tagValues(tags model.Tags, filter string) []string {
 	var values []string
 	for k, v := range tags {
-		switch {
-		case filter == "tag-key":
+		switch filter {
+		case "tag-key":
 			values = append(values, k)
-		case filter == "tag-value", filter == "tag:"+k:
+		case "tag-value", "tag:" + k:
 			values = append(values, v)
 		}
 	}

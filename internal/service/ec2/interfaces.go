@@ -394,7 +394,7 @@ func (s *Service) ResetNetworkInterfaceAttribute(ctx context.Context, in *ec2.Re
 }
 
 // AssignPrivateIpAddresses gives an interface further private addresses.
-func (s *Service) AssignPrivateIpAddresses(ctx context.Context, in *ec2.AssignPrivateIpAddressesInput) (*ec2.AssignPrivateIpAddressesOutput, error) {
+func (s *Service) AssignPrivateIpAddresses(ctx context.Context, in *ec2.AssignPrivateIpAddressesInput) (*ec2.AssignPrivateIpAddressesOutput, error) { //nolint:staticcheck // AWS's name
 	call, err := s.change(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -434,7 +434,7 @@ func parseAddrs(list []string) ([]netip.Addr, error) {
 }
 
 // UnassignPrivateIpAddresses takes further private addresses away.
-func (s *Service) UnassignPrivateIpAddresses(ctx context.Context, in *ec2.UnassignPrivateIpAddressesInput) (*ec2.UnassignPrivateIpAddressesOutput, error) {
+func (s *Service) UnassignPrivateIpAddresses(ctx context.Context, in *ec2.UnassignPrivateIpAddressesInput) (*ec2.UnassignPrivateIpAddressesOutput, error) { //nolint:staticcheck // AWS's name
 	call, err := s.change(ctx, nil)
 	if err != nil {
 		return nil, err

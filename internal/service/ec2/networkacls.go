@@ -142,7 +142,7 @@ func (s *Service) DescribeNetworkAcls(ctx context.Context, in *ec2.DescribeNetwo
 }
 
 // CreateNetworkAcl makes an ACL, which denies everything.
-func (s *Service) CreateNetworkAcl(ctx context.Context, in *ec2.CreateNetworkAclInput) (*ec2.CreateNetworkAclOutput, error) {
+func (s *Service) CreateNetworkAcl(ctx context.Context, in *ec2.CreateNetworkAclInput) (*ec2.CreateNetworkAclOutput, error) { //nolint:staticcheck // AWS's name
 	call, err := s.change(ctx, in.DryRun)
 	if err != nil {
 		return nil, err
@@ -159,7 +159,7 @@ func (s *Service) CreateNetworkAcl(ctx context.Context, in *ec2.CreateNetworkAcl
 }
 
 // DeleteNetworkAcl deletes an ACL that no subnet uses.
-func (s *Service) DeleteNetworkAcl(ctx context.Context, in *ec2.DeleteNetworkAclInput) (*ec2.DeleteNetworkAclOutput, error) {
+func (s *Service) DeleteNetworkAcl(ctx context.Context, in *ec2.DeleteNetworkAclInput) (*ec2.DeleteNetworkAclOutput, error) { //nolint:staticcheck // AWS's name
 	call, err := s.change(ctx, in.DryRun)
 	if err != nil {
 		return nil, err
@@ -244,7 +244,7 @@ func entryIndex(v *model.NetworkACL, number int32, egress bool) int {
 }
 
 // CreateNetworkAclEntry adds an entry.
-func (s *Service) CreateNetworkAclEntry(ctx context.Context, in *ec2.CreateNetworkAclEntryInput) (*ec2.CreateNetworkAclEntryOutput, error) {
+func (s *Service) CreateNetworkAclEntry(ctx context.Context, in *ec2.CreateNetworkAclEntryInput) (*ec2.CreateNetworkAclEntryOutput, error) { //nolint:staticcheck // AWS's name
 	call, err := s.change(ctx, in.DryRun)
 	if err != nil {
 		return nil, err
@@ -267,7 +267,7 @@ func noEntry(number int32) error {
 }
 
 // ReplaceNetworkAclEntry replaces an entry.
-func (s *Service) ReplaceNetworkAclEntry(ctx context.Context, in *ec2.ReplaceNetworkAclEntryInput) (*ec2.ReplaceNetworkAclEntryOutput, error) {
+func (s *Service) ReplaceNetworkAclEntry(ctx context.Context, in *ec2.ReplaceNetworkAclEntryInput) (*ec2.ReplaceNetworkAclEntryOutput, error) { //nolint:staticcheck // AWS's name
 	call, err := s.change(ctx, in.DryRun)
 	if err != nil {
 		return nil, err
@@ -287,7 +287,7 @@ func (s *Service) ReplaceNetworkAclEntry(ctx context.Context, in *ec2.ReplaceNet
 }
 
 // DeleteNetworkAclEntry removes an entry.
-func (s *Service) DeleteNetworkAclEntry(ctx context.Context, in *ec2.DeleteNetworkAclEntryInput) (*ec2.DeleteNetworkAclEntryOutput, error) {
+func (s *Service) DeleteNetworkAclEntry(ctx context.Context, in *ec2.DeleteNetworkAclEntryInput) (*ec2.DeleteNetworkAclEntryOutput, error) { //nolint:staticcheck // AWS's name
 	call, err := s.change(ctx, in.DryRun)
 	if err != nil {
 		return nil, err
@@ -304,7 +304,7 @@ func (s *Service) DeleteNetworkAclEntry(ctx context.Context, in *ec2.DeleteNetwo
 }
 
 // ReplaceNetworkAclAssociation makes a subnet use another ACL.
-func (s *Service) ReplaceNetworkAclAssociation(ctx context.Context, in *ec2.ReplaceNetworkAclAssociationInput) (*ec2.ReplaceNetworkAclAssociationOutput, error) {
+func (s *Service) ReplaceNetworkAclAssociation(ctx context.Context, in *ec2.ReplaceNetworkAclAssociationInput) (*ec2.ReplaceNetworkAclAssociationOutput, error) { //nolint:staticcheck // AWS's name
 	call, err := s.change(ctx, in.DryRun)
 	if err != nil {
 		return nil, err

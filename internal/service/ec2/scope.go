@@ -91,7 +91,7 @@ func (s *Service) addNamed(ctx context.Context, call *api.Call, in any, add func
 		if !f.IsValid() {
 			return nil
 		}
-		p, _ := f.Interface().(*string)
+		p, _ := reflect.TypeAssert[*string](f)
 		return p
 	}
 	association := deref(member("AssociationId"))

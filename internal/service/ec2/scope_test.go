@@ -19,8 +19,10 @@ func TestScopeOf(t *testing.T) {
 	}{
 		{"DescribeVpcs", &api2.DescribeVpcsInput{VpcIds: []string{"vpc-1"}}, nil},
 		{"CreateVpc", &api2.CreateVpcInput{}, []string{arn + "vpc/*"}},
-		{"CreateNetworkInterface", &api2.CreateNetworkInterfaceInput{SubnetId: new("subnet-1"), Groups: []string{"sg-1", "sg-2"}},
-			[]string{arn + "subnet/subnet-1", arn + "security-group/sg-1", arn + "security-group/sg-2", arn + "network-interface/*"}},
+		{
+			"CreateNetworkInterface", &api2.CreateNetworkInterfaceInput{SubnetId: new("subnet-1"), Groups: []string{"sg-1", "sg-2"}},
+			[]string{arn + "subnet/subnet-1", arn + "security-group/sg-1", arn + "security-group/sg-2", arn + "network-interface/*"},
+		},
 		{"CreateRoute", &api2.CreateRouteInput{RouteTableId: new("rtb-1"), NatGatewayId: new("nat-1")}, []string{arn + "route-table/rtb-1"}},
 		{"CreateTags", &api2.CreateTagsInput{Resources: []string{"sgr-1", "eni-1"}}, []string{arn + "security-group-rule/sgr-1", arn + "network-interface/eni-1"}},
 	}
@@ -68,8 +70,10 @@ func TestScopeOfOtherNames(t *testing.T) {
 		{"DisassociateAddress", &api2.DisassociateAddressInput{AssociationId: at.AssociationId}, []string{arn + "elastic-ip/" + *addr.AllocationId, arn + "network-interface/" + *eni}},
 		{"DisassociateAddress", &api2.DisassociateAddressInput{PublicIp: addr.PublicIp}, []string{arn + "elastic-ip/" + *addr.AllocationId, arn + "network-interface/" + *eni}},
 		{"DisassociateRouteTable", &api2.DisassociateRouteTableInput{AssociationId: as.AssociationId}, []string{arn + "route-table/" + *rt, arn + "subnet/" + sub}},
-		{"ReplaceNetworkAclAssociation", &api2.ReplaceNetworkAclAssociationInput{AssociationId: &aclAssociation, NetworkAclId: new("acl-new")},
-			[]string{arn + "network-acl/acl-new", arn + "network-acl/" + acl, arn + "subnet/" + sub}},
+		{
+			"ReplaceNetworkAclAssociation", &api2.ReplaceNetworkAclAssociationInput{AssociationId: &aclAssociation, NetworkAclId: new("acl-new")},
+			[]string{arn + "network-acl/acl-new", arn + "network-acl/" + acl, arn + "subnet/" + sub},
+		},
 		{"DisassociateVpcCidrBlock", &api2.DisassociateVpcCidrBlockInput{AssociationId: block.CidrBlockAssociation.AssociationId}, []string{arn + "vpc/" + v}},
 	} {
 		got, _ := w.ScopeOf(w.ctx, &api.Operation{Name: tt.op}, tt.in)

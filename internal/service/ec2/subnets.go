@@ -73,7 +73,7 @@ func (s *Service) subnetOut(ctx context.Context, call *api.Call, v *model.Subnet
 	return &ec2.Subnet{
 		SubnetId: new(v.ID), VpcId: new(v.VPCID), OwnerId: new(v.Owner), SubnetArn: new(subnetARN(v)), State: state,
 		CidrBlock: new(v.CIDR.String()), AvailabilityZone: new(v.Zone), AvailabilityZoneId: new(v.ZoneID),
-		AvailableIpAddressCount: new(int32(address.Capacity(v.CIDR) - len(claims))), //nolint:gosec // below 2^16
+		AvailableIpAddressCount: new(int32(address.Capacity(v.CIDR) - len(claims))),
 		DefaultForAz:            new(v.DefaultForAZ), MapPublicIpOnLaunch: new(v.MapPublicIPOnLaunch),
 		AssignIpv6AddressOnCreation: new(false), EnableDns64: new(false), Ipv6Native: new(false), MapCustomerOwnedIpOnLaunch: new(false),
 		PrivateDnsNameOptionsOnLaunch: &ec2.PrivateDnsNameOptionsOnLaunch{

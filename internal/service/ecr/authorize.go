@@ -24,7 +24,7 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) ([]stri
 		if !f.IsValid() || f.Kind() != reflect.Pointer || f.IsNil() {
 			return nil
 		}
-		p, _ := f.Interface().(*string)
+		p, _ := reflect.TypeAssert[*string](f)
 		return p
 	}
 	sp := space(ctx, str("RegistryId"))

@@ -432,7 +432,7 @@ func TestDownloadURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != 200 || resp.ContentLength == 0 {
+	if resp.StatusCode != http.StatusOK || resp.ContentLength == 0 {
 		t.Errorf("%d, %d bytes", resp.StatusCode, resp.ContentLength)
 	}
 }

@@ -190,7 +190,7 @@ func (s *Service) CompleteLayerUpload(ctx context.Context, in *ecr.CompleteLayer
 }
 
 // GetDownloadUrlForLayer implements ecr.Handler.
-func (s *Service) GetDownloadUrlForLayer(ctx context.Context, in *ecr.GetDownloadUrlForLayerInput) (*ecr.GetDownloadUrlForLayerOutput, error) {
+func (s *Service) GetDownloadUrlForLayer(ctx context.Context, in *ecr.GetDownloadUrlForLayerInput) (*ecr.GetDownloadUrlForLayerOutput, error) { //nolint:staticcheck // AWS's name
 	sp, row, err := s.repository(ctx, "ecr:GetDownloadUrlForLayer", in.RegistryId, in.RepositoryName)
 	if err != nil {
 		return nil, err

@@ -129,8 +129,9 @@ func failure(sp registry.Space, name string, err error) error {
 			return ecr.NewReferencedImagesNotFoundException("%s", e.Message)
 		}
 		return ecr.NewLayersNotFoundException("%s", e.Message)
+	default:
+		return err
 	}
-	return err
 }
 
 // manifestFailure is failure for an operation that was given a manifest.

@@ -15,7 +15,7 @@ import (
 )
 
 // credentialsHost is where the relative URI of a task's credentials leads.
-const credentialsHost = "http://169.254.170.2"
+const credentialsHost = "http://169.254.170.2" //nolint:gosec // an address
 
 func credentials(ctx context.Context, _ []string) error {
 	uri := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")

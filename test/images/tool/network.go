@@ -46,7 +46,7 @@ func dial(ctx context.Context, network, addr string, timeout time.Duration) erro
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if network != "udp" {
 		return nil
 	}
@@ -99,7 +99,7 @@ func listen(_ context.Context, args []string) error {
 			return err
 		}
 		go func() {
-			defer c.Close()
+			defer func() { _ = c.Close() }()
 			_, _ = io.Copy(c, c) // until the peer closes
 		}()
 	}

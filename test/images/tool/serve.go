@@ -82,7 +82,7 @@ func (s *server) handler() http.Handler {
 			return
 		}
 		wait(r.Context(), d)
-		fmt.Fprintln(w, "slept", d)
+		fmt.Fprintln(w, "slept", d) //nolint:gosec // for no browser
 	})
 	mux.HandleFunc("/connect", func(w http.ResponseWriter, r *http.Request) {
 		if err := dial(r.Context(), "tcp", r.URL.Query().Get("addr"), 3*time.Second); err != nil {
@@ -98,7 +98,7 @@ func (s *server) handler() http.Handler {
 			return
 		}
 		w.WriteHeader(status)
-		fmt.Fprint(w, body)
+		fmt.Fprint(w, body) //nolint:gosec // for no browser
 	})
 	mux.HandleFunc("/eat", func(w http.ResponseWriter, r *http.Request) {
 		mb, err := strconv.Atoi(r.URL.Query().Get("mb"))
