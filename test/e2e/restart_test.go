@@ -132,6 +132,11 @@ func TestDownLeavesNothing(t *testing.T) {
 	b := st.balance(1, st.register("web", nil, st.container("serve")))
 	b.stable(90 * time.Second)
 	st.await(st.run(st.register("other", nil, st.container("serve")), st.group("closed", 0, "")), "RUNNING")
+	list, err := s.ecs.ListTasks(t.Context(), &ecs.ListTasksInput{Cluster: new(st.name), ServiceName: new("web")})
+	if err != nil || len(list.TaskArns) != 1 {
+		t.Fatal(list, err)
+	}
+	before := list.TaskArns[0]
 	prefix := s.prefix(t)
 	if found := remains(t, s.dataDir, prefix); len(found) == 0 {
 		t.Fatal("the search finds nothing of a running server: it would find nothing ever")
@@ -154,8 +159,26 @@ func TestDownLeavesNothing(t *testing.T) {
 	}()
 	out, err := s2.ecs.DescribeServices(t.Context(), &ecs.DescribeServicesInput{Cluster: new(st.name), Services: []string{"web"}})
 	if err != nil || len(out.Services) != 1 {
-		t.Errorf("the service is not known any more: %v %v", out, err)
+		t.Fatalf("the service is not known any more: %v %v", out, err)
 	}
+	// Its task is gone with the machine's state; another one takes its place.
+	eventually(t, 90*time.Second, "the service runs again", func() error {
+		list, err := s2.ecs.ListTasks(t.Context(), &ecs.ListTasksInput{Cluster: new(st.name), ServiceName: new("web")})
+		if err != nil {
+			return err
+		}
+		if len(list.TaskArns) != 1 || list.TaskArns[0] == before {
+			return errorf("its tasks are %v, before %s", list.TaskArns, before)
+		}
+		d, err := s2.ecs.DescribeTasks(t.Context(), &ecs.DescribeTasksInput{Cluster: new(st.name), Tasks: list.TaskArns})
+		if err != nil {
+			return err
+		}
+		if *d.Tasks[0].LastStatus != "RUNNING" {
+			return errorf("the new task is %s", *d.Tasks[0].LastStatus)
+		}
+		return nil
+	})
 }
 
 // prefix asks the server what its names on the machine begin with.

@@ -71,19 +71,28 @@ func (st *stack) balance(n int32, definition string) *balanced {
 		_, _ = st.ecs.DeleteService(ctx, &ecs.DeleteServiceInput{Cluster: new(st.name), Service: new("web"), Force: new(true)})
 		_, _ = st.elb.DeleteLoadBalancer(ctx, &elb.DeleteLoadBalancerInput{LoadBalancerArn: lb.LoadBalancers[0].LoadBalancerArn})
 	})
-	// The endpoint's port answers for every balancer, whatever else runs on
-	// the machine's port 80.
-	b.browser = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, st.listen)
-		},
-	}}
+	b.browser = st.newBrowser()
 	return b
 }
 
+// newBrowser makes a client that reaches load balancers by their names. The
+// endpoint's port answers for all of them, whatever else runs on the
+// machine's port 80.
+func (s *server) newBrowser() *http.Client {
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, s.listen)
+		},
+	}}
+}
+
 func (b *balanced) get(path string) (int, string, error) {
-	resp, err := b.browser.Get("http://" + b.dns + path)
+	return get(b.browser, "http://"+b.dns+path)
+}
+
+func get(browser *http.Client, url string) (int, string, error) {
+	resp, err := browser.Get(url)
 	if err != nil {
 		return 0, "", err
 	}

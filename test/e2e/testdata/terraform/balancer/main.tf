@@ -121,8 +121,8 @@ resource "aws_lb_listener" "redirect" {
 }
 
 resource "aws_lb_listener" "weighted" {
-  load_balancer_arn = aws_lb.internal.arn
-  port              = 80
+  load_balancer_arn = aws_lb.app.arn
+  port              = 8081
   protocol          = "HTTP"
 
   default_action {
@@ -191,7 +191,7 @@ resource "aws_lb_listener_rule" "teapot" {
 
   condition {
     http_request_method {
-      values = ["GET", "HEAD"]
+      values = ["GET"]
     }
   }
 

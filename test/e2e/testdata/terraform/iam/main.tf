@@ -79,7 +79,7 @@ resource "aws_iam_role_policy" "inline" {
     Version = "2012-10-17"
     Statement = [{
       Effect   = "Allow"
-      Action   = var.revision > 1 ? ["ecr:GetAuthorizationToken", "ecr:BatchGetImage"] : "ecr:GetAuthorizationToken"
+      Action   = var.revision > 1 ? ["ecr:GetAuthorizationToken", "ecr:BatchGetImage"] : ["ecr:GetAuthorizationToken"]
       Resource = "*"
     }]
   })

@@ -1,0 +1,332 @@
+package e2e
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+)
+
+// TestTerraform applies what users write for the resources that need no
+// container: each configuration is applied, changed in place and destroyed,
+// and a plan after each of those finds nothing to do.
+func TestTerraform(t *testing.T) {
+	t.Parallel()
+	needTerraform(t)
+	s := ownServer(t, "fake")
+	var wg sync.WaitGroup
+	for _, c := range []struct {
+		name string
+		// What Terraform counts when it applies revisions 1 and 2.
+		first, second string
+		applied       func(*testing.T, *server, *configuration)
+		changed       func(*testing.T, *server)
+		destroyed     func(*testing.T, *server)
+	}{
+		{
+			name: "network", first: "33 added, 0 changed, 0 destroyed", second: "0 added, 6 changed, 0 destroyed",
+			applied: networkApplied, changed: networkChanged, destroyed: networkDestroyed,
+		},
+		{
+			name: "iam", first: "19 added, 0 changed, 0 destroyed", second: "0 added, 10 changed, 0 destroyed",
+			applied: iamApplied, changed: iamChanged, destroyed: iamDestroyed,
+		},
+		{
+			// Terraform replaces lifecycle policies.
+			name: "registry", first: "4 added, 0 changed, 0 destroyed", second: "1 added, 2 changed, 1 destroyed",
+			applied: registryApplied, changed: registryChanged, destroyed: registryDestroyed,
+		},
+		{
+			name: "logs", first: "3 added, 0 changed, 0 destroyed", second: "0 added, 1 changed, 0 destroyed",
+			applied: logsApplied, changed: logsChanged, destroyed: logsDestroyed,
+		},
+		{
+			name: "balancer", first: "11 added, 0 changed, 0 destroyed", second: "0 added, 6 changed, 0 destroyed",
+			applied: balancerApplied, changed: balancerChanged, destroyed: balancerDestroyed,
+		},
+	} {
+		// All at once: most of the time the provider waits, half a minute for
+		// each load balancer alone.
+		wg.Go(func() {
+			t.Run(c.name, func(t *testing.T) {
+				tf := configure(t, s, c.name, nil)
+				tf.apply("1", c.first)
+				c.applied(t, s, tf)
+				tf.apply("2", c.second)
+				c.changed(t, s)
+				tf.destroy("2")
+				c.destroyed(t, s)
+			})
+		})
+	}
+	wg.Wait()
+}
+
+func networkApplied(t *testing.T, s *server, tf *configuration) {
+	for output, want := range map[string]string{
+		"account": "000000000000", "region": region, "partition": "aws", "public_subnets": "2",
+		"zones":           `["us-east-1a","us-east-1b","us-east-1c"]`,
+		"default_subnets": `["172.31.0.0/20","172.31.16.0/20","172.31.32.0/20"]`,
+	} {
+		if got := tf.output(output); got != want {
+			t.Errorf("output %s is %s, want %s", output, got, want)
+		}
+	}
+	if r := s.webRules(t); !slices.Equal(r, []string{"-1 in", "-1 out", "tcp in 80-80"}) {
+		t.Errorf("the group's rules: %q", r)
+	}
+}
+
+func networkChanged(t *testing.T, s *server) {
+	if r := s.webRules(t); !slices.Equal(r, []string{"-1 in", "-1 out", "tcp in 80-81"}) {
+		t.Errorf("the group's rules: %q", r)
+	}
+	got, err := s.ec2.DescribeNetworkInterfaces(t.Context(), &ec2.DescribeNetworkInterfacesInput{Filters: []ec2types.Filter{{Name: new("private-ip-address"), Values: []string{"10.20.10.20"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := got.NetworkInterfaces[0]; len(i.Groups) != 2 || str(i.Description) != "web, revision 2" || i.Association == nil {
+		t.Errorf("the interface: %+v", i)
+	}
+}
+
+func networkDestroyed(t *testing.T, s *server) {
+	ctx := t.Context()
+	vpcs, err := s.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(vpcs.Vpcs) != 1 || !*vpcs.Vpcs[0].IsDefault {
+		t.Errorf("VPCs: %+v", vpcs.Vpcs)
+	}
+	if a, err := s.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{}); err != nil || len(a.Addresses) != 0 {
+		t.Errorf("addresses: %+v %v", a.Addresses, err)
+	}
+	if i, err := s.ec2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{Filters: []ec2types.Filter{
+		{Name: new("description"), Values: []string{"web*", "Interface for NAT*"}},
+	}}); err != nil || len(i.NetworkInterfaces) != 0 {
+		t.Errorf("interfaces: %+v %v", i.NetworkInterfaces, err)
+	}
+}
+
+// webRules tells the rules of the security group named web, in order.
+func (s *server) webRules(t *testing.T) []string {
+	t.Helper()
+	groups, err := s.ec2.DescribeSecurityGroups(t.Context(), &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: new("group-name"), Values: []string{"web"}}}})
+	if err != nil || len(groups.SecurityGroups) != 1 {
+		t.Fatalf("%+v %v", groups, err)
+	}
+	out, err := s.ec2.DescribeSecurityGroupRules(t.Context(), &ec2.DescribeSecurityGroupRulesInput{Filters: []ec2types.Filter{{Name: new("group-id"), Values: []string{*groups.SecurityGroups[0].GroupId}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules []string
+	for _, r := range out.SecurityGroupRules {
+		rule := *r.IpProtocol + " in"
+		if *r.IsEgress {
+			rule = *r.IpProtocol + " out"
+		}
+		if *r.IpProtocol != "-1" {
+			rule += errorf(" %d-%d", *r.FromPort, *r.ToPort).Error()
+		}
+		rules = append(rules, rule)
+	}
+	slices.Sort(rules)
+	return rules
+}
+
+func iamApplied(t *testing.T, s *server, tf *configuration) {
+	if got := tf.output("role"); got != "arn:aws:iam::000000000000:role/app/tf-task" {
+		t.Errorf("the role is %s", got)
+	}
+	attached, err := s.iam.ListAttachedRolePolicies(t.Context(), &iam.ListAttachedRolePoliciesInput{RoleName: new("tf-task")})
+	if err != nil || len(attached.AttachedPolicies) != 2 {
+		t.Errorf("attached: %+v %v", attached, err)
+	}
+	keys, err := s.iam.ListAccessKeys(t.Context(), &iam.ListAccessKeysInput{UserName: new("tf-deployer")})
+	if err != nil || len(keys.AccessKeyMetadata) != 1 || keys.AccessKeyMetadata[0].Status != "Active" {
+		t.Errorf("keys: %+v %v", keys, err)
+	}
+}
+
+func iamChanged(t *testing.T, s *server) {
+	versions, err := s.iam.ListPolicyVersions(t.Context(), &iam.ListPolicyVersionsInput{PolicyArn: new("arn:aws:iam::000000000000:policy/tf-read")})
+	if err != nil || len(versions.Versions) != 2 {
+		t.Errorf("versions: %+v %v", versions, err)
+	}
+	keys, err := s.iam.ListAccessKeys(t.Context(), &iam.ListAccessKeysInput{UserName: new("tf-deployer")})
+	if err != nil || len(keys.AccessKeyMetadata) != 1 || keys.AccessKeyMetadata[0].Status != "Inactive" {
+		t.Errorf("keys: %+v %v", keys, err)
+	}
+	groups, err := s.iam.ListGroupsForUser(t.Context(), &iam.ListGroupsForUserInput{UserName: new("tf-deployer")})
+	if err != nil || len(groups.Groups) != 2 || *groups.Groups[1].GroupName != "tf-renamed" {
+		t.Errorf("groups: %+v %v", groups, err)
+	}
+}
+
+func iamDestroyed(t *testing.T, s *server) {
+	ctx := t.Context()
+	_, err := s.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: new("tf-task")})
+	gone(t, "NoSuchEntity", err)
+	_, err = s.iam.GetUser(ctx, &iam.GetUserInput{UserName: new("tf-deployer")})
+	gone(t, "NoSuchEntity", err)
+	_, err = s.iam.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: new("arn:aws:iam::000000000000:policy/tf-read")})
+	gone(t, "NoSuchEntity", err)
+	_, err = s.iam.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: new("tf-task")})
+	gone(t, "NoSuchEntity", err)
+	_, err = s.iam.GetGroup(ctx, &iam.GetGroupInput{GroupName: new("tf-people")})
+	gone(t, "NoSuchEntity", err)
+}
+
+func registryApplied(t *testing.T, s *server, tf *configuration) {
+	_, port, _ := strings.Cut(s.listen, ":")
+	if got, want := tf.output("url"), "000000000000.dkr.ecr.us-east-1.localhost:"+port+"/tf/app"; got != want {
+		t.Errorf("the repository's URL is %s, want %s", got, want)
+	}
+	// An image must not keep the repository: force_delete is set.
+	s.pushTo(t, tf.output("url"), built.tool)
+}
+
+func registryChanged(t *testing.T, s *server) {
+	out, err := s.ecr.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"tf/app"}})
+	if err != nil || out.Repositories[0].ImageTagMutability != "MUTABLE" {
+		t.Errorf("%+v %v", out, err)
+	}
+	p, err := s.ecr.GetLifecyclePolicy(t.Context(), &ecr.GetLifecyclePolicyInput{RepositoryName: new("tf/app")})
+	if err != nil || !strings.Contains(*p.LifecyclePolicyText, "20") {
+		t.Errorf("%+v %v", p, err)
+	}
+}
+
+func registryDestroyed(t *testing.T, s *server) {
+	for _, name := range []string{"tf/app", "tf-plain"} {
+		_, err := s.ecr.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{name}})
+		gone(t, "RepositoryNotFoundException", err)
+	}
+}
+
+func logsApplied(t *testing.T, s *server, tf *configuration) {
+	if got := tf.output("groups"); got != "2" {
+		t.Errorf("%s groups, want 2", got)
+	}
+	if days := s.retention(t, "/tf/app"); days != 7 {
+		t.Errorf("the events stay %d days, want 7", days)
+	}
+}
+
+func logsChanged(t *testing.T, s *server) {
+	if days := s.retention(t, "/tf/app"); days != 14 {
+		t.Errorf("the events stay %d days, want 14", days)
+	}
+}
+
+// retention is that of a log group in days.
+func (s *server) retention(t *testing.T, group string) int32 {
+	t.Helper()
+	out, err := s.logs.DescribeLogGroups(t.Context(), &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: new(group)})
+	if err != nil || len(out.LogGroups) != 1 || out.LogGroups[0].RetentionInDays == nil {
+		t.Fatalf("%+v %v", out, err)
+	}
+	return *out.LogGroups[0].RetentionInDays
+}
+
+func logsDestroyed(t *testing.T, s *server) {
+	out, err := s.logs.DescribeLogGroups(t.Context(), &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: new("/tf/")})
+	if err != nil || len(out.LogGroups) != 0 {
+		t.Errorf("%+v %v", out, err)
+	}
+}
+
+func balancerApplied(t *testing.T, _ *server, tf *configuration) {
+	if dns := tf.output("dns_name"); !strings.HasPrefix(dns, "tf-app-") || !strings.HasSuffix(dns, ".us-east-1.elb.localhost") {
+		t.Errorf("the DNS name is %s", dns)
+	}
+}
+
+func balancerChanged(t *testing.T, s *server) {
+	lbs, err := s.elb.DescribeLoadBalancers(t.Context(), &elb.DescribeLoadBalancersInput{Names: []string{"tf-app"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	attributes, err := s.elb.DescribeLoadBalancerAttributes(t.Context(), &elb.DescribeLoadBalancerAttributesInput{LoadBalancerArn: lbs.LoadBalancers[0].LoadBalancerArn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range attributes.Attributes {
+		if *a.Key == "idle_timeout.timeout_seconds" && *a.Value != "120" {
+			t.Errorf("the idle timeout is %s, want 120", *a.Value)
+		}
+	}
+}
+
+func balancerDestroyed(t *testing.T, s *server) {
+	for _, name := range []string{"tf-app", "tf-internal"} {
+		_, err := s.elb.DescribeLoadBalancers(t.Context(), &elb.DescribeLoadBalancersInput{Names: []string{name}})
+		gone(t, "LoadBalancerNotFound", err)
+	}
+	for _, name := range []string{"tf-blue", "tf-green"} {
+		_, err := s.elb.DescribeTargetGroups(t.Context(), &elb.DescribeTargetGroupsInput{Names: []string{name}})
+		gone(t, "TargetGroupNotFound", err)
+	}
+}
+
+// TestTerraformService applies the whole stack on real containers: the
+// service answers through its load balancer, a new revision replaces it, and
+// destroying leaves nothing.
+func TestTerraformService(t *testing.T) {
+	t.Parallel()
+	needTerraform(t)
+	s := shared(t)
+	name := unique(t, "t")
+	s.push(t, name, built.tool)
+	tf := configure(t, s, "service", map[string]string{"name": name})
+	t.Cleanup(func() {
+		if t.Failed() {
+			out, code := tf.run("destroy", "-auto-approve")
+			t.Logf("destroy after failure: %d\n%s", code, out)
+		}
+	})
+
+	tf.apply("1", "16 added, 0 changed, 0 destroyed")
+	browser, url := s.newBrowser(), "http://"+tf.output("dns_name")+"/"
+	if code, body, err := get(browser, url); err != nil || code != http.StatusOK || !strings.Contains(body, "revision-1") {
+		t.Errorf("%d %q %v", code, body, err)
+	}
+
+	tf.apply("2", "1 added, 1 changed, 1 destroyed")
+	eventually(t, 30*time.Second, "only the new revision answers", func() error {
+		if code, body, err := get(browser, url); err != nil || code != http.StatusOK || !strings.Contains(body, "revision-2") {
+			return errorf("%d %q %v", code, body, err)
+		}
+		return nil
+	})
+	events, err := s.logs.FilterLogEvents(t.Context(), &cloudwatchlogs.FilterLogEventsInput{LogGroupName: new("/ecs/" + name)})
+	if err != nil || len(events.Events) == 0 {
+		t.Errorf("the log: %+v %v", events, err)
+	}
+
+	tf.destroy("2")
+	ctx := t.Context()
+	clusters, err := s.ecs.DescribeClusters(ctx, &ecs.DescribeClustersInput{Clusters: []string{name}})
+	if err != nil || len(clusters.Clusters) == 1 && *clusters.Clusters[0].Status != "INACTIVE" {
+		t.Errorf("the cluster: %+v %v", clusters, err)
+	}
+	_, err = s.elb.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{Names: []string{name}})
+	gone(t, "LoadBalancerNotFound", err)
+	_, err = s.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: new(name + "-task")})
+	gone(t, "NoSuchEntity", err)
+	groups, err := s.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: new("group-name"), Values: []string{name + "-*"}}}})
+	if err != nil || len(groups.SecurityGroups) != 0 {
+		t.Errorf("groups: %+v %v", groups, err)
+	}
+}
