@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"roadstead.dev/internal/api/elbv2"
@@ -128,8 +129,14 @@ func redirectAction(in *elbv2.RedirectActionConfig) (*model.RedirectAction, erro
 	if !strings.HasPrefix(r.Path, "/") {
 		return nil, invalid("The redirect path '%s' must begin with '/'", r.Path)
 	}
-	if strings.ContainsAny(r.Host+r.Path+r.Query, "\r\n") {
-		return nil, invalid("The redirect configuration must not contain line breaks")
+	if strings.ContainsFunc(r.Host+r.Path+r.Query, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
+		return nil, invalid("The redirect configuration must not contain spaces or line breaks")
+	}
+	if r.Protocol != "#{protocol}" && r.Protocol != "HTTP" && r.Protocol != "HTTPS" {
+		return nil, invalid("The redirect protocol '%s' must be HTTP, HTTPS or #{protocol}", r.Protocol)
+	}
+	if n, err := strconv.Atoi(r.Port); r.Port != "#{port}" && (err != nil || n < 1 || n > 65535) {
+		return nil, invalid("The redirect port '%s' must be #{port} or a number from 1 to 65535", r.Port)
 	}
 	if r.Protocol == "#{protocol}" && r.Host == "#{host}" && r.Port == "#{port}" && r.Path == "/#{path}" {
 		return nil, elbv2.NewInvalidLoadBalancerActionException("The redirect configuration is not valid because it creates a loop.")

@@ -552,3 +552,29 @@ func TestScopeOfWhatIsMade(t *testing.T) {
 		}
 	}
 }
+
+// A redirect's parts go into a header: none may end it.
+func TestRedirectTemplates(t *testing.T) {
+	good := func() *elbv2.RedirectActionConfig {
+		return &elbv2.RedirectActionConfig{Protocol: new("HTTPS"), Port: new("443"), StatusCode: elbv2.RedirectActionStatusCodeEnumHttp301}
+	}
+	if _, err := redirectAction(good()); err != nil {
+		t.Fatal(err)
+	}
+	const splice = "\r\nSet-Cookie: a=b"
+	for name, change := range map[string]func(*elbv2.RedirectActionConfig){
+		"host":         func(c *elbv2.RedirectActionConfig) { c.Host = new("a.example" + splice) },
+		"path":         func(c *elbv2.RedirectActionConfig) { c.Path = new("/" + splice) },
+		"query":        func(c *elbv2.RedirectActionConfig) { c.Query = new(splice) },
+		"port":         func(c *elbv2.RedirectActionConfig) { c.Port = new("443" + splice) },
+		"port's range": func(c *elbv2.RedirectActionConfig) { c.Port = new("70000") },
+		"protocol":     func(c *elbv2.RedirectActionConfig) { c.Protocol = new("javascript") },
+		"a space":      func(c *elbv2.RedirectActionConfig) { c.Path = new("/a b") },
+	} {
+		c := good()
+		change(c)
+		if _, err := redirectAction(c); api.Code(err) != "ValidationError" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
