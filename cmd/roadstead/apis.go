@@ -16,12 +16,15 @@ import (
 	apielbv2 "roadstead.dev/internal/api/elbv2"
 	apiiam "roadstead.dev/internal/api/iam"
 	apilogs "roadstead.dev/internal/api/logs"
+	apisecretsmanager "roadstead.dev/internal/api/secretsmanager"
+	apissm "roadstead.dev/internal/api/ssm"
 	apists "roadstead.dev/internal/api/sts"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/gateway"
 	"roadstead.dev/internal/registry"
 	"roadstead.dev/internal/registry/blob"
 	"roadstead.dev/internal/registry/token"
+	"roadstead.dev/internal/seal"
 	"roadstead.dev/internal/service/ec2"
 	"roadstead.dev/internal/service/ecr"
 	"roadstead.dev/internal/service/ecr/catalog"
@@ -29,6 +32,8 @@ import (
 	"roadstead.dev/internal/service/elbv2"
 	"roadstead.dev/internal/service/iam"
 	"roadstead.dev/internal/service/logs"
+	"roadstead.dev/internal/service/secretsmanager"
+	"roadstead.dev/internal/service/ssm"
 	"roadstead.dev/internal/service/sts"
 	"roadstead.dev/internal/store/eni"
 	"roadstead.dev/internal/telemetry/logstore"
@@ -57,9 +62,11 @@ type apis struct {
 	logs     *logs.Service
 	spool    *spool.Tailer
 	// retention forgets log events whose time has come.
-	retention *retention.Keeper
-	clock     clock.Clock
-	log       *slog.Logger
+	retention  *retention.Keeper
+	secrets    *secretsmanager.Service
+	parameters *ssm.Service
+	clock      clock.Clock
+	log        *slog.Logger
 }
 
 func newAPIs(ctx context.Context, s *server) (*apis, error) {
@@ -77,6 +84,10 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		Registry: contents, Signer: a.tokens, Authorizer: ecr.Authorizer{IAM: s.directory}, Clock: s.clock,
 		Default: registry.Space{Account: s.accountID, Region: s.region}, Log: s.log,
 	})
+	sealing, err := seal.Load(s.path("secrets", "seal.key"))
+	if err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(s.spoolDir(), 0o700); err != nil {
 		return nil, err
 	}
@@ -98,6 +109,8 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	balancers := elbv2.New(elbv2.Config{Store: s.store})
 	principals := iam.New(iam.Config{Store: s.store, Principals: s.directory})
 	sessions := sts.New(sts.Config{Directory: s.directory, RootMayAssume: s.builtinKey()})
+	a.secrets = secretsmanager.New(secretsmanager.Config{Store: s.store, Clock: s.clock, Key: sealing})
+	a.parameters = ssm.New(ssm.Config{Store: s.store, Key: sealing})
 	a.logs = logs.New(s.store, a.logstore)
 	a.spool = spool.New(spool.Config{Dir: s.spoolDir(), Streams: a.logs, Events: a.logstore, Clock: s.clock, Log: s.log})
 	a.services = []gateway.Service{
@@ -107,6 +120,8 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		gateway.Bind(apielbv2.New(balancers), balancers),
 		gateway.Bind(apiiam.New(principals), principals),
 		gateway.Bind(apilogs.New(a.logs), a.logs),
+		gateway.Bind(apisecretsmanager.New(a.secrets), a.secrets),
+		gateway.Bind(apissm.New(a.parameters), a.parameters),
 		gateway.Bind(apists.New(sessions), sessions),
 	}
 	return a, nil
@@ -127,6 +142,7 @@ func (a *apis) run(ctx context.Context) error {
 	g.Go(func() error { return a.spool.Run(ctx) })
 	g.Go(func() error { return a.sweep(ctx) })
 	g.Go(func() error { return a.retention.Run(ctx) })
+	g.Go(func() error { return a.secrets.Run(ctx) })
 	return g.Wait()
 }
 

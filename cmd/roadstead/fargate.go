@@ -36,13 +36,15 @@ func (s *server) newFargate(p fargateParts) (*fargateCapacity, error) {
 		Name: fargateNode, Engine: p.engine, Transport: f.dispatcher.Node(fargateNode), Network: p.network,
 		StateDir: s.nodeDir(), APIEndpoint: p.api, Clock: s.clock, Log: s.log,
 	}
+	roles := fargate.Roles{Directory: s.directory}
+	secrets := &fargate.Secrets{Roles: roles, SecretsManager: s.apis.secrets, Parameters: s.apis.parameters}
+	cfg.Secrets = secrets
 	if p.network != nil {
 		exe, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
-		roles := fargate.Roles{Directory: s.directory}
-		cfg.Registries = &fargate.Images{Roles: roles, Tokens: s.apis.tokens, Clock: s.clock}
+		cfg.Registries = &fargate.Images{Roles: roles, Tokens: s.apis.tokens, Secrets: secrets, Clock: s.clock}
 		cfg.Logs = &fargate.Logs{Roles: roles, Store: s.store, Executable: exe, SpoolDir: s.spoolDir()}
 	}
 	var err error

@@ -54,7 +54,17 @@ func (r Roles) call(ctx context.Context, roleARN, taskARN string) (*api.Call, er
 // authorize is nil when the role may do action on resource, else an error in
 // IAM's words.
 func (r Roles) authorize(ctx context.Context, c *api.Call, action, resource string) error {
-	err := r.Directory.Authorize(ctx, c, action, []string{resource}, nil)
+	return r.worded(c, r.Directory.Authorize(ctx, c, action, []string{resource}, nil))
+}
+
+// weigh is authorize for a resource of the account owner's that has the policy
+// text, or none.
+func (r Roles) weigh(ctx context.Context, c *api.Call, action, resource, owner, text string, conditions map[string]string) error {
+	return r.worded(c, r.Directory.AuthorizeResource(ctx, c, action, resource, owner, text, conditions))
+}
+
+// worded says a denial in IAM's words.
+func (r Roles) worded(c *api.Call, err error) error {
 	if d, ok := errors.AsType[*model.Denied](err); ok {
 		return fmt.Errorf("AccessDeniedException: User: %s is not authorized to perform: %s on resource: %s %s", c.Identity.ARN, d.Action, d.Resource, d.Reason)
 	}

@@ -14,9 +14,10 @@ import (
 
 // Images finds the credentials of image registries.
 type Images struct {
-	Roles  Roles
-	Tokens *token.Signer
-	Clock  clock.Clock
+	Roles   Roles
+	Tokens  *token.Signer
+	Secrets *Secrets
+	Clock   clock.Clock
 }
 
 var _ node.RegistryCredentials = (*Images)(nil)
@@ -24,13 +25,12 @@ var _ node.RegistryCredentials = (*Images)(nil)
 // ownRegistry matches the images of Roadstead's own registries.
 var ownRegistry = regexp.MustCompile(`^[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.localhost(:[0-9]+)?/`)
 
-var errPrivateRegistry = errors.New("repositoryCredentials need Secrets Manager, which is not served yet")
-
 // ForImage gives a registry token of the execution role's for images in ECR,
-// and nothing for others.
+// the credentials in the secret that the container names, and nothing for
+// others.
 func (i *Images) ForImage(ctx context.Context, task *acs.Task, c *acs.Container) (*engine.RegistryAuth, error) {
 	if c.RegistryAuthentication != nil && c.RegistryAuthentication.ASMAuthData != nil {
-		return nil, errPrivateRegistry
+		return i.Secrets.registryAuth(ctx, task, c.RegistryAuthentication.ASMAuthData)
 	}
 	if !ownRegistry.MatchString(c.Image) {
 		return nil, nil //nolint:nilnil // the interface's way of saying anonymous

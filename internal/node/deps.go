@@ -44,6 +44,15 @@ type RegistryCredentials interface {
 	ForImage(ctx context.Context, task *acs.Task, c *acs.Container) (*engine.RegistryAuth, error)
 }
 
+// Secrets reads what containers' secrets hold, with the permissions of the
+// task's execution role.
+type Secrets interface {
+	// Values gives the value of each of the container's secrets, in their
+	// order. An error's text follows "ResourceInitializationError: unable to
+	// pull secrets or registry auth: execution resource retrieval failed: ".
+	Values(ctx context.Context, task *acs.Task, c *acs.Container) ([]string, error)
+}
+
 // LogTarget is where one container's output belongs.
 type LogTarget struct {
 	TaskArn       string

@@ -25,9 +25,11 @@ type Config struct {
 	Transport Transport
 	// Network nil gives tasks no namespace: they share the engine's default.
 	Network Network
-	// Registries nil pulls anonymously; Logs nil discards all output.
+	// Registries nil pulls anonymously; Logs nil discards all output; Secrets
+	// nil runs no task that has any.
 	Registries RegistryCredentials
 	Logs       Logs
+	Secrets    Secrets
 	// StateDir holds a file per task, and the tasks' own volumes.
 	StateDir string
 	// APIEndpoint is the value of AWS_ENDPOINT_URL in containers; empty sets

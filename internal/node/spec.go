@@ -35,8 +35,10 @@ type specContext struct {
 	files    string
 	hostname string
 	// env is ECS's own environment for the container.
-	env    []string
-	logURI string
+	env []string
+	// secrets are the values of the container's secrets, by variable.
+	secrets map[string]string
+	logURI  string
 }
 
 // containerSpec translates a container of a task for the engine.
@@ -52,7 +54,7 @@ func containerSpec(t *acs.Task, c *acs.Container, state *containerState, x specC
 	spec := engine.ContainerSpec{
 		ID: state.ID, Group: taskID(t.Arn), Image: c.Image,
 		Labels:     labels(t, c, config, x.node),
-		EntryPoint: c.EntryPoint, Command: command, Env: environment(c, x.env),
+		EntryPoint: c.EntryPoint, Command: command, Env: environment(c, x.env, x.secrets),
 		WorkingDir: config.WorkingDir, User: config.User, Hostname: x.hostname,
 		TTY: config.Tty, OpenStdin: config.OpenStdin, StopSignal: config.StopSignal,
 		NetNS: x.netns, SharedIPC: t.IpcMode == "task", SharedPID: t.PidMode == "task",
@@ -123,17 +125,21 @@ func labels(t *acs.Task, c *acs.Container, config acs.DockerContainerConfig, nod
 	return l
 }
 
-// environment lays the task definition's variables over ECS's own.
-func environment(c *acs.Container, own []string) []string {
+// environment lays the task definition's variables over ECS's own, and the
+// secrets over both.
+func environment(c *acs.Container, own []string, secrets map[string]string) []string {
+	set := map[string]string{}
+	maps.Copy(set, c.Environment)
+	maps.Copy(set, secrets)
 	var env []string
 	for _, kv := range own {
 		name, _, _ := strings.Cut(kv, "=")
-		if _, set := c.Environment[name]; !set {
+		if _, ok := set[name]; !ok {
 			env = append(env, kv)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.Environment)) {
-		env = append(env, name+"="+c.Environment[name])
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		env = append(env, name+"="+set[name])
 	}
 	return env
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -26,6 +27,9 @@ type task struct {
 	state  *taskState
 	// inbox is news from outside that the goroutine has not taken yet.
 	inbox []func(*taskState)
+	// secrets are the values that containers wait for, by container; they are
+	// in no file, so a new process reads them again.
+	secrets map[string]secretValues
 	// wake has one token when there is news.
 	wake chan struct{}
 	// report has one token when the state changed.
@@ -41,7 +45,7 @@ type task struct {
 func newTask(n *Node, s *taskState) *task {
 	return &task{
 		node: n, arn: s.Task.Arn, accepted: s.AcceptedAt, state: s,
-		wake: make(chan struct{}, 1), report: make(chan struct{}, 1), watch: map[string]context.CancelFunc{},
+		secrets: map[string]secretValues{}, wake: make(chan struct{}, 1), report: make(chan struct{}, 1), watch: map[string]context.CancelFunc{},
 	}
 }
 
@@ -336,10 +340,11 @@ func (f *failure) Error() string { return f.reason }
 const pullRetries = 2
 
 func (t *task) pullOne(ctx context.Context, task *acs.Task, c *acs.Container) (engine.Image, error) {
-	if len(c.Secrets) > 0 {
-		return engine.Image{}, &failure{c.Name, "ResourceInitializationError: unable to pull secrets or registry auth: " +
-			"execution resource retrieval failed: unable to retrieve secret from " + c.Secrets[0].Provider +
-			": service call has been retried 1 time(s): this node has no access to secrets"}
+	if _, err := t.secretsOf(ctx, task, c); err != nil {
+		if ctx.Err() != nil {
+			return engine.Image{}, ctx.Err()
+		}
+		return engine.Image{}, &failure{c.Name, noSecrets + err.Error()}
 	}
 	if len(c.EnvironmentFiles) > 0 {
 		return engine.Image{}, &failure{c.Name, "ResourceInitializationError: failed to download env files: " +
@@ -352,8 +357,7 @@ func (t *task) pullOne(ctx context.Context, task *acs.Task, c *acs.Container) (e
 			if ctx.Err() != nil {
 				return engine.Image{}, ctx.Err()
 			}
-			return engine.Image{}, &failure{c.Name, "ResourceInitializationError: unable to pull secrets or registry auth: " +
-				"execution resource retrieval failed: unable to retrieve " + authKind(c) + ": service call has been retried 1 time(s): " + err.Error()}
+			return engine.Image{}, &failure{c.Name, noSecrets + "unable to retrieve " + authKind(c) + ": service call has been retried 1 time(s): " + err.Error()}
 		}
 	}
 	delay := t.node.cfg.RetryDelay
@@ -386,7 +390,15 @@ func authKind(c *acs.Container) string {
 
 func (t *task) create(s *taskState, name string) error {
 	def, c := s.definition(name), s.container(name)
-	uri, err := t.openLog(s, def, c)
+	secrets, err := t.secretsOf(t.up, &s.Task, def)
+	if err != nil {
+		if t.up.Err() != nil {
+			return err
+		}
+		t.fail(noSecrets+err.Error(), "", name)
+		return nil
+	}
+	uri, err := t.openLog(s, def, c, secrets)
 	if err != nil {
 		if t.up.Err() != nil {
 			return err
@@ -396,7 +408,7 @@ func (t *task) create(s *taskState, name string) error {
 	}
 	spec, err := containerSpec(&s.Task, def, c, specContext{
 		node: t.node.cfg.Name, netns: s.NetNS, files: t.node.dir(t.arn), hostname: hostname(&s.Task),
-		env: t.node.environment(&s.Task, c.ID), logURI: uri,
+		env: t.node.environment(&s.Task, c.ID), secrets: secrets.env, logURI: uri,
 	})
 	if err == nil {
 		err = t.node.cfg.Engine.CreateContainer(t.up, spec)
@@ -411,6 +423,7 @@ func (t *task) create(s *taskState, name string) error {
 		t.fail("CannotCreateContainerError: "+err.Error(), "", name)
 		return nil
 	}
+	t.forgetSecrets(name)
 	t.update(func(s *taskState) {
 		c := s.container(name)
 		c.Step, c.CreatedAt = stepCreated, t.node.cfg.Clock.Now()
@@ -418,13 +431,16 @@ func (t *task) create(s *taskState, name string) error {
 	return nil
 }
 
-func (t *task) openLog(s *taskState, def *acs.Container, c *containerState) (string, error) {
+func (t *task) openLog(s *taskState, def *acs.Container, c *containerState, secrets secretValues) (string, error) {
 	_, host, err := def.DockerConfig.Parse()
 	if err != nil || host.LogConfig == nil || t.node.cfg.Logs == nil {
 		return "", err
 	}
+	options := map[string]string{}
+	maps.Copy(options, host.LogConfig.Config)
+	maps.Copy(options, secrets.log)
 	target := LogTarget{
-		TaskArn: t.arn, ContainerName: def.Name, ContainerID: c.ID, Driver: host.LogConfig.Type, Options: host.LogConfig.Config,
+		TaskArn: t.arn, ContainerName: def.Name, ContainerID: c.ID, Driver: host.LogConfig.Type, Options: options,
 	}
 	if e := s.Task.ExecutionRoleCredentials; e != nil {
 		target.ExecutionRole = e.RoleArn
