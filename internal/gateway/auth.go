@@ -180,8 +180,11 @@ func deniedFault(d *dialect, c *api.Call, err error) error {
 	if !ok {
 		return err
 	}
-	message := "User: " + c.Identity.ARN + " is not authorized to perform: " + denied.Action +
-		" on resource: " + denied.Resource + " " + denied.Reason
+	message := "User: " + c.Identity.ARN + " is not authorized to perform: " + denied.Action
+	if denied.Resource != "*" || d.anywhere {
+		message += " on resource: " + denied.Resource
+	}
+	message += " " + denied.Reason
 	if d.denied.Code == "UnauthorizedOperation" {
 		message = "You are not authorized to perform this operation. " + message
 	}

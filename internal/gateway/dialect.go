@@ -23,10 +23,13 @@ type dialect struct {
 	outOfTime     api.Fault // clock skew; its message follows
 	presignedPast api.Fault
 	denied        api.Fault // its message follows
-	tooLarge      api.Fault
-	internal      api.Fault
-	unknownOp     func(operation, version string) *api.Fault
-	constraint    func([]validate.Violation) *api.Fault
+	// anywhere: a denial of an action on no resource in particular says "on
+	// resource: *".
+	anywhere   bool
+	tooLarge   api.Fault
+	internal   api.Fault
+	unknownOp  func(operation, version string) *api.Fault
+	constraint func([]validate.Violation) *api.Fault
 }
 
 const (
@@ -58,6 +61,7 @@ func jsonDialect(denied int) dialect {
 			return &api.Fault{Code: "UnknownOperationException"}
 		},
 		constraint: sentence("ValidationException"),
+		anywhere:   true,
 	}
 }
 
@@ -121,6 +125,7 @@ func dialectOf(s *api.Service) dialect {
 		d.constraint = ecrConstraint
 	case "iam":
 		d.constraint = iamConstraint
+		d.anywhere = true
 	case "apprunner":
 		d.constraint = sentence("InvalidRequestException")
 	case "secretsmanager", "ssm":

@@ -160,7 +160,7 @@ func TestEC2Errors(t *testing.T) {
 	wantCode(t, err, "InvalidParameterValue", "Value ( 2 ) for parameter MaxResults is invalid. Expecting a value between 5 and 1000.")
 	_, err = c.CreateVpc(t.Context(), &awsec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
 	wantCode(t, err, "UnauthorizedOperation", "You are not authorized to perform this operation. User: arn:aws:iam::"+account+
-		":user/joe is not authorized to perform: ec2:CreateVpc on resource: * because no identity-based policy allows the ec2:CreateVpc action")
+		":user/joe is not authorized to perform: ec2:CreateVpc because no identity-based policy allows the ec2:CreateVpc action")
 	_, err = c.DescribeSubnets(t.Context(), &awsec2.DescribeSubnetsInput{DryRun: aws.Bool(true)})
 	wantCode(t, err, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
 	_, err = p.ec2(credentials.NewStaticCredentialsProvider("AKIANOBODY", "x", "")).DescribeSubnets(t.Context(), nil)
