@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/secretsmanager"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/policy"
@@ -18,10 +19,10 @@ func (s *Service) PolicyOf(ctx context.Context, arn string) (text, owner string,
 		return "", "", fmt.Errorf("policy of a secret: %w", err)
 	}
 	row, err := s.read(ctx, arn)
-	switch {
-	case errors.Is(err, errNotFound):
-		return "", a.Account, nil
-	case err != nil:
+	if _, known := errors.AsType[api.Error](err); known {
+		return "", a.Account, nil // there is none by that name
+	}
+	if err != nil {
 		return "", "", err
 	}
 	return row.V.Policy, a.Account, nil
