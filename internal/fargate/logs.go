@@ -39,9 +39,13 @@ func (l *Logs) Open(ctx context.Context, t node.LogTarget) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	start, err := logger.StartPattern(t.Options["awslogs-multiline-pattern"], t.Options["awslogs-datetime-format"])
+	if err != nil {
+		return "", fmt.Errorf("failed to validate logger args: %w", err)
+	}
 	cfg := logger.Config{
 		Dir: l.SpoolDir, Account: arn.Account, Region: t.Options["awslogs-region"], Group: t.Options["awslogs-group"],
-		CreateGroup: t.Options["awslogs-create-group"] == "true", MultilinePattern: t.Options["awslogs-multiline-pattern"],
+		CreateGroup: t.Options["awslogs-create-group"] == "true", MultilinePattern: start,
 		Stream: t.ContainerID,
 	}
 	if cfg.Region == "" {

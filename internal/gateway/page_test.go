@@ -62,6 +62,18 @@ func TestBuiltinKeyIsNotForForeignPages(t *testing.T) {
 	}
 }
 
+// Inside VPCs and beyond loopback the built-in key is nobody's.
+func TestBuiltinKeyIsUnknownElsewhere(t *testing.T) {
+	s := httptest.NewServer(gateway.New(gateway.Config{
+		Services: []gateway.Service{gateway.Bind(logs.New(logsHandler{}), logsHandler{})}, Credentials: directory{}, Authorizer: policies{}, Account: account,
+	}))
+	defer s.Close()
+	_, code, _ := send(t, s, "DescribeLogGroups", "{}", func(_ *http.Request, sg *signing) { sg.key, sg.secret = "test", "test" })
+	if code != "UnrecognizedClientException" {
+		t.Errorf("the answer is %q", code)
+	}
+}
+
 // broken is a directory that fails as nobody expects.
 type broken struct{}
 
