@@ -353,6 +353,18 @@ func requiredAttributes(d *model.TaskDefinition) []model.ECSAttribute {
 				need["ecs.capability.secrets.ssm.environment-variables"] = true
 			}
 		}
+		if c.LogConfiguration != nil {
+			for _, secret := range c.LogConfiguration.SecretOptions {
+				if strings.Contains(secret.ValueFrom, ":secretsmanager:") {
+					need["ecs.capability.secrets.asm.bootstrap.log-driver"] = true
+				} else {
+					need["ecs.capability.secrets.ssm.bootstrap.log-driver"] = true
+				}
+			}
+		}
+		if c.RepositoryCredentials != nil {
+			need["ecs.capability.private-registry-authentication.secretsmanager"] = true
+		}
 	}
 	if d.TaskRoleARN != "" {
 		need["com.amazonaws.ecs.capability.task-iam-role"] = true
