@@ -44,7 +44,7 @@ func (s *server) newFargate(p fargateParts) (*fargateCapacity, error) {
 		if err != nil {
 			return nil, err
 		}
-		cfg.Registries = &fargate.Images{Roles: roles, Tokens: s.apis.tokens, Secrets: secrets, Clock: s.clock}
+		cfg.Registries = &fargate.Images{Roles: roles, Tokens: s.apis.tokens, Secrets: secrets, Clock: s.clock, Port: s.port()}
 		cfg.Logs = &fargate.Logs{Roles: roles, Store: s.store, Executable: exe, SpoolDir: s.spoolDir()}
 	}
 	var err error
