@@ -77,7 +77,8 @@ func startDetached(ctx context.Context, o *options, out io.Writer) error {
 		return err
 	}
 	for tick := time.NewTicker(100 * time.Millisecond); ; {
-		if ready(ctx, o) {
+		// Who answers may be another server that has the address.
+		if st, err := readRunState(o.absDataDir()); err == nil && st.PID == cmd.Process.Pid && ready(ctx, o) {
 			_, err := fmt.Fprintf(out, "\nReady after %.1f s at %s (pid %d)\n", time.Since(begun).Seconds(), o.endpoint(), cmd.Process.Pid)
 			return err
 		}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -69,5 +70,21 @@ func TestPretence(t *testing.T) {
 	}
 	if log := s.logTail(); !strings.Contains(log, "tasks only pretend to run") {
 		t.Errorf("the server does not say that it pretends:\n%s", log)
+	}
+}
+
+// TestDetachedStartFailsWhereAnotherServerAnswers: what answers at the address
+// is not the server that was started.
+func TestDetachedStartFailsWhereAnotherServerAnswers(t *testing.T) {
+	t.Parallel()
+	first := ownServer(t, "fake")
+	second, err := prepareServer(t.TempDir(), "fake")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.listen = first.listen
+	out, err := exec.Command(built.roadstead, second.args("up", "--detach")...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "address already in use") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

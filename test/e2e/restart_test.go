@@ -148,29 +148,23 @@ func TestDownLeavesNothing(t *testing.T) {
 		t.Errorf("left behind:\n%s", strings.Join(found, "\n"))
 	}
 	// What was acknowledged is still known when the server comes back.
-	s2, err := newServer(s.dataDir, s.engine)
-	if err != nil {
+	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := s2.down(); err != nil {
-			t.Error(err)
-		}
-	}()
-	out, err := s2.ecs.DescribeServices(t.Context(), &ecs.DescribeServicesInput{Cluster: new(st.name), Services: []string{"web"}})
+	out, err := s.ecs.DescribeServices(t.Context(), &ecs.DescribeServicesInput{Cluster: new(st.name), Services: []string{"web"}})
 	if err != nil || len(out.Services) != 1 {
 		t.Fatalf("the service is not known any more: %v %v", out, err)
 	}
 	// Its task is gone with the machine's state; another one takes its place.
 	eventually(t, 90*time.Second, "the service runs again", func() error {
-		list, err := s2.ecs.ListTasks(t.Context(), &ecs.ListTasksInput{Cluster: new(st.name), ServiceName: new("web")})
+		list, err := s.ecs.ListTasks(t.Context(), &ecs.ListTasksInput{Cluster: new(st.name), ServiceName: new("web")})
 		if err != nil {
 			return err
 		}
 		if len(list.TaskArns) != 1 || list.TaskArns[0] == before {
 			return errorf("its tasks are %v, before %s", list.TaskArns, before)
 		}
-		d, err := s2.ecs.DescribeTasks(t.Context(), &ecs.DescribeTasksInput{Cluster: new(st.name), Tasks: list.TaskArns})
+		d, err := s.ecs.DescribeTasks(t.Context(), &ecs.DescribeTasksInput{Cluster: new(st.name), Tasks: list.TaskArns})
 		if err != nil {
 			return err
 		}

@@ -37,7 +37,6 @@ type server struct {
 	// uid, when it is not 0, is whom the server runs as.
 	uid    uint32
 	cmd    *exec.Cmd
-	log    *os.File
 	exited chan error
 }
 
@@ -95,8 +94,7 @@ func prepareServer(dataDir, engine string) (*server, error) {
 	if err := os.WriteFile(s.hosts(), []byte("127.0.0.1 localhost\n"), 0o600); err != nil {
 		return nil, err
 	}
-	s.log, err = os.OpenFile(filepath.Join(dataDir, "e2e.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	return s, err
+	return s, nil
 }
 
 // ownServer starts a server for one test; the test may kill it and start it
@@ -124,6 +122,8 @@ func ownServer(t *testing.T, engine string) *server {
 	return s
 }
 
+func (s *server) logPath() string { return filepath.Join(s.dataDir, "e2e.log") }
+
 // hosts is the server's hosts file, which is not the machine's.
 func (s *server) hosts() string { return filepath.Join(s.dataDir, "hosts") }
 
@@ -134,7 +134,12 @@ func (s *server) args(command ...string) []string {
 
 func (s *server) start() error {
 	s.cmd = exec.Command(built.roadstead, s.args("up")...)
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	log, err := os.OpenFile(s.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if s.uid != 0 {
 		s.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: s.uid, Gid: s.uid}
@@ -186,11 +191,11 @@ func (s *server) down() error {
 		return errors.New("the server's process is still there")
 	}
 	s.exited = nil
-	return s.log.Close()
+	return nil
 }
 
 func (s *server) logTail() string {
-	b, err := os.ReadFile(s.log.Name())
+	b, err := os.ReadFile(s.logPath())
 	if err != nil {
 		return err.Error()
 	}
