@@ -122,11 +122,20 @@ func TestValues(t *testing.T) {
 		secret acs.Secret
 		want   string
 	}{
-		{asm(text), "new"}, {asm(text[:len(text)-7]), "new"}, {asm("text"), "new"},
-		{asm(text + ":::"), "new"}, {asm(text + "::AWSPREVIOUS:"), "hush"}, {asm(text + ":::" + strings.Repeat("1", 32)), "hush"},
-		{asm(object + ":user::"), "u"}, {asm(object + ":port::"), "5432000"}, {asm(object + ":tags:AWSCURRENT:"), `["a","b"]`},
-		{asm(object + ":none::"), "null"}, {asm(object + ":on::"), "true"},
-		{fromSSM("plain"), "p"}, {fromSSM("arn:aws:ssm:eu-west-1:111122223333:parameter/app/p3"), "3"}, {fromSSM("/app/p4:1"), "4"},
+		{asm(text), "new"},
+		{asm(text[:len(text)-7]), "new"},
+		{asm("text"), "new"},
+		{asm(text + ":::"), "new"},
+		{asm(text + "::AWSPREVIOUS:"), "hush"},
+		{asm(text + ":::" + strings.Repeat("1", 32)), "hush"},
+		{asm(object + ":user::"), "u"},
+		{asm(object + ":port::"), "5432000"},
+		{asm(object + ":tags:AWSCURRENT:"), `["a","b"]`},
+		{asm(object + ":none::"), "null"},
+		{asm(object + ":on::"), "true"},
+		{fromSSM("plain"), "p"},
+		{fromSSM("arn:aws:ssm:eu-west-1:111122223333:parameter/app/p3"), "3"},
+		{fromSSM("/app/p4:1"), "4"},
 	} {
 		many, want = append(many, tt.secret), append(want, tt.want)
 	}

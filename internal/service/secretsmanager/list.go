@@ -142,7 +142,7 @@ func matchesValue(v *model.Secret, key secretsmanager.FilterNameStringType, valu
 func hasWords(text, value string) bool {
 	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return strings.ContainsRune(" /_+=.@-!", r) })
 	words = append(words, strings.Fields(strings.ToLower(text))...)
-	for _, w := range strings.Fields(strings.ToLower(value)) {
+	for w := range strings.FieldsSeq(strings.ToLower(value)) {
 		if !slices.ContainsFunc(words, func(have string) bool { return strings.HasPrefix(have, w) }) {
 			return false
 		}

@@ -91,6 +91,6 @@ func field(in any, name string) string {
 	if !f.IsValid() {
 		return ""
 	}
-	p, _ := f.Interface().(*string)
+	p, _ := reflect.TypeAssert[*string](f)
 	return str(p)
 }

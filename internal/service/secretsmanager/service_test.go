@@ -83,7 +83,10 @@ func (f *fixture) get(in *secretsmanager.GetSecretValueInput) string {
 	f.t.Helper()
 	out, err := f.GetSecretValue(f.ctx(), in)
 	if err != nil {
-		return api.Code(err) + ": " + err.(api.Error).ErrorMessage()
+		if e, ok := errors.AsType[api.Error](err); ok {
+			return e.ErrorCode() + ": " + e.ErrorMessage()
+		}
+		f.t.Fatal(err)
 	}
 	if out.SecretString == nil {
 		return fmt.Sprintf("binary %x", out.SecretBinary)
@@ -228,7 +231,11 @@ func TestVersions(t *testing.T) {
 		t.Error(d)
 	}
 	for _, tt := range []struct{ version, stage, want string }{
-		{"", "", "two"}, {"", "AWSPREVIOUS", "one"}, {"", "AWSPENDING", "three"}, {"v1", "", "one"}, {"v2", "AWSCURRENT", "two"},
+		{"", "", "two"},
+		{"", "AWSPREVIOUS", "one"},
+		{"", "AWSPENDING", "three"},
+		{"v1", "", "one"},
+		{"v2", "AWSCURRENT", "two"},
 		{"v1", "AWSCURRENT", "InvalidRequestException: You provided a VersionStage that is not associated to the provided VersionId."},
 		{"v9", "", "ResourceNotFoundException: Secrets Manager can't find the specified secret value for VersionId: " + token("v9")},
 		{"", "MINE", "ResourceNotFoundException: Secrets Manager can't find the specified secret value for staging label: MINE"},
