@@ -58,8 +58,8 @@ vulncheck: ## look for known vulnerabilities (needs the internet)
 
 presubmit: fmt generate lint test ## what to run before sending a change
 
-bench: build ## compare with peers; see bench/README.md
-	@scripts/bench.sh
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
 clean: ## remove what was built
 	rm -rf bin dist
