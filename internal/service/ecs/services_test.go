@@ -307,8 +307,18 @@ func TestTags(t *testing.T) {
 
 func TestAccountSettings(t *testing.T) {
 	h := start(t)
-	_, err := h.PutAccountSetting(h.ctx, &ecs.PutAccountSettingInput{Name: "containerInsights", Value: new("maybe")})
-	refused(t, err, "InvalidParameterException", "maybe")
+	for _, bad := range []struct {
+		name           ecs.SettingName
+		value, message string
+	}{
+		{"containerInsights", "maybe", "Invalid setting 'value'"},
+		{"tagResourceAuthorization", "enabled", "Invalid setting 'value'"},
+		{"taskLongArnFormat", "disabled", "You can no longer disable Long Arn settings"},
+		{"serviceLongArnFormat", "no", "Invalid setting 'value'"},
+	} {
+		_, err := h.PutAccountSettingDefault(h.ctx, &ecs.PutAccountSettingDefaultInput{Name: bad.name, Value: &bad.value})
+		refused(t, err, "InvalidParameterException", bad.message)
+	}
 	must(h.PutAccountSetting(h.ctx, &ecs.PutAccountSettingInput{Name: "awsvpcTrunking", Value: new("enabled")}))(t)
 	list := func(effective bool) map[string]string {
 		out := map[string]string{}

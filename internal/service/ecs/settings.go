@@ -75,8 +75,13 @@ func (s *Service) putSetting(ctx context.Context, name ecs.SettingName, value, p
 	if err != nil {
 		return nil, err
 	}
-	if !slices.Contains(set.values, value) {
-		return nil, ecs.NewInvalidParameterException("The setting value %s is not valid for the setting %s. Valid values: %s.", value, name, strings.Join(set.values, ", "))
+	switch {
+	case slices.Contains(set.values, value):
+	case value == "disabled" && strings.HasSuffix(set.name, "LongArnFormat"):
+		// Terraform takes this sentence for the end of the setting.
+		return nil, ecs.NewInvalidParameterException("You can no longer disable Long Arn settings")
+	default:
+		return nil, ecs.NewInvalidParameterException("Invalid setting 'value'")
 	}
 	// The root's own settings are the account's.
 	if strings.HasSuffix(principal, ":root") {
