@@ -61,6 +61,10 @@ func run(args []string) error {
 		return err
 	}
 	inputs := []*os.File{pipe(stdoutFD), pipe(stderrFD)}
+	// Before the container starts: one that ends at once is told of at once.
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
+	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 	ready := os.NewFile(readyFD, "ready")
 	if _, err := ready.Write([]byte{0}); err != nil { // newer shims want the byte, all of them the close
 		return fmt.Errorf("signal ready: %w", err)
@@ -72,9 +76,6 @@ func run(args []string) error {
 	// There is a logger for each container, and the work is a trickle.
 	runtime.GOMAXPROCS(1)
 
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
-	defer stop()
-	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 	err = copyAll(ctx, cfg, w, inputs)
 	return errors.Join(err, w.close())
 }
