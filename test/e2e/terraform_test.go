@@ -54,6 +54,11 @@ func TestTerraform(t *testing.T) {
 			name: "balancer", first: "11 added, 0 changed, 0 destroyed", second: "0 added, 6 changed, 0 destroyed",
 			applied: balancerApplied, changed: balancerChanged, destroyed: balancerDestroyed,
 		},
+		{
+			// Task definitions are replaced by their next revision.
+			name: "habits", first: "23 added, 0 changed, 0 destroyed", second: "1 added, 5 changed, 1 destroyed",
+			applied: func(*testing.T, *server, *configuration) {}, changed: habitsChanged, destroyed: habitsDestroyed,
+		},
 	} {
 		// All at once: most of the time the provider waits, half a minute for
 		// each load balancer alone.
@@ -102,12 +107,9 @@ func networkChanged(t *testing.T, s *server) {
 
 func networkDestroyed(t *testing.T, s *server) {
 	ctx := t.Context()
-	vpcs, err := s.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(vpcs.Vpcs) != 1 || !*vpcs.Vpcs[0].IsDefault {
-		t.Errorf("VPCs: %+v", vpcs.Vpcs)
+	vpcs, err := s.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{{Name: new("cidr"), Values: []string{"10.20.0.0/16"}}}})
+	if err != nil || len(vpcs.Vpcs) != 0 {
+		t.Errorf("VPCs: %+v %v", vpcs, err)
 	}
 	if a, err := s.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{}); err != nil || len(a.Addresses) != 0 {
 		t.Errorf("addresses: %+v %v", a.Addresses, err)
@@ -277,6 +279,28 @@ func balancerDestroyed(t *testing.T, s *server) {
 	for _, name := range []string{"tf-blue", "tf-green"} {
 		_, err := s.elb.DescribeTargetGroups(t.Context(), &elb.DescribeTargetGroupsInput{Names: []string{name}})
 		gone(t, "TargetGroupNotFound", err)
+	}
+}
+
+func habitsChanged(t *testing.T, s *server) {
+	out, err := s.ecs.DescribeServices(t.Context(), &ecs.DescribeServicesInput{Cluster: new("tf-habits"), Services: []string{"app"}})
+	if err != nil || len(out.Services) != 1 {
+		t.Fatalf("%+v %v", out, err)
+	}
+	if service := out.Services[0]; !strings.HasSuffix(*service.TaskDefinition, "/tf-habits:2") || !service.EnableECSManagedTags || *service.HealthCheckGracePeriodSeconds != 60 {
+		t.Errorf("the service: %+v", service)
+	}
+}
+
+func habitsDestroyed(t *testing.T, s *server) {
+	// Terraform lets go of the defaults but does not delete them.
+	vpcs, err := s.ec2.DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{{Name: new("is-default"), Values: []string{"true"}}}})
+	if err != nil || len(vpcs.Vpcs) != 1 {
+		t.Errorf("default VPCs: %+v %v", vpcs, err)
+	}
+	out, err := s.ecs.DescribeClusters(t.Context(), &ecs.DescribeClustersInput{Clusters: []string{"tf-habits"}})
+	if err != nil || len(out.Clusters) == 1 && *out.Clusters[0].Status != "INACTIVE" {
+		t.Errorf("the cluster: %+v %v", out, err)
 	}
 }
 
