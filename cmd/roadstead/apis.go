@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -127,13 +128,26 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	return a, nil
 }
 
-// gateway serves the APIs. Inside VPCs the built-in key is no root's.
-func (a *apis) gateway(s *server, builtinKey bool) *gateway.Gateway {
-	return gateway.New(gateway.Config{
+// onHost serves the APIs where the operator is.
+func (a *apis) onHost(s *server) *gateway.Gateway {
+	cfg := a.config(s)
+	cfg.LoopbackRootKey = s.builtinKey()
+	if host, _, err := net.SplitHostPort(s.listen); err == nil && loopback(host) {
+		// What it says needs no signature, so it is for this machine alone.
+		cfg.Mounts = map[string]http.Handler{statusPath: statusHandler(s.store, s.options, s.begun)}
+	}
+	return gateway.New(cfg)
+}
+
+// inVPC serves the APIs to what runs in VPCs: the built-in key is nobody's
+// there.
+func (a *apis) inVPC(s *server) *gateway.Gateway { return gateway.New(a.config(s)) }
+
+func (a *apis) config(s *server) gateway.Config {
+	return gateway.Config{
 		Services: a.services, Credentials: s.directory, Authorizer: s.directory, Clock: s.clock, Log: s.log,
-		Account: s.accountID, LoopbackRootKey: builtinKey, Registry: a.registry, Ready: s.readiness,
-		Mounts: map[string]http.Handler{statusPath: statusHandler(s.store, s.options, s.begun)},
-	})
+		Account: s.accountID, Registry: a.registry, Ready: s.readiness,
+	}
 }
 
 // run does what the APIs owe beyond answering, until ctx ends.

@@ -88,7 +88,7 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 	}
 	m.services = linklocal.New(linklocal.Config{
 		Wait: m.network.WaitVPC, Netns: m.network.VPCNetns, Metadata: m.node.node.Metadata,
-		API: s.apis.gateway(s, false), APIPort: s.port(), Log: s.log,
+		API: s.apis.inVPC(s), APIPort: s.port(), Log: s.log,
 		Resolver: dns.New(dns.Config{
 			Zone:      ctrnetwork.Names{Store: s.store, Endpoint: network.MetadataAddr}.Lookup,
 			Upstreams: dns.HostResolvers("/etc/resolv.conf"), Log: s.log,

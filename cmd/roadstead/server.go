@@ -98,7 +98,7 @@ func (s *server) run(ctx context.Context, listener net.Listener, p plane) error 
 	}
 	defer func() { _ = os.Remove(runStatePath(s.absDataDir())) }()
 
-	front := &http.Server{Handler: entrance(p.door(), s.apis.gateway(s, s.builtinKey())), ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	front := &http.Server{Handler: entrance(p.door(), s.apis.onHost(s)), ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {

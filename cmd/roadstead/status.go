@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"text/tabwriter"
 	"time"
@@ -51,6 +52,10 @@ func statusCommand(o *options) *cobra.Command {
 				return err
 			}
 			o.listen = run.Listen
+			if host, _, err := net.SplitHostPort(run.Listen); err == nil && !loopback(host) {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "A server runs at %s (pid %d, since %s). It counts what it holds only where it listens on loopback alone.\n", o.endpoint(), run.PID, run.Started.Format(time.DateTime))
+				return err
+			}
 			st, err := askStatus(cmd.Context(), o)
 			if err != nil {
 				return fmt.Errorf("process %d runs but does not answer at %s: %w", run.PID, o.endpoint(), err)

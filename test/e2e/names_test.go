@@ -79,7 +79,8 @@ func TestNames(t *testing.T) {
 func TestBuiltinKeyIsNobodyInsideTheVPC(t *testing.T) {
 	t.Parallel()
 	st := newStack(t, shared(t))
-	c := st.container("caller")
+	// The status page, which asks for no signature, is for the host alone.
+	c := st.container("seq", "get", "http://169.254.170.2:"+port(t, st.listen)+"/_roadstead/status", "--", "caller")
 	c.Environment = keys("test", "test")
 	arn := st.run(st.register("intruder", nil, c), st.group("closed", 0, ""))
 	eventually(t, time.Minute, "the task ends", func() error {
@@ -93,9 +94,22 @@ func TestBuiltinKeyIsNobodyInsideTheVPC(t *testing.T) {
 		return nil
 	})
 	eventually(t, 10*time.Second, "its output is there", func() error {
-		if out := st.output(arn); !strings.Contains(out, "InvalidClientTokenId") {
+		out := st.output(arn)
+		if strings.Contains(out, "loadBalancers") {
+			t.Fatalf("a task reads the server's status: %s", out)
+		}
+		if !strings.Contains(out, "InvalidClientTokenId") {
 			return errorf("%q", out)
 		}
 		return nil
 	})
+}
+
+func port(t *testing.T, address string) string {
+	t.Helper()
+	_, p, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
