@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -74,7 +73,7 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 		Changed: func(lb string) { m.balancers.Changed(lb) },
 	})
 	m.front = frontdoor.New(frontdoor.Config{
-		Directory: namedBalancers{loadbalancer.NewDirectory(s.store)}, Dial: m.dialBalancer, Log: s.log,
+		Directory: loadbalancer.NewDirectory(s.store), Dial: m.network.DialVPC, Log: s.log,
 	})
 	m.ports = frontdoor.NewPorts(m.front, "127.0.0.1", s.log)
 	m.balancers = loadbalancer.New(loadbalancer.Config{Store: s.store, Clock: s.clock, Log: s.log, Plane: m.balancer, Ports: m.ports})
@@ -154,24 +153,6 @@ func isDefault(v *model.VPC) bool { return v.IsDefault }
 func (m *machine) routed(v *model.VPC) bool {
 	_, conflict := m.network.HostConflicts()[v.ID]
 	return v.IsDefault && !conflict
-}
-
-// namedBalancers finds load balancers for the front door. Their addresses are
-// given as VPC/ip:port, since two VPCs may have the same ones.
-type namedBalancers struct{ *loadbalancer.Directory }
-
-func (n namedBalancers) Resolve(ctx context.Context, name string, port int32) (string, bool) {
-	address, ok := n.Directory.Resolve(ctx, name, port)
-	if !ok {
-		return "", false
-	}
-	vpc, _, _, ok := n.Addresses(ctx, name)
-	return vpc + "/" + address, ok
-}
-
-func (m *machine) dialBalancer(ctx context.Context, address string) (net.Conn, error) {
-	vpc, address, _ := strings.Cut(address, "/")
-	return m.network.DialVPC(ctx, vpc, address)
 }
 
 func (m *machine) close() error {

@@ -32,19 +32,18 @@ const (
 
 // Directory finds load balancers.
 type Directory interface {
-	// Resolve gives the address of the listener on port of the load balancer
-	// with the DNS name, which is in lower case: ip:port, or whatever else
-	// Config.Dial understands. Port 0 means the listener on port 80, or the
-	// only one there is.
-	Resolve(ctx context.Context, name string, port int32) (address string, ok bool)
+	// Resolve gives the VPC of the load balancer with the DNS name, which is in
+	// lower case, and the address there, ip:port, of its listener on port. Port
+	// 0 means the listener on port 80, or the only one there is.
+	Resolve(ctx context.Context, name string, port int32) (vpc, address string, ok bool)
 }
 
 // Config of a Door.
 type Config struct {
 	Directory Directory
-	// Dial connects from the host to an address that Directory gave; nil means
-	// a plain TCP connection.
-	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Dial connects from the host to an address in a VPC: two VPCs may have the
+	// same addresses. Nil means a plain TCP connection.
+	Dial func(ctx context.Context, vpc, address string) (net.Conn, error)
 	Log  *slog.Logger
 }
 
@@ -61,7 +60,7 @@ type Door struct {
 // New makes a door.
 func New(cfg Config) *Door {
 	if cfg.Dial == nil {
-		cfg.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+		cfg.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		}
 	}
@@ -157,12 +156,12 @@ func (d *Door) Close() {
 // port has read, the gateway's: it hijacks the connection, sends the request
 // on as it came, and relays what follows. HTTP/1 alone can be taken over.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	address, ok := d.cfg.Directory.Resolve(r.Context(), nameOf(r.Host), 0)
+	vpc, address, ok := d.cfg.Directory.Resolve(r.Context(), nameOf(r.Host), 0)
 	if !ok {
 		http.Error(w, "There is no load balancer "+nameOf(r.Host)+" with a listener on port 80, or with only one listener.", http.StatusNotFound)
 		return
 	}
-	up, err := d.dial(r.Context(), address)
+	up, err := d.dial(r.Context(), vpc, address)
 	if err != nil {
 		d.cfg.Log.Warn("load balancer does not answer", "address", address, "error", err)
 		http.Error(w, "The load balancer does not answer.", http.StatusBadGateway)
@@ -216,10 +215,10 @@ func rebuild(r *http.Request) []byte {
 	return b.Bytes()
 }
 
-func (d *Door) dial(ctx context.Context, address string) (net.Conn, error) {
+func (d *Door) dial(ctx context.Context, vpc, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return d.cfg.Dial(ctx, address)
+	return d.cfg.Dial(ctx, vpc, address)
 }
 
 // relay reads the first head from c, of which before has been read already,
@@ -234,12 +233,12 @@ func (d *Door) relay(ctx context.Context, c net.Conn, before []byte, port int32)
 		return
 	}
 	_ = c.SetReadDeadline(time.Time{})
-	address, ok := d.cfg.Directory.Resolve(ctx, nameOf(host), port)
+	vpc, address, ok := d.cfg.Directory.Resolve(ctx, nameOf(host), port)
 	if !ok {
 		refuse(c, http.StatusNotFound)
 		return
 	}
-	up, err := d.dial(ctx, address)
+	up, err := d.dial(ctx, vpc, address)
 	if err != nil {
 		d.cfg.Log.Warn("load balancer does not answer", "address", address, "error", err)
 		refuse(c, http.StatusBadGateway)

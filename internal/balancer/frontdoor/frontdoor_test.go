@@ -14,9 +14,9 @@ import (
 
 type directory map[string]string
 
-func (d directory) Resolve(_ context.Context, name string, _ int32) (string, bool) {
-	a, ok := d[name]
-	return a, ok
+func (d directory) Resolve(_ context.Context, name string, _ int32) (vpc, address string, ok bool) {
+	address, ok = d[name]
+	return "vpc-1", address, ok
 }
 
 // echo answers with the request as it came.

@@ -171,10 +171,10 @@ func TestProvisionsAndTakesDown(t *testing.T) {
 			t.Errorf("ports on the host: %v", w.ports.set)
 		}
 		d := NewDirectory(w.st)
-		if a, ok := d.Resolve(ctx, "lb-1.us-east-1.elb.localhost", 0); !ok || a != row.V.Status.Interfaces[0].PrivateIPv4Address+":80" {
-			t.Errorf("resolved to %q %v", a, ok)
+		if vpc, a, ok := d.Resolve(ctx, "lb-1.us-east-1.elb.localhost", 0); !ok || vpc != row.V.VpcID || a != row.V.Status.Interfaces[0].PrivateIPv4Address+":80" {
+			t.Errorf("resolved to %q in %q %v", a, vpc, ok)
 		}
-		if _, ok := d.Resolve(ctx, "lb-1.us-east-1.elb.localhost", 81); ok {
+		if _, _, ok := d.Resolve(ctx, "lb-1.us-east-1.elb.localhost", 81); ok {
 			t.Error("a port without listener was resolved")
 		}
 		// It moves to another subnet and other security groups.
