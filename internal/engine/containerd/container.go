@@ -197,16 +197,9 @@ func (e *Engine) StopContainer(ctx context.Context, id string, timeout time.Dura
 	if err != nil {
 		return err
 	}
-	t, err := c.Task(ctx, nil)
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("find the task of container %s: %w", id, err)
-	}
-	exited, err := t.Wait(ctx)
-	if err != nil {
-		return fmt.Errorf("wait for container %s: %w", id, err)
+	t, exited, err := exitOf(ctx, c)
+	if t == nil || err != nil {
+		return err
 	}
 	stop := syscall.SIGTERM
 	if labels, err := c.Labels(ctx); err == nil {
@@ -285,21 +278,31 @@ func unavailable(err error) bool {
 	return errdefs.IsUnavailable(native) || errdefs.IsDeadlineExceeded(native)
 }
 
+// exitOf finds a container's process, and where its end will be told. A
+// container without one has a nil task.
+func exitOf(ctx context.Context, c client.Container) (client.Task, <-chan client.ExitStatus, error) {
+	t, err := c.Task(ctx, nil)
+	if errdefs.IsNotFound(err) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the task of container %s: %w", c.ID(), err)
+	}
+	exited, err := t.Wait(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("wait for container %s: %w", c.ID(), err)
+	}
+	return t, exited, nil
+}
+
 func (e *Engine) waitTask(ctx context.Context, id string) error {
 	c, err := e.load(ctx, id)
 	if err != nil {
 		return err
 	}
-	t, err := c.Task(ctx, nil)
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("find the task of container %s: %w", id, err)
-	}
-	exited, err := t.Wait(ctx)
-	if err != nil {
-		return fmt.Errorf("wait for container %s: %w", id, err)
+	t, exited, err := exitOf(ctx, c)
+	if t == nil || err != nil {
+		return err
 	}
 	select {
 	case st := <-exited:
