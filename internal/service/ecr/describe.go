@@ -28,13 +28,14 @@ func (s *Service) DescribeImages(ctx context.Context, in *ecr.DescribeImagesInpu
 		}
 		return s.describeThese(ctx, sp, name, in.ImageIds)
 	}
-	after, err := decodeToken(in.NextToken)
-	if err != nil {
-		return nil, err
-	}
 	status, wantTagged := ecr.ImageStatusFilter(""), ecr.TagStatus("")
 	if in.Filter != nil {
 		status, wantTagged = in.Filter.ImageStatus, in.Filter.TagStatus
+	}
+	list := list(sp, "DescribeImages", name, string(status), string(wantTagged))
+	after, err := position(in.NextToken, list)
+	if err != nil {
+		return nil, err
 	}
 	out := &ecr.DescribeImagesOutput{ImageDetails: []ecr.ImageDetail{}}
 	if !active(status) {
@@ -56,7 +57,7 @@ func (s *Service) DescribeImages(ctx context.Context, in *ecr.DescribeImagesInpu
 			continue
 		}
 		if len(out.ImageDetails) == n {
-			out.NextToken = encodeToken(last)
+			out.NextToken = nextToken(last, list)
 			break
 		}
 		d, err := s.detail(ctx, sp, row, t)
@@ -188,13 +189,14 @@ func (s *Service) ListImages(ctx context.Context, in *ecr.ListImagesInput) (*ecr
 		return nil, err
 	}
 	name := repo.V.Name
-	after, err := decodeToken(in.NextToken)
-	if err != nil {
-		return nil, err
-	}
 	status, wantTagged := ecr.ImageStatusFilter(""), ecr.TagStatus("")
 	if in.Filter != nil {
 		status, wantTagged = in.Filter.ImageStatus, in.Filter.TagStatus
+	}
+	list := list(sp, "ListImages", name, string(status), string(wantTagged))
+	after, err := position(in.NextToken, list)
+	if err != nil {
+		return nil, err
 	}
 	out := &ecr.ListImagesOutput{ImageIds: []ecr.ImageIdentifier{}}
 	if !active(status) {
@@ -231,7 +233,7 @@ func (s *Service) ListImages(ctx context.Context, in *ecr.ListImagesInput) (*ecr
 	places = places[i:]
 	if n := pageSize(in.MaxResults); len(places) > n {
 		places = places[:n]
-		out.NextToken = encodeToken(places[n-1])
+		out.NextToken = nextToken(places[n-1], list)
 	}
 	for _, p := range places {
 		digest, tag, _ := strings.Cut(p, "/")
@@ -254,18 +256,21 @@ func (s *Service) ListImageReferrers(ctx context.Context, in *ecr.ListImageRefer
 	if err != nil {
 		return nil, invalid("subjectId", "Invalid image digest %s", *in.SubjectId.ImageDigest)
 	}
-	after, err := decodeToken(in.NextToken)
-	if err != nil {
-		return nil, err
-	}
 	var types []string
 	if in.Filter != nil {
 		types = in.Filter.ArtifactTypes
+	}
+	list := list(sp, "ListImageReferrers", append([]string{repo.V.Name, d.String()}, types...)...)
+	after, err := position(in.NextToken, list)
+	if err != nil {
+		return nil, err
+	}
+	if in.Filter != nil {
 		if f := in.Filter.ArtifactStatus; f != "" && f != ecr.ArtifactStatusFilterActive && f != ecr.ArtifactStatusFilterAny {
 			return &ecr.ListImageReferrersOutput{Referrers: []ecr.ImageReferrer{}}, nil
 		}
 	}
-	list, err := s.Catalog.Referrers(ctx, sp, repo.V.Name, d, "")
+	referrers, err := s.Catalog.Referrers(ctx, sp, repo.V.Name, d, "")
 	if err != nil {
 		return nil, fmt.Errorf("list referrers: %w", err)
 	}
@@ -274,12 +279,12 @@ func (s *Service) ListImageReferrers(ctx context.Context, in *ecr.ListImageRefer
 		n = int(*in.MaxResults)
 	}
 	out := &ecr.ListImageReferrersOutput{Referrers: []ecr.ImageReferrer{}}
-	for _, r := range list { // ordered by digest
+	for _, r := range referrers { // ordered by digest
 		if r.Digest <= after || len(types) > 0 && !slices.Contains(types, r.ArtifactType) {
 			continue
 		}
 		if len(out.Referrers) == n {
-			out.NextToken = encodeToken(*out.Referrers[n-1].Digest)
+			out.NextToken = nextToken(*out.Referrers[n-1].Digest, list)
 			break
 		}
 		ref := ecr.ImageReferrer{

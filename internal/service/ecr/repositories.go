@@ -145,7 +145,8 @@ func (s *Service) DescribeRepositories(ctx context.Context, in *ecr.DescribeRepo
 		return nil, denied(api.CallFrom(ctx).Identity, "ecr:DescribeRepositories", registry.RepositoryARN(sp, "*"),
 			"because no resource-based policy allows the ecr:DescribeRepositories action")
 	}
-	after, err := decodeToken(in.NextToken)
+	list := list(sp, "DescribeRepositories")
+	after, err := position(in.NextToken, list)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +157,7 @@ func (s *Service) DescribeRepositories(ctx context.Context, in *ecr.DescribeRepo
 	}
 	if len(rows) > n {
 		rows = rows[:n]
-		out.NextToken = encodeToken(rows[n-1].Key.ID)
+		out.NextToken = nextToken(rows[n-1].Key.ID, list)
 	}
 	for _, r := range rows {
 		out.Repositories = append(out.Repositories, *describe(ctx, sp, r.V))

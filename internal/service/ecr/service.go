@@ -5,7 +5,6 @@ package ecr
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"roadstead.dev/internal/api/ecr"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/pagetoken"
 	"roadstead.dev/internal/registry"
 	"roadstead.dev/internal/registry/manifest"
 	"roadstead.dev/internal/registry/reference"
@@ -87,21 +87,26 @@ func invalid(parameter, constraint string, args ...any) error {
 	return ecr.NewInvalidParameterException("Invalid parameter at '%s' failed to satisfy constraint: '%s'", parameter, fmt.Sprintf(constraint, args...))
 }
 
-// page tokens are the id behind which the next page starts, and opaque.
-func encodeToken(after string) *string {
-	return new(base64.RawURLEncoding.EncodeToString([]byte("1" + after)))
+// list is what the page tokens of a list are bound to, besides the operation:
+// the registry, and the filters.
+func list(sp registry.Space, operation string, filters ...string) []string {
+	return append([]string{operation, sp.Account, sp.Region}, filters...)
 }
 
-func decodeToken(t *string) (string, error) {
+// position is where the page that a token asks for begins, empty for the first.
+func position(t *string, list []string) (string, error) {
 	if t == nil || *t == "" {
 		return "", nil
 	}
-	b, err := base64.RawURLEncoding.DecodeString(*t)
-	if err != nil || len(b) == 0 || b[0] != '1' {
+	after, ok := pagetoken.Open(*t, list...)
+	if !ok {
 		return "", invalid("nextToken", "Invalid token")
 	}
-	return string(b[1:]), nil
+	return after, nil
 }
+
+// nextToken is the token of the page behind after.
+func nextToken(after string, list []string) *string { return new(pagetoken.Make(after, list...)) }
 
 // defaultPage is how much is listed where a request does not say.
 const defaultPage = 100

@@ -71,7 +71,8 @@ func (s *Service) DescribeCapacityProviders(ctx context.Context, in *ecs.Describ
 	} else if len(names) == 0 {
 		names = fargateProviders
 	}
-	after, limit, err := sc.page(in.MaxResults, in.NextToken, 10, "DescribeCapacityProviders")
+	filters := append([]string{"DescribeCapacityProviders"}, names...)
+	after, limit, err := sc.page(in.MaxResults, in.NextToken, 10, filters...)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (s *Service) DescribeCapacityProviders(ctx context.Context, in *ecs.Describ
 	}
 	if len(names) > limit {
 		names = names[:limit]
-		out.NextToken = sc.token(true, names[limit-1], "DescribeCapacityProviders")
+		out.NextToken = sc.token(true, names[limit-1], filters...)
 	}
 	for _, n := range names {
 		ref := n

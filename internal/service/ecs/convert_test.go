@@ -87,24 +87,3 @@ func TestConvertRoundTrip(t *testing.T) {
 		t.Error(diff)
 	}
 }
-
-func FuzzToken(f *testing.F) {
-	f.Add(makeToken("c/abc", []string{"x", "y"}), "x", "y")
-	f.Add("", "", "")
-	f.Add("AAAAAAAAAAAAAAAAAAAA", "a", "b")
-	f.Fuzz(func(t *testing.T, token, a, b string) {
-		if after, ok := openToken(token, []string{a, b}); ok {
-			again := makeToken(after, []string{a, b})
-			if got, ok := openToken(again, []string{a, b}); !ok || got != after {
-				t.Errorf("token of %q does not open", after)
-			}
-		}
-		made := makeToken("k"+a, []string{a, b})
-		if got, ok := openToken(made, []string{a, b}); !ok || got != "k"+a {
-			t.Errorf("own token does not open: %q", got)
-		}
-		if _, ok := openToken(made, []string{a, b, "z"}); ok {
-			t.Error("a token opens under another filter")
-		}
-	})
-}

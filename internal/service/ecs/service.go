@@ -12,6 +12,7 @@ import (
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/ecs"
 	"roadstead.dev/internal/id"
+	"roadstead.dev/internal/pagetoken"
 	"roadstead.dev/internal/store"
 )
 
@@ -113,7 +114,7 @@ func (sc scope) page(maxResults *int32, nextToken *string, maximum int, filters 
 	if val(nextToken) == "" {
 		return "", limit, nil
 	}
-	after, ok := openToken(*nextToken, sc.filters(filters))
+	after, ok := pagetoken.Open(*nextToken, sc.filters(filters)...)
 	if !ok {
 		return "", 0, ecs.NewInvalidParameterException("Invalid token")
 	}
@@ -125,7 +126,7 @@ func (sc scope) token(more bool, last string, filters ...string) *string {
 	if !more {
 		return nil
 	}
-	return new(makeToken(last, sc.filters(filters)))
+	return new(pagetoken.Make(last, sc.filters(filters)...))
 }
 
 func (sc scope) filters(f []string) []string {
