@@ -30,6 +30,8 @@ func TestTerraform(t *testing.T) {
 		// What Terraform counts when it applies revisions 1 and 2.
 		first, second string
 		applied       func(*testing.T, *server, *configuration)
+		// imported says how to import the case after its second revision.
+		imported *reimports
 		changed       func(*testing.T, *server)
 		destroyed     func(*testing.T, *server)
 	}{
@@ -69,6 +71,9 @@ func TestTerraform(t *testing.T) {
 				c.applied(t, s, tf)
 				tf.apply("2", c.second)
 				c.changed(t, s)
+				if c.imported != nil {
+					tf.reimport("2", *c.imported)
+				}
 				tf.destroy("2")
 				c.destroyed(t, s)
 			})
