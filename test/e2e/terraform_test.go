@@ -31,9 +31,9 @@ func TestTerraform(t *testing.T) {
 		first, second string
 		applied       func(*testing.T, *server, *configuration)
 		// imported says how to import the case after its second revision.
-		imported *reimports
-		changed       func(*testing.T, *server)
-		destroyed     func(*testing.T, *server)
+		imported  *reimports
+		changed   func(*testing.T, *server)
+		destroyed func(*testing.T, *server)
 	}{
 		{
 			name: "network", first: "33 added, 0 changed, 0 destroyed", second: "0 added, 6 changed, 0 destroyed",
