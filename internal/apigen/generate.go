@@ -11,10 +11,12 @@ import (
 )
 
 // Generate writes the API package of each named service below apiDir and its
-// page below compatDir. No names means every list in files' operations folder.
+// page below compatDir. No names means every list in files' operations folder,
+// and the pages' index.
 // Files that would not change are left alone.
 func Generate(files fs.FS, apiDir, compatDir string, names ...string) error {
-	if len(names) == 0 {
+	all := len(names) == 0
+	if all {
 		lists, err := fs.Glob(files, "operations/*.txt")
 		if err != nil {
 			return err
@@ -23,11 +25,13 @@ func Generate(files fs.FS, apiDir, compatDir string, names ...string) error {
 			names = append(names, strings.TrimSuffix(filepath.Base(l), ".txt"))
 		}
 	}
+	services := make([]*service, 0, len(names))
 	for _, name := range names {
 		s, err := load(files, name)
 		if err != nil {
 			return err
 		}
+		services = append(services, s)
 		out := map[string][]byte{
 			filepath.Join(apiDir, name, "types.go"):      s.types(),
 			filepath.Join(apiDir, name, "errors.go"):     s.errors(),
@@ -40,6 +44,9 @@ func Generate(files fs.FS, apiDir, compatDir string, names ...string) error {
 				return err
 			}
 		}
+	}
+	if all {
+		return write(filepath.Join(compatDir, "README.md"), compatIndex(services))
 	}
 	return nil
 }
