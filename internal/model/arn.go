@@ -53,5 +53,15 @@ func Partition(region string) string {
 	}
 }
 
-// Tags are a resource's tags, by key.
+// Tags are a resource's tags, by key. Nil are those of a resource that never
+// had any; empty, of one that lost them, which the Resource Groups Tagging API
+// tells apart. So their JSON is omitzero.
 type Tags map[string]string
+
+// Initial is t for a resource that is being made: nil when there are none.
+func (t Tags) Initial() Tags {
+	if len(t) == 0 {
+		return nil
+	}
+	return t
+}

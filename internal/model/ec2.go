@@ -29,7 +29,7 @@ type VPC struct {
 	MainRouteTableAssociationID string    `json:"mainRouteTableAssociationId,omitempty"`
 	DefaultGroupID              string    `json:"defaultGroupId,omitempty"`
 	DefaultNetworkACLID         string    `json:"defaultNetworkAclId,omitempty"`
-	Tags                        Tags      `json:"tags,omitempty"`
+	Tags                        Tags      `json:"tags,omitzero"`
 	CreatedAt                   time.Time `json:"createdAt"`
 	Deleting                    bool      `json:"deleting,omitempty"`
 }
@@ -60,7 +60,7 @@ type Subnet struct {
 	RouteTableAssociationID string    `json:"routeTableAssociationId,omitempty"`
 	NetworkACLID            string    `json:"networkAclId"`
 	NetworkACLAssociationID string    `json:"networkAclAssociationId"`
-	Tags                    Tags      `json:"tags,omitempty"`
+	Tags                    Tags      `json:"tags,omitzero"`
 	CreatedAt               time.Time `json:"createdAt"`
 	Deleting                bool      `json:"deleting,omitempty"`
 }
@@ -73,7 +73,7 @@ type RouteTable struct {
 	VPCID string `json:"vpcId"`
 	// Routes beyond the local ones, which follow from the VPC's blocks.
 	Routes    []Route   `json:"routes,omitempty"`
-	Tags      Tags      `json:"tags,omitempty"`
+	Tags      Tags      `json:"tags,omitzero"`
 	CreatedAt time.Time `json:"createdAt"`
 	Deleting  bool      `json:"deleting,omitempty"`
 }
@@ -95,7 +95,7 @@ type InternetGateway struct {
 	ID        string    `json:"id"`
 	Owner     string    `json:"owner"`
 	VPCID     string    `json:"vpcId,omitempty"` // empty while detached
-	Tags      Tags      `json:"tags,omitempty"`
+	Tags      Tags      `json:"tags,omitzero"`
 	CreatedAt time.Time `json:"createdAt"`
 	Deleting  bool      `json:"deleting,omitempty"`
 }
@@ -123,7 +123,7 @@ type NatGateway struct {
 	AllocationID       string     `json:"allocationId,omitempty"`
 	AssociationID      string     `json:"associationId,omitempty"`
 	PublicIP           netip.Addr `json:"publicIp,omitzero"`
-	Tags               Tags       `json:"tags,omitempty"`
+	Tags               Tags       `json:"tags,omitzero"`
 	CreatedAt          time.Time  `json:"createdAt"`
 	DeletedAt          time.Time  `json:"deletedAt,omitzero"`
 }
@@ -136,7 +136,7 @@ type NetworkACL struct {
 	VPCID     string            `json:"vpcId"`
 	IsDefault bool              `json:"isDefault,omitempty"`
 	Entries   []NetworkACLEntry `json:"entries,omitempty"`
-	Tags      Tags              `json:"tags,omitempty"`
+	Tags      Tags              `json:"tags,omitzero"`
 	CreatedAt time.Time         `json:"createdAt"`
 	Deleting  bool              `json:"deleting,omitempty"`
 }
@@ -168,7 +168,7 @@ type SecurityGroup struct {
 	Name        string              `json:"name"`
 	Description string              `json:"description"`
 	Rules       []SecurityGroupRule `json:"rules,omitempty"`
-	Tags        Tags                `json:"tags,omitempty"`
+	Tags        Tags                `json:"tags,omitzero"`
 	CreatedAt   time.Time           `json:"createdAt"`
 	Deleting    bool                `json:"deleting,omitempty"`
 }
@@ -191,7 +191,7 @@ type SecurityGroupRule struct {
 	GroupID      string       `json:"groupId,omitempty"`
 	GroupOwner   string       `json:"groupOwner,omitempty"`
 	Description  string       `json:"description,omitempty"`
-	Tags         Tags         `json:"tags,omitempty"`
+	Tags         Tags         `json:"tags,omitzero"`
 }
 
 // States of a NetworkInterface, and of its attachment.
@@ -234,7 +234,7 @@ type NetworkInterface struct {
 	// Association is the public address, if any.
 	Association *NetworkInterfaceAssociation `json:"association,omitempty"`
 
-	Tags      Tags      `json:"tags,omitempty"`
+	Tags      Tags      `json:"tags,omitzero"`
 	CreatedAt time.Time `json:"createdAt"`
 }
 
@@ -269,7 +269,7 @@ type Address struct {
 	NetworkInterfaceID string     `json:"networkInterfaceId,omitempty"`
 	PrivateIP          netip.Addr `json:"privateIp,omitzero"`
 	InstanceID         string     `json:"instanceId,omitempty"`
-	Tags               Tags       `json:"tags,omitempty"`
+	Tags               Tags       `json:"tags,omitzero"`
 	CreatedAt          time.Time  `json:"createdAt"`
 }
 
@@ -278,7 +278,7 @@ type DHCPOptions struct {
 	ID        string              `json:"id"`
 	Owner     string              `json:"owner"`
 	Options   map[string][]string `json:"options"`
-	Tags      Tags                `json:"tags,omitempty"`
+	Tags      Tags                `json:"tags,omitzero"`
 	CreatedAt time.Time           `json:"createdAt"`
 	Deleting  bool                `json:"deleting,omitempty"`
 }

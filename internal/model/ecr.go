@@ -17,7 +17,7 @@ type ECRRepository struct {
 	MutabilityExclusions []string `json:"mutabilityExclusions,omitempty"`
 	// EncryptionType is AES256: what AWS calls its default.
 	EncryptionType string `json:"encryptionType"`
-	Tags           Tags   `json:"tags,omitempty"`
+	Tags           Tags   `json:"tags,omitzero"`
 	// Policy is the repository policy as it was set, or empty.
 	Policy string `json:"policy,omitempty"`
 	// LifecyclePolicy is the lifecycle policy as it was put, or empty.

@@ -22,7 +22,7 @@ type Cluster struct {
 	Configuration                   *ClusterConfiguration          `json:"configuration,omitempty"`
 	CapacityProviders               []string                       `json:"capacityProviders,omitempty"`
 	DefaultCapacityProviderStrategy []CapacityProviderStrategyItem `json:"defaultCapacityProviderStrategy,omitempty"`
-	Tags                            Tags                           `json:"tags,omitempty"`
+	Tags                            Tags                           `json:"tags,omitzero"`
 	CreatedAt                       time.Time                      `json:"createdAt,omitzero"`
 	// DeletedAt is when the cluster became INACTIVE.
 	DeletedAt time.Time `json:"deletedAt,omitzero"`

@@ -21,7 +21,7 @@ type Service struct {
 	// DeleteService has made it 0).
 	Status    string      `json:"status"`
 	Spec      ServiceSpec `json:"spec"`
-	Tags      Tags        `json:"tags,omitempty"`
+	Tags      Tags        `json:"tags,omitzero"`
 	CreatedAt time.Time   `json:"createdAt,omitzero"`
 	CreatedBy string      `json:"createdBy,omitempty"`
 	// DeletedAt is when DeleteService was called.

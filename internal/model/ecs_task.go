@@ -24,7 +24,7 @@ type Task struct {
 	Status     TaskStatus      `json:"status"`
 	Observed   TaskObserved    `json:"observed"`
 	Protection *TaskProtection `json:"protection,omitempty"`
-	Tags       Tags            `json:"tags,omitempty"`
+	Tags       Tags            `json:"tags,omitzero"`
 }
 
 // TaskSpec is what a task was asked to be.
@@ -348,7 +348,7 @@ func NewTask(p NewTaskParams) *Task {
 		TaskID:      p.TaskID,
 		ClusterName: p.Cluster.ClusterName,
 		ClusterARN:  p.Cluster.ClusterARN,
-		Tags:        p.Tags,
+		Tags:        p.Tags.Initial(),
 		Desired:     TaskDesired{Status: TaskRunning},
 		Status:      TaskStatus{LastStatus: TaskProvisioning, Version: 1},
 		Spec: TaskSpec{

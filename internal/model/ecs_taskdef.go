@@ -33,7 +33,7 @@ type TaskDefinition struct {
 	EphemeralStorage        *EphemeralStorage        `json:"ephemeralStorage,omitempty"`
 	EnableFaultInjection    *bool                    `json:"enableFaultInjection,omitempty"`
 	Volumes                 []TaskVolume             `json:"volumes,omitempty"`
-	Tags                    Tags                     `json:"tags,omitempty"`
+	Tags                    Tags                     `json:"tags,omitzero"`
 
 	RegisteredAt      time.Time `json:"registeredAt,omitzero"`
 	RegisteredBy      string    `json:"registeredBy,omitempty"`

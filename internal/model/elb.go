@@ -61,7 +61,7 @@ type LoadBalancer struct {
 	SecurityGroups    []string           `json:"securityGroups,omitempty"`
 	// Attributes that were set; the service knows the defaults of the others.
 	Attributes map[string]string `json:"attributes,omitempty"`
-	Tags       Tags              `json:"tags,omitempty"`
+	Tags       Tags              `json:"tags,omitzero"`
 	CreatedAt  time.Time         `json:"createdAt"`
 	// DeletedAt marks a load balancer that the user deleted and the controller
 	// has yet to take down. The API no longer shows it.
@@ -119,7 +119,7 @@ type Listener struct {
 	Certificates []string          `json:"certificates,omitempty"`
 	ALPNPolicy   []string          `json:"alpnPolicy,omitempty"`
 	Attributes   map[string]string `json:"attributes,omitempty"`
-	Tags         Tags              `json:"tags,omitempty"`
+	Tags         Tags              `json:"tags,omitzero"`
 	CreatedAt    time.Time         `json:"createdAt"`
 	// Generation grows whenever the set of its rules changes.
 	Generation int64 `json:"generation,omitempty"`
@@ -137,7 +137,7 @@ type Rule struct {
 	Default    bool            `json:"default,omitempty"`
 	Conditions []RuleCondition `json:"conditions,omitempty"`
 	Actions    []RuleAction    `json:"actions,omitempty"`
-	Tags       Tags            `json:"tags,omitempty"`
+	Tags       Tags            `json:"tags,omitzero"`
 	CreatedAt  time.Time       `json:"createdAt"`
 }
 
@@ -247,7 +247,7 @@ type TargetGroup struct {
 	HealthCheck     HealthCheck `json:"healthCheck"`
 	// Attributes that were set; the service knows the defaults of the others.
 	Attributes map[string]string `json:"attributes,omitempty"`
-	Tags       Tags              `json:"tags,omitempty"`
+	Tags       Tags              `json:"tags,omitzero"`
 	CreatedAt  time.Time         `json:"createdAt"`
 	// Generation grows whenever a listener or rule starts or ceases to use
 	// the group, so that transactions about its use conflict.

@@ -50,7 +50,7 @@ type User struct {
 	IAMPrincipal
 	// PermissionsBoundary is the ARN of a managed policy, or empty.
 	PermissionsBoundary string `json:"permissionsBoundary,omitempty"`
-	Tags                Tags   `json:"tags,omitempty"`
+	Tags                Tags   `json:"tags,omitzero"`
 	// Groups the user is in: their record ids.
 	Groups []string `json:"groups,omitempty"`
 	// AccessKeys are the ids of the user's keys, two at most.
@@ -79,7 +79,7 @@ type OIDCProvider struct {
 	ClientIDs   []string  `json:"clientIds,omitempty"`
 	Thumbprints []string  `json:"thumbprints,omitempty"`
 	CreateDate  time.Time `json:"createDate"`
-	Tags        Tags      `json:"tags,omitempty"`
+	Tags        Tags      `json:"tags,omitzero"`
 }
 
 // Group is an IAM group. Key: account, no region, lower-case name.
@@ -98,7 +98,7 @@ type Role struct {
 	// MaxSessionDuration in seconds, 3600 to 43200.
 	MaxSessionDuration  int    `json:"maxSessionDuration"`
 	PermissionsBoundary string `json:"permissionsBoundary,omitempty"`
-	Tags                Tags   `json:"tags,omitempty"`
+	Tags                Tags   `json:"tags,omitzero"`
 	// InstanceProfiles that hold the role: their record ids.
 	InstanceProfiles []string `json:"instanceProfiles,omitempty"`
 	// LinkedService is the service principal that owns a service-linked role,
@@ -116,7 +116,7 @@ type InstanceProfile struct {
 	CreateDate time.Time `json:"createDate"`
 	// Role is the record id of the one role the profile holds, or empty.
 	Role string `json:"role,omitempty"`
-	Tags Tags   `json:"tags,omitempty"`
+	Tags Tags   `json:"tags,omitzero"`
 }
 
 // Policy is a customer managed policy. Key: account, no region, lower-case
@@ -139,7 +139,7 @@ type Policy struct {
 	// records, so a policy in use cannot be deleted meanwhile.
 	Attachments int  `json:"attachments,omitempty"`
 	Boundaries  int  `json:"boundaries,omitempty"`
-	Tags        Tags `json:"tags,omitempty"`
+	Tags        Tags `json:"tags,omitzero"`
 }
 
 // PolicyVersion is one document of a managed policy.

@@ -16,7 +16,7 @@ type LogGroup struct {
 	Class string `json:"class"`
 	// DeletionProtected groups refuse DeleteLogGroup.
 	DeletionProtected bool `json:"deletionProtected,omitempty"`
-	Tags              Tags `json:"tags,omitempty"`
+	Tags              Tags `json:"tags,omitzero"`
 }
 
 // LogStream is a stream of a log group. Its record's id is LogStreamID. The

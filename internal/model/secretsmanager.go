@@ -22,7 +22,7 @@ type Secret struct {
 	Description string `json:"description,omitempty"`
 	// KMSKeyID is kept and shown; the server's own key seals the values.
 	KMSKeyID string `json:"kmsKeyId,omitempty"`
-	Tags     Tags   `json:"tags,omitempty"`
+	Tags     Tags   `json:"tags,omitzero"`
 	// Policy is the resource policy as it was put, or empty.
 	Policy    string    `json:"policy,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`

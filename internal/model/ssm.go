@@ -17,7 +17,7 @@ const (
 // newest version. Its record's id is its name.
 type Parameter struct {
 	Name string `json:"name"`
-	Tags Tags   `json:"tags,omitempty"`
+	Tags Tags   `json:"tags,omitzero"`
 	// Latest is the newest version. Each version has a record of its own too.
 	Latest ParameterVersion `json:"latest"`
 	// Oldest is the number of the oldest version that is kept.

@@ -41,7 +41,7 @@ func (s *Service) CreateRepository(ctx context.Context, in *ecr.CreateRepository
 	if err != nil {
 		return nil, err
 	}
-	v.Tags = tags
+	v.Tags = tags.Initial()
 	if _, err := s.Catalog.Row(ctx, sp, name); err == nil {
 		return nil, alreadyExists(sp, name)
 	}

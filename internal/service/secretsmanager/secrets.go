@@ -64,7 +64,7 @@ func (s *Service) CreateSecret(ctx context.Context, in *secretsmanager.CreateSec
 		}
 		v := &model.Secret{
 			Name: *in.Name, ARN: model.MakeARN("secretsmanager", c.Region, c.Account, "secret:"+*in.Name+"-"+suffix()),
-			Description: str(in.Description), KMSKeyID: str(in.KmsKeyId), Tags: tags, CreatedAt: now(ctx), ChangedAt: now(ctx),
+			Description: str(in.Description), KMSKeyID: str(in.KmsKeyId), Tags: tags.Initial(), CreatedAt: now(ctx), ChangedAt: now(ctx),
 			Versions: map[string]model.SecretVersion{},
 		}
 		out := &secretsmanager.CreateSecretOutput{ARN: &v.ARN, Name: &v.Name}

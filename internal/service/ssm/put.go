@@ -81,6 +81,7 @@ func (s *Service) PutParameter(ctx context.Context, in *ssm.PutParameterInput) (
 			for _, t := range in.Tags {
 				next.Tags[str(t.Key)] = str(t.Value)
 			}
+			next.Tags = next.Tags.Initial()
 		} else {
 			if !isTrue(in.Overwrite) {
 				return nil, ssm.NewParameterAlreadyExists("The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
