@@ -22,6 +22,7 @@ import (
 	apists "roadstead.dev/internal/api/sts"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/gateway"
+	"roadstead.dev/internal/gateway/throttle"
 	"roadstead.dev/internal/registry"
 	"roadstead.dev/internal/registry/blob"
 	"roadstead.dev/internal/registry/token"
@@ -66,13 +67,18 @@ type apis struct {
 	retention  *retention.Keeper
 	secrets    *secretsmanager.Service
 	parameters *ssm.Service
+	throttle   *throttle.Limiter
 	clock      clock.Clock
 	log        *slog.Logger
 }
 
 func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	a := &apis{clock: s.clock, log: s.log}
-	var err error
+	limits, err := throttle.Parse(s.throttle)
+	if err != nil {
+		return nil, err
+	}
+	a.throttle = throttle.New(limits, s.clock)
 	if a.tokens, err = token.LoadSigner(s.path("registry", "token.key")); err != nil {
 		return nil, err
 	}
@@ -84,6 +90,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	a.registry = registry.NewHandler(registry.Config{
 		Registry: contents, Signer: a.tokens, Authorizer: ecr.Authorizer{IAM: s.directory}, Clock: s.clock,
 		Default: registry.Space{Account: s.accountID, Region: s.region}, Log: s.log,
+		Throttle: func(account, region, operation string) bool { return a.throttle.Allow(account, region, "ecr", operation) },
 	})
 	sealing, err := seal.Load(s.path("secrets", "seal.key"))
 	if err != nil {
@@ -146,7 +153,7 @@ func (a *apis) inVPC(s *server) *gateway.Gateway { return gateway.New(a.config(s
 func (a *apis) config(s *server) gateway.Config {
 	return gateway.Config{
 		Services: a.services, Credentials: s.directory, Authorizer: s.directory, Clock: s.clock, Log: s.log,
-		Account: s.accountID, Registry: a.registry, Ready: s.readiness,
+		Account: s.accountID, Registry: a.registry, Ready: s.readiness, Throttle: a.throttle,
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"roadstead.dev/internal/gateway/throttle"
 )
 
 // options are the settings that the commands share. Each flag can be given by
@@ -25,6 +27,7 @@ type options struct {
 	containerd string
 	store      string
 	hostsFile  string
+	throttle   string
 	rootKey    string
 	rootSecret string
 }
@@ -68,6 +71,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	str(&o.containerd, "containerd", "address of containerd; empty means the machine's own, else one that roadstead starts")
 	str(&o.store, "store", "where records are kept, bolt:PATH; empty means a file in the data folder")
 	str(&o.hostsFile, "hosts-file", "hosts file to keep names of load balancers and registries in; no leaves it alone")
+	str(&o.throttle, "throttle", "limits of API requests for each account, region and operation: aws (what AWS publishes), off, requests a second such as 20 or 20/100 (with bursts), or a file of rules; empty means some that nobody meets")
 	str(&o.rootKey, "root-access-key", "access key of the account's root; needed when listening beyond loopback")
 	str(&o.rootSecret, "root-secret-key", "secret key of the account's root")
 }
@@ -93,6 +97,9 @@ func (o *options) check() error {
 	}
 	if (o.rootKey == "") != (o.rootSecret == "") {
 		return fmt.Errorf("--root-access-key and --root-secret-key go together")
+	}
+	if _, err := throttle.Parse(o.throttle); err != nil {
+		return fmt.Errorf("--throttle: %w", err)
 	}
 	host, _, err := net.SplitHostPort(o.listen)
 	if err != nil {

@@ -141,6 +141,7 @@ func (o *options) environment() []string {
 		"ROADSTEAD_CONTAINERD=" + o.containerd,
 		"ROADSTEAD_STORE=" + o.store,
 		"ROADSTEAD_HOSTS_FILE=" + o.hostsFile,
+		"ROADSTEAD_THROTTLE=" + o.throttle,
 		"ROADSTEAD_ROOT_ACCESS_KEY=" + o.rootKey,
 		"ROADSTEAD_ROOT_SECRET_KEY=" + o.rootSecret,
 	}

@@ -39,6 +39,13 @@ type ResourceAuthorizer interface {
 	AuthorizeResource(ctx context.Context, c *api.Call, action, resource, owner, text string, conditions map[string]string) error
 }
 
+// Throttle limits how often an account calls an operation in a region.
+type Throttle interface {
+	// Allow tells whether one more request may pass now. Service is the
+	// service's signing name.
+	Allow(account, region, service, operation string) bool
+}
+
 // Service is an API that the gateway serves.
 type Service struct {
 	API *api.Service
@@ -75,6 +82,10 @@ type Config struct {
 	// set it. What a page of another site may have made a browser send is
 	// refused, since the key is no secret.
 	LoopbackRootKey bool
+
+	// Throttle is asked once it is known who sends a request; nil lets all
+	// pass.
+	Throttle Throttle
 
 	// Registry serves the OCI distribution API below /v2/.
 	Registry http.Handler

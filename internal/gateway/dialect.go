@@ -27,6 +27,7 @@ type dialect struct {
 	// resource: *".
 	anywhere   bool
 	tooLarge   api.Fault
+	throttled  api.Fault
 	internal   api.Fault
 	unknownOp  func(operation, version string) *api.Fault
 	constraint func([]validate.Violation) *api.Fault
@@ -38,6 +39,7 @@ const (
 	msgBadSignature = "The request signature we calculated does not match the signature you provided. " +
 		"Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
 	msgEC2AuthFailure = "AWS was not able to validate the provided access credentials"
+	msgThrottled      = "Rate exceeded"
 	msgInternal       = "The request processing has failed because of an unknown error, exception or failure."
 )
 
@@ -55,6 +57,7 @@ func jsonDialect(denied int) dialect {
 		outOfTime:     api.Fault{Code: "InvalidSignatureException", Status: denied},
 		presignedPast: api.Fault{Code: "InvalidSignatureException", Message: "Signature expired", Status: denied},
 		denied:        api.Fault{Code: "AccessDeniedException", Status: denied},
+		throttled:     api.Fault{Code: "ThrottlingException", Message: msgThrottled},
 		tooLarge:      api.Fault{Code: "RequestEntityTooLargeException", Message: "Request size exceeds the limit.", Status: http.StatusRequestEntityTooLarge},
 		internal:      api.Fault{Code: "InternalFailure", Message: msgInternal, Status: http.StatusInternalServerError},
 		unknownOp: func(string, string) *api.Fault {
@@ -77,6 +80,7 @@ func queryDialect() dialect {
 		outOfTime:     api.Fault{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden},
 		presignedPast: api.Fault{Code: "RequestExpired", Message: "Request has expired."},
 		denied:        api.Fault{Code: "AccessDenied", Status: http.StatusForbidden},
+		throttled:     api.Fault{Code: "Throttling", Message: msgThrottled},
 		tooLarge:      api.Fault{Code: "RequestEntityTooLarge", Message: "Request size exceeds the limit.", Status: http.StatusRequestEntityTooLarge},
 		internal:      api.Fault{Code: "InternalFailure", Message: msgInternal, Status: http.StatusInternalServerError},
 		unknownOp: func(op, version string) *api.Fault {
@@ -96,6 +100,7 @@ func ec2Dialect() dialect {
 	d.badScope = api.Fault{Code: "AuthFailure", Status: http.StatusUnauthorized}
 	d.outOfTime = api.Fault{Code: "RequestExpired", Message: "Request has expired."}
 	d.denied = api.Fault{Code: "UnauthorizedOperation", Status: http.StatusForbidden}
+	d.throttled = api.Fault{Code: "RequestLimitExceeded", Message: "Request limit exceeded.", Status: http.StatusServiceUnavailable}
 	d.internal = api.Fault{Code: "InternalError", Message: "An internal error has occurred", Status: http.StatusInternalServerError}
 	d.unknownOp = func(op, _ string) *api.Fault {
 		return api.NewFault("InvalidAction", "The action %s is not valid for this web service.", op)
@@ -115,6 +120,7 @@ func dialectOf(s *api.Service) dialect {
 		d = ec2Dialect()
 	case api.RESTJSON, api.RESTXML:
 		d = jsonDialect(http.StatusForbidden)
+		d.throttled.Status = http.StatusTooManyRequests
 	case api.JSON, api.CBOR:
 		d = jsonDialect(http.StatusBadRequest)
 	}

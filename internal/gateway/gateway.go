@@ -147,6 +147,9 @@ func (g *Gateway) call(ctx context.Context, m *mounted, name string, r *request,
 	if err != nil {
 		return nil, err
 	}
+	if g.cfg.Throttle != nil && !g.cfg.Throttle.Allow(who.account, who.region, m.api.SigningName, op.Name) {
+		return nil, new(m.dialect.throttled)
+	}
 	c.Identity, c.Account, c.Region = who.identity, who.account, who.region
 	c.Partition = model.Partition(c.Region)
 	c.Authorize = g.authorizer(m, c)

@@ -51,6 +51,9 @@ type Config struct {
 	// Default is the registry of hosts that name none, such as localhost.
 	Default Space
 	Log     *slog.Logger
+	// Throttle tells whether an account may call an operation of ECR's once
+	// more; nil lets all pass.
+	Throttle func(account, region, operation string) bool
 	// StallTimeout is how long a body that is sent may stand still; default a
 	// minute.
 	StallTimeout time.Duration
@@ -134,6 +137,9 @@ func (c *call) serve() error {
 			return Errorf(Unsupported, "")
 		}
 		return Errorf(NameUnknown, "no such resource: %s", path)
+	}
+	if c.limited(e.action) {
+		return Errorf(TooManyRequests, "Rate exceeded")
 	}
 	if name == "" {
 		if err := c.authorize(e.action, "*", ""); err != nil {
@@ -223,6 +229,11 @@ func (c *call) challenge() {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	c.w.WriteHeader(http.StatusUnauthorized)
 	_, _ = io.WriteString(c.w, body)
+}
+
+// limited tells whether the caller's account asks too often for the action.
+func (c *call) limited(action string) bool {
+	return c.Throttle != nil && !c.Throttle(c.claims.Account, c.space.Region, strings.TrimPrefix(action, "ecr:"))
 }
 
 // authorize asks whether the caller may do action on a resource.
