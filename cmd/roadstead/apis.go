@@ -17,6 +17,7 @@ import (
 	apielbv2 "roadstead.dev/internal/api/elbv2"
 	apiiam "roadstead.dev/internal/api/iam"
 	apilogs "roadstead.dev/internal/api/logs"
+	apitagging "roadstead.dev/internal/api/resourcegroupstaggingapi"
 	apisecretsmanager "roadstead.dev/internal/api/secretsmanager"
 	apissm "roadstead.dev/internal/api/ssm"
 	apists "roadstead.dev/internal/api/sts"
@@ -34,6 +35,7 @@ import (
 	"roadstead.dev/internal/service/elbv2"
 	"roadstead.dev/internal/service/iam"
 	"roadstead.dev/internal/service/logs"
+	tagging "roadstead.dev/internal/service/resourcegroupstaggingapi"
 	"roadstead.dev/internal/service/secretsmanager"
 	"roadstead.dev/internal/service/ssm"
 	"roadstead.dev/internal/service/sts"
@@ -90,7 +92,9 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	a.registry = registry.NewHandler(registry.Config{
 		Registry: contents, Signer: a.tokens, Authorizer: ecr.Authorizer{IAM: s.directory}, Clock: s.clock,
 		Default: registry.Space{Account: s.accountID, Region: s.region}, Log: s.log,
-		Throttle: func(account, region, operation string) bool { return a.throttle.Allow(account, region, "ecr", operation) },
+		Throttle: func(account, region, operation string) bool {
+			return a.throttle.Allow(account, region, "ecr", operation)
+		},
 	})
 	sealing, err := seal.Load(s.path("secrets", "seal.key"))
 	if err != nil {
@@ -132,6 +136,8 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		gateway.Bind(apissm.New(a.parameters), a.parameters),
 		gateway.Bind(apists.New(sessions), sessions),
 	}
+	tags := tagging.New(tagging.Config{Store: s.store, Operations: gateway.NewInvoker(s.directory, a.services...), Log: s.log})
+	a.services = append(a.services, gateway.Bind(apitagging.New(tags), tags))
 	return a, nil
 }
 

@@ -19,7 +19,7 @@ var locations = map[string]string{
 }
 
 // actionPrefixes are IAM's where they are not the signing name.
-var actionPrefixes = map[string]string{"cloudwatch": "cloudwatch"}
+var actionPrefixes = map[string]string{"cloudwatch": "cloudwatch", "resourcegroupstaggingapi": "tag"}
 
 // literal collects the fields of a composite literal that are not zero.
 type literal []string

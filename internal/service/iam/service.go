@@ -192,5 +192,5 @@ func modelTags(list []iam.Tag) (model.Tags, error) {
 		}
 		tags[k] = str(t.Value)
 	}
-	return tags, nil
+	return tags.Initial(), nil
 }
