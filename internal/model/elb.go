@@ -105,6 +105,15 @@ type ELBName struct {
 	ID string `json:"id"`
 }
 
+// LoadBalancerDNSName says whose a DNS name is. DNS names are unique over all
+// accounts and regions of a server: these records live under the account
+// AmazonAccount and no region, with the name as the id.
+type LoadBalancerDNSName struct {
+	Account string `json:"account"`
+	Region  string `json:"region"`
+	ID      string `json:"id"`
+}
+
 // Listener is a load balancer's port. The service writes it.
 type Listener struct {
 	ID              string `json:"id"`

@@ -5,7 +5,6 @@ import (
 	"net"
 	"strconv"
 
-	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
@@ -16,25 +15,11 @@ type Directory struct{ store store.Store }
 // NewDirectory makes a directory of what s holds.
 func NewDirectory(s store.Store) *Directory { return &Directory{s} }
 
-// find is the load balancer with the name, which is in lower case.
-func (d *Directory) find(ctx context.Context, name string) (store.Row[model.LoadBalancer], bool) {
-	rows, err := tables.LoadBalancers.List(ctx, d.store, store.Query{})
-	if err != nil {
-		return store.Row[model.LoadBalancer]{}, false
-	}
-	for _, r := range rows {
-		if r.V.DNSName == name && r.V.DeletedAt == nil {
-			return r, true
-		}
-	}
-	return store.Row[model.LoadBalancer]{}, false
-}
-
 // Resolve gives the VPC of a load balancer, and the address there, ip:port, of
 // its listener. Port 0 means the listener on port 80, or the only one there is.
 func (d *Directory) Resolve(ctx context.Context, name string, port int32) (vpc, address string, ok bool) {
-	row, ok := d.find(ctx, name)
-	if !ok || len(row.V.Status.Interfaces) == 0 {
+	row, err := tables.LoadBalancerByDNSName(ctx, d.store, name)
+	if err != nil || len(row.V.Status.Interfaces) == 0 {
 		return "", "", false
 	}
 	listeners, err := tables.Listeners.List(ctx, d.store, store.Query{

@@ -54,6 +54,7 @@ func newWorld(t *testing.T) *world {
 		for id, cidr := range map[string]string{"subnet-a": "172.31.0.0/20", "subnet-b": "172.31.16.0/20", "subnet-c": "172.31.32.0/20"} {
 			tables.Subnets.Put(tx, account, region, id, &model.Subnet{ID: id, VPCID: "vpc-1", Zone: region + id[7:], CIDR: netip.MustParsePrefix(cidr)})
 		}
+		tables.LoadBalancerDNSNames.Put(tx, model.AmazonAccount, "", "lb-1.us-east-1.elb.localhost", &model.LoadBalancerDNSName{Account: account, Region: region, ID: lbID})
 		tables.LoadBalancers.Put(tx, account, region, lbID, &model.LoadBalancer{
 			ID: lbID, ARN: lbARN, Name: "lb", Type: "application", Scheme: "internet-facing", VpcID: "vpc-1",
 			DNSName: "lb-1.us-east-1.elb.localhost", SecurityGroups: []string{"sg-1"},

@@ -238,6 +238,7 @@ func balancers(t *testing.T, s store.Store) {
 			{ID: "3", DNSName: "gone-3.us-east-1.elb.localhost", VpcID: "vpc-1", DeletedAt: &now},
 		} {
 			tables.LoadBalancers.Create(tx, account, region, lb.ID, lb)
+			tables.LoadBalancerDNSNames.Create(tx, model.AmazonAccount, "", lb.DNSName, &model.LoadBalancerDNSName{Account: account, Region: region, ID: lb.ID})
 		}
 	})
 }

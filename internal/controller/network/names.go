@@ -40,28 +40,25 @@ func (n Names) Lookup(ctx context.Context, vpcID, name string) (addrs []netip.Ad
 }
 
 func (n Names) loadBalancer(ctx context.Context, vpcID, name string) ([]netip.Addr, bool, error) {
-	rows, err := tables.LoadBalancers.List(ctx, n.Store, store.Query{})
+	row, err := tables.LoadBalancerByDNSName(ctx, n.Store, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, false, nil
+	}
 	if err != nil {
 		return nil, false, err
 	}
-	for _, row := range rows {
-		lb := row.V
-		if lb.DeletedAt != nil || !strings.EqualFold(lb.DNSName, name) && !strings.EqualFold("dualstack."+lb.DNSName, name) {
-			continue
+	lb := row.V
+	var addrs []netip.Addr
+	for _, i := range lb.Status.Interfaces {
+		text := i.PublicIPv4Address
+		if lb.VpcID == vpcID || lb.Scheme == "internal" {
+			text = i.PrivateIPv4Address
 		}
-		var addrs []netip.Addr
-		for _, i := range lb.Status.Interfaces {
-			text := i.PublicIPv4Address
-			if lb.VpcID == vpcID || lb.Scheme == "internal" {
-				text = i.PrivateIPv4Address
-			}
-			if a, err := netip.ParseAddr(text); err == nil {
-				addrs = append(addrs, a)
-			}
+		if a, err := netip.ParseAddr(text); err == nil {
+			addrs = append(addrs, a)
 		}
-		return addrs, true, nil
 	}
-	return nil, false, nil
+	return addrs, true, nil
 }
 
 // private answers names made of addresses, ip-10-0-0-1.ec2.internal, for the

@@ -51,6 +51,7 @@ func (s *Service) CreateLoadBalancer(ctx context.Context, in *elbv2.CreateLoadBa
 			return elbv2.NewTooManyLoadBalancersException("The maximum number of load balancers has been reached")
 		}
 		tables.ELBNames.Create(tx, c.Account, c.Region, "lb/"+lb.Name, &model.ELBName{ID: lb.ID})
+		tables.LoadBalancerDNSNames.Create(tx, model.AmazonAccount, "", lb.DNSName, &model.LoadBalancerDNSName{Account: c.Account, Region: c.Region, ID: lb.ID})
 		tables.LoadBalancers.Create(tx, c.Account, c.Region, lb.ID, lb)
 		return nil
 	})
@@ -291,6 +292,7 @@ func (s *Service) DeleteLoadBalancer(ctx context.Context, in *elbv2.DeleteLoadBa
 			return err
 		}
 		tables.ELBNames.Delete(tx, name)
+		tables.LoadBalancerDNSNames.Erase(tx, model.AmazonAccount, "", row.V.DNSName)
 		v := row.Copy()
 		v.DeletedAt = new(c.Time)
 		tables.LoadBalancers.Replace(tx, row, v)

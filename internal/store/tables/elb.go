@@ -1,6 +1,9 @@
 package tables
 
 import (
+	"context"
+	"strings"
+
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
 )
@@ -30,7 +33,26 @@ var (
 	Targets       = store.NewTable[model.Target]("elbv2", "Target")
 	TargetsHealth = store.NewTable[model.TargetHealth]("elbv2", "TargetHealth")
 	ELBNames      = store.NewTable[model.ELBName]("elbv2", "Name")
+
+	// LoadBalancerDNSNames live under model.AmazonAccount.
+	LoadBalancerDNSNames = store.NewTable[model.LoadBalancerDNSName]("elbv2", "DNSName")
 )
 
 // RulesByTargetGroup is the index of Rules by target group ARN.
 const RulesByTargetGroup = "targetGroup"
+
+// LoadBalancerByDNSName finds the load balancer that a DNS name leads to, with
+// or without "dualstack." before it and in any case. It is store.ErrNotFound
+// when none does.
+func LoadBalancerByDNSName(ctx context.Context, s store.Store, name string) (store.Row[model.LoadBalancer], error) {
+	name = strings.TrimPrefix(strings.ToLower(name), "dualstack.")
+	n, err := LoadBalancerDNSNames.Get(ctx, s, model.AmazonAccount, "", name)
+	if err != nil {
+		return store.Row[model.LoadBalancer]{}, err
+	}
+	row, err := LoadBalancers.Get(ctx, s, n.V.Account, n.V.Region, n.V.ID)
+	if err == nil && row.V.DeletedAt != nil {
+		return row, store.ErrNotFound
+	}
+	return row, err
+}
