@@ -81,8 +81,9 @@ type RouteTable struct {
 // Route is one entry of a route table. Exactly one target is set. Whether it
 // is a blackhole is not stored: a route is one while its target is gone.
 type Route struct {
-	// Destination is an IPv4 or IPv6 block.
-	Destination netip.Prefix `json:"destination,omitzero"`
+	// Destination is an IPv4 or IPv6 block, zero where PrefixListID is set.
+	Destination  netip.Prefix `json:"destination,omitzero"`
+	PrefixListID string       `json:"prefixListId,omitempty"`
 	// Origin is CreateRoute or CreateRouteTable.
 	Origin             string `json:"origin,omitempty"`
 	GatewayID          string `json:"gatewayId,omitempty"` // igw-
@@ -316,4 +317,58 @@ const PublicPoolID = "amazon"
 // "defaults".
 type RegionDefaults struct {
 	CreatedAt time.Time `json:"createdAt"`
+}
+
+// KeyPair is the public half of a pair whose private half its owner keeps.
+// Names are unique in an account's region.
+type KeyPair struct {
+	ID   string `json:"id"` // key-
+	Name string `json:"name"`
+	// Type is rsa or ed25519.
+	Type        string `json:"type"`
+	Fingerprint string `json:"fingerprint"`
+	// PublicKey is in OpenSSH's format, without a comment.
+	PublicKey string    `json:"publicKey"`
+	Tags      Tags      `json:"tags,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// PrefixList is a list of blocks that routes and security groups name as one.
+type PrefixList struct {
+	ID            string `json:"id"` // pl-
+	Owner         string `json:"owner"`
+	Name          string `json:"name"`
+	AddressFamily string `json:"addressFamily"` // IPv4 or IPv6
+	MaxEntries    int32  `json:"maxEntries"`
+	// State is what the last change is called when it is complete.
+	State string `json:"state"`
+	// Versions are all there ever were, the first one first. A change of the
+	// entries adds one; the last one counts.
+	Versions  [][]PrefixListEntry `json:"versions"`
+	Tags      Tags                `json:"tags,omitempty"`
+	CreatedAt time.Time           `json:"createdAt"`
+	Deleting  bool                `json:"deleting,omitempty"`
+}
+
+// PrefixListEntry is a block of a prefix list.
+type PrefixListEntry struct {
+	CIDR        netip.Prefix `json:"cidr"`
+	Description string       `json:"description,omitempty"`
+}
+
+// Entries are those of the version that counts.
+func (p *PrefixList) Entries() []PrefixListEntry {
+	if len(p.Versions) == 0 {
+		return nil
+	}
+	return p.Versions[len(p.Versions)-1]
+}
+
+// ClientToken remembers a creation that came with a client token, for a day.
+// Its id is "<operation>/<hash of the token>".
+type ClientToken struct {
+	// Request is a hash of the other parameters.
+	Request    string    `json:"request"`
+	ResourceID string    `json:"resourceId"`
+	At         time.Time `json:"at"`
 }

@@ -24,6 +24,8 @@ type Handler interface {
 	CreateDefaultVpc(ctx context.Context, in *CreateDefaultVpcInput) (*CreateDefaultVpcOutput, error)
 	CreateDhcpOptions(ctx context.Context, in *CreateDhcpOptionsInput) (*CreateDhcpOptionsOutput, error)
 	CreateInternetGateway(ctx context.Context, in *CreateInternetGatewayInput) (*CreateInternetGatewayOutput, error)
+	CreateKeyPair(ctx context.Context, in *CreateKeyPairInput) (*CreateKeyPairOutput, error)
+	CreateManagedPrefixList(ctx context.Context, in *CreateManagedPrefixListInput) (*CreateManagedPrefixListOutput, error)
 	CreateNatGateway(ctx context.Context, in *CreateNatGatewayInput) (*CreateNatGatewayOutput, error)
 	CreateNetworkAcl(ctx context.Context, in *CreateNetworkAclInput) (*CreateNetworkAclOutput, error)
 	CreateNetworkAclEntry(ctx context.Context, in *CreateNetworkAclEntryInput) (*CreateNetworkAclEntryOutput, error)
@@ -36,6 +38,8 @@ type Handler interface {
 	CreateVpc(ctx context.Context, in *CreateVpcInput) (*CreateVpcOutput, error)
 	DeleteDhcpOptions(ctx context.Context, in *DeleteDhcpOptionsInput) (*DeleteDhcpOptionsOutput, error)
 	DeleteInternetGateway(ctx context.Context, in *DeleteInternetGatewayInput) (*DeleteInternetGatewayOutput, error)
+	DeleteKeyPair(ctx context.Context, in *DeleteKeyPairInput) (*DeleteKeyPairOutput, error)
+	DeleteManagedPrefixList(ctx context.Context, in *DeleteManagedPrefixListInput) (*DeleteManagedPrefixListOutput, error)
 	DeleteNatGateway(ctx context.Context, in *DeleteNatGatewayInput) (*DeleteNatGatewayOutput, error)
 	DeleteNetworkAcl(ctx context.Context, in *DeleteNetworkAclInput) (*DeleteNetworkAclOutput, error)
 	DeleteNetworkAclEntry(ctx context.Context, in *DeleteNetworkAclEntryInput) (*DeleteNetworkAclEntryOutput, error)
@@ -52,7 +56,11 @@ type Handler interface {
 	DescribeAvailabilityZones(ctx context.Context, in *DescribeAvailabilityZonesInput) (*DescribeAvailabilityZonesOutput, error)
 	DescribeDhcpOptions(ctx context.Context, in *DescribeDhcpOptionsInput) (*DescribeDhcpOptionsOutput, error)
 	DescribeEgressOnlyInternetGateways(ctx context.Context, in *DescribeEgressOnlyInternetGatewaysInput) (*DescribeEgressOnlyInternetGatewaysOutput, error)
+	DescribeImages(ctx context.Context, in *DescribeImagesInput) (*DescribeImagesOutput, error)
+	DescribeInstanceTypeOfferings(ctx context.Context, in *DescribeInstanceTypeOfferingsInput) (*DescribeInstanceTypeOfferingsOutput, error)
+	DescribeInstanceTypes(ctx context.Context, in *DescribeInstanceTypesInput) (*DescribeInstanceTypesOutput, error)
 	DescribeInternetGateways(ctx context.Context, in *DescribeInternetGatewaysInput) (*DescribeInternetGatewaysOutput, error)
+	DescribeKeyPairs(ctx context.Context, in *DescribeKeyPairsInput) (*DescribeKeyPairsOutput, error)
 	DescribeManagedPrefixLists(ctx context.Context, in *DescribeManagedPrefixListsInput) (*DescribeManagedPrefixListsOutput, error)
 	DescribeNatGateways(ctx context.Context, in *DescribeNatGatewaysInput) (*DescribeNatGatewaysOutput, error)
 	DescribeNetworkAcls(ctx context.Context, in *DescribeNetworkAclsInput) (*DescribeNetworkAclsOutput, error)
@@ -75,7 +83,11 @@ type Handler interface {
 	DisassociateAddress(ctx context.Context, in *DisassociateAddressInput) (*DisassociateAddressOutput, error)
 	DisassociateRouteTable(ctx context.Context, in *DisassociateRouteTableInput) (*DisassociateRouteTableOutput, error)
 	DisassociateVpcCidrBlock(ctx context.Context, in *DisassociateVpcCidrBlockInput) (*DisassociateVpcCidrBlockOutput, error)
+	GetManagedPrefixListAssociations(ctx context.Context, in *GetManagedPrefixListAssociationsInput) (*GetManagedPrefixListAssociationsOutput, error)
+	GetManagedPrefixListEntries(ctx context.Context, in *GetManagedPrefixListEntriesInput) (*GetManagedPrefixListEntriesOutput, error)
 	GetSecurityGroupsForVpc(ctx context.Context, in *GetSecurityGroupsForVpcInput) (*GetSecurityGroupsForVpcOutput, error)
+	ImportKeyPair(ctx context.Context, in *ImportKeyPairInput) (*ImportKeyPairOutput, error)
+	ModifyManagedPrefixList(ctx context.Context, in *ModifyManagedPrefixListInput) (*ModifyManagedPrefixListOutput, error)
 	ModifyNetworkInterfaceAttribute(ctx context.Context, in *ModifyNetworkInterfaceAttributeInput) (*ModifyNetworkInterfaceAttributeOutput, error)
 	ModifySecurityGroupRules(ctx context.Context, in *ModifySecurityGroupRulesInput) (*ModifySecurityGroupRulesOutput, error)
 	ModifySubnetAttribute(ctx context.Context, in *ModifySubnetAttributeInput) (*ModifySubnetAttributeOutput, error)
@@ -87,6 +99,7 @@ type Handler interface {
 	ReplaceRoute(ctx context.Context, in *ReplaceRouteInput) (*ReplaceRouteOutput, error)
 	ReplaceRouteTableAssociation(ctx context.Context, in *ReplaceRouteTableAssociationInput) (*ReplaceRouteTableAssociationOutput, error)
 	ResetNetworkInterfaceAttribute(ctx context.Context, in *ResetNetworkInterfaceAttributeInput) (*ResetNetworkInterfaceAttributeOutput, error)
+	RestoreManagedPrefixListVersion(ctx context.Context, in *RestoreManagedPrefixListVersionInput) (*RestoreManagedPrefixListVersionOutput, error)
 	RevokeSecurityGroupEgress(ctx context.Context, in *RevokeSecurityGroupEgressInput) (*RevokeSecurityGroupEgressOutput, error)
 	RevokeSecurityGroupIngress(ctx context.Context, in *RevokeSecurityGroupIngressInput) (*RevokeSecurityGroupIngressOutput, error)
 	UnassignPrivateIpAddresses(ctx context.Context, in *UnassignPrivateIpAddressesInput) (*UnassignPrivateIpAddressesOutput, error)
@@ -120,6 +133,8 @@ func New(h Handler) *api.Service {
 			{Name: "CreateDefaultVpc", Method: "POST", Path: "/", Input: "CreateDefaultVpcRequest", Output: "CreateDefaultVpcResult", NewInput: func() any { return new(CreateDefaultVpcInput) }},
 			{Name: "CreateDhcpOptions", Method: "POST", Path: "/", Input: "CreateDhcpOptionsRequest", Output: "CreateDhcpOptionsResult", NewInput: func() any { return new(CreateDhcpOptionsInput) }},
 			{Name: "CreateInternetGateway", Method: "POST", Path: "/", Input: "CreateInternetGatewayRequest", Output: "CreateInternetGatewayResult", NewInput: func() any { return new(CreateInternetGatewayInput) }},
+			{Name: "CreateKeyPair", Method: "POST", Path: "/", Input: "CreateKeyPairRequest", Output: "KeyPair", NewInput: func() any { return new(CreateKeyPairInput) }},
+			{Name: "CreateManagedPrefixList", Method: "POST", Path: "/", Input: "CreateManagedPrefixListRequest", Output: "CreateManagedPrefixListResult", NewInput: func() any { return new(CreateManagedPrefixListInput) }},
 			{Name: "CreateNatGateway", Method: "POST", Path: "/", Input: "CreateNatGatewayRequest", Output: "CreateNatGatewayResult", NewInput: func() any { return new(CreateNatGatewayInput) }},
 			{Name: "CreateNetworkAcl", Method: "POST", Path: "/", Input: "CreateNetworkAclRequest", Output: "CreateNetworkAclResult", NewInput: func() any { return new(CreateNetworkAclInput) }},
 			{Name: "CreateNetworkAclEntry", Method: "POST", Path: "/", Input: "CreateNetworkAclEntryRequest", Output: "CreateNetworkAclEntryOutput", NewInput: func() any { return new(CreateNetworkAclEntryInput) }},
@@ -132,6 +147,8 @@ func New(h Handler) *api.Service {
 			{Name: "CreateVpc", Method: "POST", Path: "/", Input: "CreateVpcRequest", Output: "CreateVpcResult", NewInput: func() any { return new(CreateVpcInput) }},
 			{Name: "DeleteDhcpOptions", Method: "POST", Path: "/", Input: "DeleteDhcpOptionsRequest", Output: "DeleteDhcpOptionsOutput", NewInput: func() any { return new(DeleteDhcpOptionsInput) }},
 			{Name: "DeleteInternetGateway", Method: "POST", Path: "/", Input: "DeleteInternetGatewayRequest", Output: "DeleteInternetGatewayOutput", NewInput: func() any { return new(DeleteInternetGatewayInput) }},
+			{Name: "DeleteKeyPair", Method: "POST", Path: "/", Input: "DeleteKeyPairRequest", Output: "DeleteKeyPairResult", NewInput: func() any { return new(DeleteKeyPairInput) }},
+			{Name: "DeleteManagedPrefixList", Method: "POST", Path: "/", Input: "DeleteManagedPrefixListRequest", Output: "DeleteManagedPrefixListResult", NewInput: func() any { return new(DeleteManagedPrefixListInput) }},
 			{Name: "DeleteNatGateway", Method: "POST", Path: "/", Input: "DeleteNatGatewayRequest", Output: "DeleteNatGatewayResult", NewInput: func() any { return new(DeleteNatGatewayInput) }},
 			{Name: "DeleteNetworkAcl", Method: "POST", Path: "/", Input: "DeleteNetworkAclRequest", Output: "DeleteNetworkAclOutput", NewInput: func() any { return new(DeleteNetworkAclInput) }},
 			{Name: "DeleteNetworkAclEntry", Method: "POST", Path: "/", Input: "DeleteNetworkAclEntryRequest", Output: "DeleteNetworkAclEntryOutput", NewInput: func() any { return new(DeleteNetworkAclEntryInput) }},
@@ -148,7 +165,11 @@ func New(h Handler) *api.Service {
 			{Name: "DescribeAvailabilityZones", Method: "POST", Path: "/", Input: "DescribeAvailabilityZonesRequest", Output: "DescribeAvailabilityZonesResult", NewInput: func() any { return new(DescribeAvailabilityZonesInput) }},
 			{Name: "DescribeDhcpOptions", Method: "POST", Path: "/", Input: "DescribeDhcpOptionsRequest", Output: "DescribeDhcpOptionsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "DhcpOptions"}, NewInput: func() any { return new(DescribeDhcpOptionsInput) }},
 			{Name: "DescribeEgressOnlyInternetGateways", Method: "POST", Path: "/", Input: "DescribeEgressOnlyInternetGatewaysRequest", Output: "DescribeEgressOnlyInternetGatewaysResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "EgressOnlyInternetGateways"}, NewInput: func() any { return new(DescribeEgressOnlyInternetGatewaysInput) }},
+			{Name: "DescribeImages", Method: "POST", Path: "/", Input: "DescribeImagesRequest", Output: "DescribeImagesResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "Images"}, NewInput: func() any { return new(DescribeImagesInput) }},
+			{Name: "DescribeInstanceTypeOfferings", Method: "POST", Path: "/", Input: "DescribeInstanceTypeOfferingsRequest", Output: "DescribeInstanceTypeOfferingsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "InstanceTypeOfferings"}, NewInput: func() any { return new(DescribeInstanceTypeOfferingsInput) }},
+			{Name: "DescribeInstanceTypes", Method: "POST", Path: "/", Input: "DescribeInstanceTypesRequest", Output: "DescribeInstanceTypesResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "InstanceTypes"}, NewInput: func() any { return new(DescribeInstanceTypesInput) }},
 			{Name: "DescribeInternetGateways", Method: "POST", Path: "/", Input: "DescribeInternetGatewaysRequest", Output: "DescribeInternetGatewaysResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "InternetGateways"}, NewInput: func() any { return new(DescribeInternetGatewaysInput) }},
+			{Name: "DescribeKeyPairs", Method: "POST", Path: "/", Input: "DescribeKeyPairsRequest", Output: "DescribeKeyPairsResult", NewInput: func() any { return new(DescribeKeyPairsInput) }},
 			{Name: "DescribeManagedPrefixLists", Method: "POST", Path: "/", Input: "DescribeManagedPrefixListsRequest", Output: "DescribeManagedPrefixListsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "PrefixLists"}, NewInput: func() any { return new(DescribeManagedPrefixListsInput) }},
 			{Name: "DescribeNatGateways", Method: "POST", Path: "/", Input: "DescribeNatGatewaysRequest", Output: "DescribeNatGatewaysResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "NatGateways"}, NewInput: func() any { return new(DescribeNatGatewaysInput) }},
 			{Name: "DescribeNetworkAcls", Method: "POST", Path: "/", Input: "DescribeNetworkAclsRequest", Output: "DescribeNetworkAclsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "NetworkAcls"}, NewInput: func() any { return new(DescribeNetworkAclsInput) }},
@@ -171,7 +192,11 @@ func New(h Handler) *api.Service {
 			{Name: "DisassociateAddress", Method: "POST", Path: "/", Input: "DisassociateAddressRequest", Output: "DisassociateAddressOutput", NewInput: func() any { return new(DisassociateAddressInput) }},
 			{Name: "DisassociateRouteTable", Method: "POST", Path: "/", Input: "DisassociateRouteTableRequest", Output: "DisassociateRouteTableOutput", NewInput: func() any { return new(DisassociateRouteTableInput) }},
 			{Name: "DisassociateVpcCidrBlock", Method: "POST", Path: "/", Input: "DisassociateVpcCidrBlockRequest", Output: "DisassociateVpcCidrBlockResult", NewInput: func() any { return new(DisassociateVpcCidrBlockInput) }},
+			{Name: "GetManagedPrefixListAssociations", Method: "POST", Path: "/", Input: "GetManagedPrefixListAssociationsRequest", Output: "GetManagedPrefixListAssociationsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "PrefixListAssociations"}, NewInput: func() any { return new(GetManagedPrefixListAssociationsInput) }},
+			{Name: "GetManagedPrefixListEntries", Method: "POST", Path: "/", Input: "GetManagedPrefixListEntriesRequest", Output: "GetManagedPrefixListEntriesResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "Entries"}, NewInput: func() any { return new(GetManagedPrefixListEntriesInput) }},
 			{Name: "GetSecurityGroupsForVpc", Method: "POST", Path: "/", Input: "GetSecurityGroupsForVpcRequest", Output: "GetSecurityGroupsForVpcResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "SecurityGroupForVpcs"}, NewInput: func() any { return new(GetSecurityGroupsForVpcInput) }},
+			{Name: "ImportKeyPair", Method: "POST", Path: "/", Input: "ImportKeyPairRequest", Output: "ImportKeyPairResult", NewInput: func() any { return new(ImportKeyPairInput) }},
+			{Name: "ModifyManagedPrefixList", Method: "POST", Path: "/", Input: "ModifyManagedPrefixListRequest", Output: "ModifyManagedPrefixListResult", NewInput: func() any { return new(ModifyManagedPrefixListInput) }},
 			{Name: "ModifyNetworkInterfaceAttribute", Method: "POST", Path: "/", Input: "ModifyNetworkInterfaceAttributeRequest", Output: "ModifyNetworkInterfaceAttributeOutput", NewInput: func() any { return new(ModifyNetworkInterfaceAttributeInput) }},
 			{Name: "ModifySecurityGroupRules", Method: "POST", Path: "/", Input: "ModifySecurityGroupRulesRequest", Output: "ModifySecurityGroupRulesResult", NewInput: func() any { return new(ModifySecurityGroupRulesInput) }},
 			{Name: "ModifySubnetAttribute", Method: "POST", Path: "/", Input: "ModifySubnetAttributeRequest", Output: "ModifySubnetAttributeOutput", NewInput: func() any { return new(ModifySubnetAttributeInput) }},
@@ -183,6 +208,7 @@ func New(h Handler) *api.Service {
 			{Name: "ReplaceRoute", Method: "POST", Path: "/", Input: "ReplaceRouteRequest", Output: "ReplaceRouteOutput", NewInput: func() any { return new(ReplaceRouteInput) }},
 			{Name: "ReplaceRouteTableAssociation", Method: "POST", Path: "/", Input: "ReplaceRouteTableAssociationRequest", Output: "ReplaceRouteTableAssociationResult", NewInput: func() any { return new(ReplaceRouteTableAssociationInput) }},
 			{Name: "ResetNetworkInterfaceAttribute", Method: "POST", Path: "/", Input: "ResetNetworkInterfaceAttributeRequest", Output: "ResetNetworkInterfaceAttributeOutput", NewInput: func() any { return new(ResetNetworkInterfaceAttributeInput) }},
+			{Name: "RestoreManagedPrefixListVersion", Method: "POST", Path: "/", Input: "RestoreManagedPrefixListVersionRequest", Output: "RestoreManagedPrefixListVersionResult", NewInput: func() any { return new(RestoreManagedPrefixListVersionInput) }},
 			{Name: "RevokeSecurityGroupEgress", Method: "POST", Path: "/", Input: "RevokeSecurityGroupEgressRequest", Output: "RevokeSecurityGroupEgressResult", NewInput: func() any { return new(RevokeSecurityGroupEgressInput) }},
 			{Name: "RevokeSecurityGroupIngress", Method: "POST", Path: "/", Input: "RevokeSecurityGroupIngressRequest", Output: "RevokeSecurityGroupIngressResult", NewInput: func() any { return new(RevokeSecurityGroupIngressInput) }},
 			{Name: "UnassignPrivateIpAddresses", Method: "POST", Path: "/", Input: "UnassignPrivateIpAddressesRequest", Output: "UnassignPrivateIpAddressesOutput", NewInput: func() any { return new(UnassignPrivateIpAddressesInput) }},
@@ -272,7 +298,6 @@ func New(h Handler) *api.Service {
 			"CreateIpamPrefixListResolverTarget",
 			"CreateIpamResourceDiscovery",
 			"CreateIpamScope",
-			"CreateKeyPair",
 			"CreateLaunchTemplate",
 			"CreateLaunchTemplateVersion",
 			"CreateLocalGatewayRoute",
@@ -282,7 +307,6 @@ func New(h Handler) *api.Service {
 			"CreateLocalGatewayVirtualInterface",
 			"CreateLocalGatewayVirtualInterfaceGroup",
 			"CreateMacSystemIntegrityProtectionModificationTask",
-			"CreateManagedPrefixList",
 			"CreateNetworkInsightsAccessScope",
 			"CreateNetworkInsightsPath",
 			"CreateNetworkInterfacePermission",
@@ -355,7 +379,6 @@ func New(h Handler) *api.Service {
 			"DeleteIpamPrefixListResolverTarget",
 			"DeleteIpamResourceDiscovery",
 			"DeleteIpamScope",
-			"DeleteKeyPair",
 			"DeleteLaunchTemplate",
 			"DeleteLaunchTemplateVersions",
 			"DeleteLocalGatewayRoute",
@@ -364,7 +387,6 @@ func New(h Handler) *api.Service {
 			"DeleteLocalGatewayRouteTableVpcAssociation",
 			"DeleteLocalGatewayVirtualInterface",
 			"DeleteLocalGatewayVirtualInterfaceGroup",
-			"DeleteManagedPrefixList",
 			"DeleteNetworkInsightsAccessScope",
 			"DeleteNetworkInsightsAccessScopeAnalysis",
 			"DeleteNetworkInsightsAnalysis",
@@ -469,7 +491,6 @@ func New(h Handler) *api.Service {
 			"DescribeImageReferences",
 			"DescribeImageUsageReportEntries",
 			"DescribeImageUsageReports",
-			"DescribeImages",
 			"DescribeImportImageTasks",
 			"DescribeImportSnapshotTasks",
 			"DescribeInstanceAttribute",
@@ -482,8 +503,6 @@ func New(h Handler) *api.Service {
 			"DescribeInstanceSqlHaStates",
 			"DescribeInstanceStatus",
 			"DescribeInstanceTopology",
-			"DescribeInstanceTypeOfferings",
-			"DescribeInstanceTypes",
 			"DescribeInstances",
 			"DescribeIpamByoasn",
 			"DescribeIpamExternalResourceVerificationTokens",
@@ -497,7 +516,6 @@ func New(h Handler) *api.Service {
 			"DescribeIpamScopes",
 			"DescribeIpams",
 			"DescribeIpv6Pools",
-			"DescribeKeyPairs",
 			"DescribeLaunchTemplateVersions",
 			"DescribeLaunchTemplates",
 			"DescribeLocalGatewayRouteTableVirtualInterfaceGroupAssociations",
@@ -692,8 +710,6 @@ func New(h Handler) *api.Service {
 			"GetIpamPrefixListResolverVersions",
 			"GetIpamResourceCidrs",
 			"GetLaunchTemplateData",
-			"GetManagedPrefixListAssociations",
-			"GetManagedPrefixListEntries",
 			"GetManagedResourceVisibility",
 			"GetNetworkInsightsAccessScopeAnalysisFindings",
 			"GetNetworkInsightsAccessScopeContent",
@@ -724,7 +740,6 @@ func New(h Handler) *api.Service {
 			"ImportClientVpnClientCertificateRevocationList",
 			"ImportImage",
 			"ImportInstance",
-			"ImportKeyPair",
 			"ImportSnapshot",
 			"ImportVolume",
 			"ListImagesInRecycleBin",
@@ -767,7 +782,6 @@ func New(h Handler) *api.Service {
 			"ModifyIpamScope",
 			"ModifyLaunchTemplate",
 			"ModifyLocalGatewayRoute",
-			"ModifyManagedPrefixList",
 			"ModifyManagedResourceVisibility",
 			"ModifyPrivateDnsNameOptions",
 			"ModifyPublicIpDnsNameOptions",
@@ -847,7 +861,6 @@ func New(h Handler) *api.Service {
 			"ResetSnapshotAttribute",
 			"RestoreAddressToClassic",
 			"RestoreImageFromRecycleBin",
-			"RestoreManagedPrefixListVersion",
 			"RestoreSnapshotFromRecycleBin",
 			"RestoreSnapshotTier",
 			"RestoreVolumeFromRecycleBin",
@@ -916,186 +929,219 @@ func New(h Handler) *api.Service {
 		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateInternetGateway(ctx, in.(*CreateInternetGatewayInput))
 		}
-		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateNatGateway(ctx, in.(*CreateNatGatewayInput))
-		}
+		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateKeyPair(ctx, in.(*CreateKeyPairInput)) }
 		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateNetworkAcl(ctx, in.(*CreateNetworkAclInput))
+			return h.CreateManagedPrefixList(ctx, in.(*CreateManagedPrefixListInput))
 		}
 		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateNetworkAclEntry(ctx, in.(*CreateNetworkAclEntryInput))
+			return h.CreateNatGateway(ctx, in.(*CreateNatGatewayInput))
 		}
 		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateNetworkAcl(ctx, in.(*CreateNetworkAclInput))
+		}
+		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateNetworkAclEntry(ctx, in.(*CreateNetworkAclEntryInput))
+		}
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateNetworkInterface(ctx, in.(*CreateNetworkInterfaceInput))
 		}
-		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRoute(ctx, in.(*CreateRouteInput)) }
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRoute(ctx, in.(*CreateRouteInput)) }
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateRouteTable(ctx, in.(*CreateRouteTableInput))
 		}
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateSecurityGroup(ctx, in.(*CreateSecurityGroupInput))
 		}
-		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateSubnet(ctx, in.(*CreateSubnetInput)) }
-		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateTags(ctx, in.(*CreateTagsInput)) }
-		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateVpc(ctx, in.(*CreateVpcInput)) }
-		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateSubnet(ctx, in.(*CreateSubnetInput)) }
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateTags(ctx, in.(*CreateTagsInput)) }
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateVpc(ctx, in.(*CreateVpcInput)) }
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteDhcpOptions(ctx, in.(*DeleteDhcpOptionsInput))
 		}
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteInternetGateway(ctx, in.(*DeleteInternetGatewayInput))
 		}
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteKeyPair(ctx, in.(*DeleteKeyPairInput)) }
+		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteManagedPrefixList(ctx, in.(*DeleteManagedPrefixListInput))
+		}
+		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteNatGateway(ctx, in.(*DeleteNatGatewayInput))
 		}
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteNetworkAcl(ctx, in.(*DeleteNetworkAclInput))
 		}
-		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteNetworkAclEntry(ctx, in.(*DeleteNetworkAclEntryInput))
 		}
-		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteNetworkInterface(ctx, in.(*DeleteNetworkInterfaceInput))
 		}
-		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRoute(ctx, in.(*DeleteRouteInput)) }
-		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRoute(ctx, in.(*DeleteRouteInput)) }
+		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteRouteTable(ctx, in.(*DeleteRouteTableInput))
 		}
-		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteSecurityGroup(ctx, in.(*DeleteSecurityGroupInput))
 		}
-		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteSubnet(ctx, in.(*DeleteSubnetInput)) }
-		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteTags(ctx, in.(*DeleteTagsInput)) }
-		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteVpc(ctx, in.(*DeleteVpcInput)) }
-		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteSubnet(ctx, in.(*DeleteSubnetInput)) }
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteTags(ctx, in.(*DeleteTagsInput)) }
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteVpc(ctx, in.(*DeleteVpcInput)) }
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeAccountAttributes(ctx, in.(*DescribeAccountAttributesInput))
 		}
-		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeAddresses(ctx, in.(*DescribeAddressesInput))
 		}
-		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeAddressesAttribute(ctx, in.(*DescribeAddressesAttributeInput))
 		}
-		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeAvailabilityZones(ctx, in.(*DescribeAvailabilityZonesInput))
 		}
-		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeDhcpOptions(ctx, in.(*DescribeDhcpOptionsInput))
 		}
-		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeEgressOnlyInternetGateways(ctx, in.(*DescribeEgressOnlyInternetGatewaysInput))
 		}
-		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeInternetGateways(ctx, in.(*DescribeInternetGatewaysInput))
-		}
-		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeManagedPrefixLists(ctx, in.(*DescribeManagedPrefixListsInput))
-		}
-		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeNatGateways(ctx, in.(*DescribeNatGatewaysInput))
-		}
-		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeNetworkAcls(ctx, in.(*DescribeNetworkAclsInput))
-		}
 		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeNetworkInterfaceAttribute(ctx, in.(*DescribeNetworkInterfaceAttributeInput))
+			return h.DescribeImages(ctx, in.(*DescribeImagesInput))
 		}
 		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeNetworkInterfaces(ctx, in.(*DescribeNetworkInterfacesInput))
+			return h.DescribeInstanceTypeOfferings(ctx, in.(*DescribeInstanceTypeOfferingsInput))
 		}
 		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribePrefixLists(ctx, in.(*DescribePrefixListsInput))
+			return h.DescribeInstanceTypes(ctx, in.(*DescribeInstanceTypesInput))
 		}
 		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeRegions(ctx, in.(*DescribeRegionsInput))
+			return h.DescribeInternetGateways(ctx, in.(*DescribeInternetGatewaysInput))
 		}
 		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeRouteTables(ctx, in.(*DescribeRouteTablesInput))
+			return h.DescribeKeyPairs(ctx, in.(*DescribeKeyPairsInput))
 		}
 		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeSecurityGroupReferences(ctx, in.(*DescribeSecurityGroupReferencesInput))
+			return h.DescribeManagedPrefixLists(ctx, in.(*DescribeManagedPrefixListsInput))
 		}
 		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeSecurityGroupRules(ctx, in.(*DescribeSecurityGroupRulesInput))
+			return h.DescribeNatGateways(ctx, in.(*DescribeNatGatewaysInput))
 		}
 		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeSecurityGroups(ctx, in.(*DescribeSecurityGroupsInput))
+			return h.DescribeNetworkAcls(ctx, in.(*DescribeNetworkAclsInput))
 		}
 		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeSubnets(ctx, in.(*DescribeSubnetsInput))
+			return h.DescribeNetworkInterfaceAttribute(ctx, in.(*DescribeNetworkInterfaceAttributeInput))
 		}
-		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTags(ctx, in.(*DescribeTagsInput)) }
+		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeNetworkInterfaces(ctx, in.(*DescribeNetworkInterfacesInput))
+		}
 		s.Operations[55].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeVpcAttribute(ctx, in.(*DescribeVpcAttributeInput))
+			return h.DescribePrefixLists(ctx, in.(*DescribePrefixListsInput))
 		}
 		s.Operations[56].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeVpcEndpoints(ctx, in.(*DescribeVpcEndpointsInput))
+			return h.DescribeRegions(ctx, in.(*DescribeRegionsInput))
 		}
 		s.Operations[57].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeVpcPeeringConnections(ctx, in.(*DescribeVpcPeeringConnectionsInput))
+			return h.DescribeRouteTables(ctx, in.(*DescribeRouteTablesInput))
 		}
-		s.Operations[58].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeVpcs(ctx, in.(*DescribeVpcsInput)) }
+		s.Operations[58].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeSecurityGroupReferences(ctx, in.(*DescribeSecurityGroupReferencesInput))
+		}
 		s.Operations[59].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeVpnGateways(ctx, in.(*DescribeVpnGatewaysInput))
+			return h.DescribeSecurityGroupRules(ctx, in.(*DescribeSecurityGroupRulesInput))
 		}
 		s.Operations[60].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DetachInternetGateway(ctx, in.(*DetachInternetGatewayInput))
+			return h.DescribeSecurityGroups(ctx, in.(*DescribeSecurityGroupsInput))
 		}
 		s.Operations[61].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DisassociateAddress(ctx, in.(*DisassociateAddressInput))
+			return h.DescribeSubnets(ctx, in.(*DescribeSubnetsInput))
 		}
-		s.Operations[62].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DisassociateRouteTable(ctx, in.(*DisassociateRouteTableInput))
-		}
+		s.Operations[62].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTags(ctx, in.(*DescribeTagsInput)) }
 		s.Operations[63].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DisassociateVpcCidrBlock(ctx, in.(*DisassociateVpcCidrBlockInput))
+			return h.DescribeVpcAttribute(ctx, in.(*DescribeVpcAttributeInput))
 		}
 		s.Operations[64].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetSecurityGroupsForVpc(ctx, in.(*GetSecurityGroupsForVpcInput))
+			return h.DescribeVpcEndpoints(ctx, in.(*DescribeVpcEndpointsInput))
 		}
 		s.Operations[65].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyNetworkInterfaceAttribute(ctx, in.(*ModifyNetworkInterfaceAttributeInput))
+			return h.DescribeVpcPeeringConnections(ctx, in.(*DescribeVpcPeeringConnectionsInput))
 		}
-		s.Operations[66].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifySecurityGroupRules(ctx, in.(*ModifySecurityGroupRulesInput))
-		}
+		s.Operations[66].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeVpcs(ctx, in.(*DescribeVpcsInput)) }
 		s.Operations[67].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifySubnetAttribute(ctx, in.(*ModifySubnetAttributeInput))
+			return h.DescribeVpnGateways(ctx, in.(*DescribeVpnGatewaysInput))
 		}
 		s.Operations[68].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyVpcAttribute(ctx, in.(*ModifyVpcAttributeInput))
+			return h.DetachInternetGateway(ctx, in.(*DetachInternetGatewayInput))
 		}
 		s.Operations[69].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyVpcTenancy(ctx, in.(*ModifyVpcTenancyInput))
+			return h.DisassociateAddress(ctx, in.(*DisassociateAddressInput))
 		}
 		s.Operations[70].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ReleaseAddress(ctx, in.(*ReleaseAddressInput))
+			return h.DisassociateRouteTable(ctx, in.(*DisassociateRouteTableInput))
 		}
 		s.Operations[71].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ReplaceNetworkAclAssociation(ctx, in.(*ReplaceNetworkAclAssociationInput))
+			return h.DisassociateVpcCidrBlock(ctx, in.(*DisassociateVpcCidrBlockInput))
 		}
 		s.Operations[72].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ReplaceNetworkAclEntry(ctx, in.(*ReplaceNetworkAclEntryInput))
+			return h.GetManagedPrefixListAssociations(ctx, in.(*GetManagedPrefixListAssociationsInput))
 		}
-		s.Operations[73].Invoke = func(ctx context.Context, in any) (any, error) { return h.ReplaceRoute(ctx, in.(*ReplaceRouteInput)) }
+		s.Operations[73].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetManagedPrefixListEntries(ctx, in.(*GetManagedPrefixListEntriesInput))
+		}
 		s.Operations[74].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ReplaceRouteTableAssociation(ctx, in.(*ReplaceRouteTableAssociationInput))
+			return h.GetSecurityGroupsForVpc(ctx, in.(*GetSecurityGroupsForVpcInput))
 		}
-		s.Operations[75].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ResetNetworkInterfaceAttribute(ctx, in.(*ResetNetworkInterfaceAttributeInput))
-		}
+		s.Operations[75].Invoke = func(ctx context.Context, in any) (any, error) { return h.ImportKeyPair(ctx, in.(*ImportKeyPairInput)) }
 		s.Operations[76].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RevokeSecurityGroupEgress(ctx, in.(*RevokeSecurityGroupEgressInput))
+			return h.ModifyManagedPrefixList(ctx, in.(*ModifyManagedPrefixListInput))
 		}
 		s.Operations[77].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RevokeSecurityGroupIngress(ctx, in.(*RevokeSecurityGroupIngressInput))
+			return h.ModifyNetworkInterfaceAttribute(ctx, in.(*ModifyNetworkInterfaceAttributeInput))
 		}
 		s.Operations[78].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.UnassignPrivateIpAddresses(ctx, in.(*UnassignPrivateIpAddressesInput))
+			return h.ModifySecurityGroupRules(ctx, in.(*ModifySecurityGroupRulesInput))
 		}
 		s.Operations[79].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.UpdateSecurityGroupRuleDescriptionsEgress(ctx, in.(*UpdateSecurityGroupRuleDescriptionsEgressInput))
+			return h.ModifySubnetAttribute(ctx, in.(*ModifySubnetAttributeInput))
 		}
 		s.Operations[80].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyVpcAttribute(ctx, in.(*ModifyVpcAttributeInput))
+		}
+		s.Operations[81].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyVpcTenancy(ctx, in.(*ModifyVpcTenancyInput))
+		}
+		s.Operations[82].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ReleaseAddress(ctx, in.(*ReleaseAddressInput))
+		}
+		s.Operations[83].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ReplaceNetworkAclAssociation(ctx, in.(*ReplaceNetworkAclAssociationInput))
+		}
+		s.Operations[84].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ReplaceNetworkAclEntry(ctx, in.(*ReplaceNetworkAclEntryInput))
+		}
+		s.Operations[85].Invoke = func(ctx context.Context, in any) (any, error) { return h.ReplaceRoute(ctx, in.(*ReplaceRouteInput)) }
+		s.Operations[86].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ReplaceRouteTableAssociation(ctx, in.(*ReplaceRouteTableAssociationInput))
+		}
+		s.Operations[87].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ResetNetworkInterfaceAttribute(ctx, in.(*ResetNetworkInterfaceAttributeInput))
+		}
+		s.Operations[88].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RestoreManagedPrefixListVersion(ctx, in.(*RestoreManagedPrefixListVersionInput))
+		}
+		s.Operations[89].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RevokeSecurityGroupEgress(ctx, in.(*RevokeSecurityGroupEgressInput))
+		}
+		s.Operations[90].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RevokeSecurityGroupIngress(ctx, in.(*RevokeSecurityGroupIngressInput))
+		}
+		s.Operations[91].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UnassignPrivateIpAddresses(ctx, in.(*UnassignPrivateIpAddressesInput))
+		}
+		s.Operations[92].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateSecurityGroupRuleDescriptionsEgress(ctx, in.(*UpdateSecurityGroupRuleDescriptionsEgressInput))
+		}
+		s.Operations[93].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateSecurityGroupRuleDescriptionsIngress(ctx, in.(*UpdateSecurityGroupRuleDescriptionsIngressInput))
 		}
 	}
@@ -1126,6 +1172,9 @@ func New(h Handler) *api.Service {
 		"CreateDhcpOptionsResult":                           CreateDhcpOptionsOutput{},
 		"CreateInternetGatewayRequest":                      CreateInternetGatewayInput{},
 		"CreateInternetGatewayResult":                       CreateInternetGatewayOutput{},
+		"CreateKeyPairRequest":                              CreateKeyPairInput{},
+		"CreateManagedPrefixListRequest":                    CreateManagedPrefixListInput{},
+		"CreateManagedPrefixListResult":                     CreateManagedPrefixListOutput{},
 		"CreateNatGatewayRequest":                           CreateNatGatewayInput{},
 		"CreateNatGatewayResult":                            CreateNatGatewayOutput{},
 		"CreateNetworkAclEntryOutput":                       CreateNetworkAclEntryOutput{},
@@ -1150,6 +1199,10 @@ func New(h Handler) *api.Service {
 		"DeleteDhcpOptionsRequest":                          DeleteDhcpOptionsInput{},
 		"DeleteInternetGatewayOutput":                       DeleteInternetGatewayOutput{},
 		"DeleteInternetGatewayRequest":                      DeleteInternetGatewayInput{},
+		"DeleteKeyPairRequest":                              DeleteKeyPairInput{},
+		"DeleteKeyPairResult":                               DeleteKeyPairOutput{},
+		"DeleteManagedPrefixListRequest":                    DeleteManagedPrefixListInput{},
+		"DeleteManagedPrefixListResult":                     DeleteManagedPrefixListOutput{},
 		"DeleteNatGatewayRequest":                           DeleteNatGatewayInput{},
 		"DeleteNatGatewayResult":                            DeleteNatGatewayOutput{},
 		"DeleteNetworkAclEntryOutput":                       DeleteNetworkAclEntryOutput{},
@@ -1182,8 +1235,16 @@ func New(h Handler) *api.Service {
 		"DescribeDhcpOptionsResult":                         DescribeDhcpOptionsOutput{},
 		"DescribeEgressOnlyInternetGatewaysRequest":         DescribeEgressOnlyInternetGatewaysInput{},
 		"DescribeEgressOnlyInternetGatewaysResult":          DescribeEgressOnlyInternetGatewaysOutput{},
+		"DescribeImagesRequest":                             DescribeImagesInput{},
+		"DescribeImagesResult":                              DescribeImagesOutput{},
+		"DescribeInstanceTypeOfferingsRequest":              DescribeInstanceTypeOfferingsInput{},
+		"DescribeInstanceTypeOfferingsResult":               DescribeInstanceTypeOfferingsOutput{},
+		"DescribeInstanceTypesRequest":                      DescribeInstanceTypesInput{},
+		"DescribeInstanceTypesResult":                       DescribeInstanceTypesOutput{},
 		"DescribeInternetGatewaysRequest":                   DescribeInternetGatewaysInput{},
 		"DescribeInternetGatewaysResult":                    DescribeInternetGatewaysOutput{},
+		"DescribeKeyPairsRequest":                           DescribeKeyPairsInput{},
+		"DescribeKeyPairsResult":                            DescribeKeyPairsOutput{},
 		"DescribeManagedPrefixListsRequest":                 DescribeManagedPrefixListsInput{},
 		"DescribeManagedPrefixListsResult":                  DescribeManagedPrefixListsOutput{},
 		"DescribeNatGatewaysRequest":                        DescribeNatGatewaysInput{},
@@ -1228,8 +1289,17 @@ func New(h Handler) *api.Service {
 		"DisassociateRouteTableRequest":                     DisassociateRouteTableInput{},
 		"DisassociateVpcCidrBlockRequest":                   DisassociateVpcCidrBlockInput{},
 		"DisassociateVpcCidrBlockResult":                    DisassociateVpcCidrBlockOutput{},
+		"GetManagedPrefixListAssociationsRequest":           GetManagedPrefixListAssociationsInput{},
+		"GetManagedPrefixListAssociationsResult":            GetManagedPrefixListAssociationsOutput{},
+		"GetManagedPrefixListEntriesRequest":                GetManagedPrefixListEntriesInput{},
+		"GetManagedPrefixListEntriesResult":                 GetManagedPrefixListEntriesOutput{},
 		"GetSecurityGroupsForVpcRequest":                    GetSecurityGroupsForVpcInput{},
 		"GetSecurityGroupsForVpcResult":                     GetSecurityGroupsForVpcOutput{},
+		"ImportKeyPairRequest":                              ImportKeyPairInput{},
+		"ImportKeyPairResult":                               ImportKeyPairOutput{},
+		"KeyPair":                                           CreateKeyPairOutput{},
+		"ModifyManagedPrefixListRequest":                    ModifyManagedPrefixListInput{},
+		"ModifyManagedPrefixListResult":                     ModifyManagedPrefixListOutput{},
 		"ModifyNetworkInterfaceAttributeOutput":             ModifyNetworkInterfaceAttributeOutput{},
 		"ModifyNetworkInterfaceAttributeRequest":            ModifyNetworkInterfaceAttributeInput{},
 		"ModifySecurityGroupRulesRequest":                   ModifySecurityGroupRulesInput{},
@@ -1252,6 +1322,8 @@ func New(h Handler) *api.Service {
 		"ReplaceRouteTableAssociationResult":                ReplaceRouteTableAssociationOutput{},
 		"ResetNetworkInterfaceAttributeOutput":              ResetNetworkInterfaceAttributeOutput{},
 		"ResetNetworkInterfaceAttributeRequest":             ResetNetworkInterfaceAttributeInput{},
+		"RestoreManagedPrefixListVersionRequest":            RestoreManagedPrefixListVersionInput{},
+		"RestoreManagedPrefixListVersionResult":             RestoreManagedPrefixListVersionOutput{},
 		"RevokeSecurityGroupEgressRequest":                  RevokeSecurityGroupEgressInput{},
 		"RevokeSecurityGroupEgressResult":                   RevokeSecurityGroupEgressOutput{},
 		"RevokeSecurityGroupIngressRequest":                 RevokeSecurityGroupIngressInput{},

@@ -24,6 +24,12 @@ type AccountAttributeValue struct {
 	AttributeValue *string
 }
 
+// AddPrefixListEntry is a shape of the model.
+type AddPrefixListEntry struct {
+	Cidr        *string
+	Description *string
+}
+
 // Address is a shape of the model.
 type Address struct {
 	AllocationId            *string
@@ -83,6 +89,30 @@ type AllocateAddressOutput struct {
 	PublicIp              *string
 	PublicIpv4Pool        *string
 }
+
+// ArchitectureType is an enumeration of the model.
+type ArchitectureType string
+
+// The values of ArchitectureType.
+const (
+	ArchitectureTypeI386     ArchitectureType = "i386"
+	ArchitectureTypeX8664    ArchitectureType = "x86_64"
+	ArchitectureTypeArm64    ArchitectureType = "arm64"
+	ArchitectureTypeX8664Mac ArchitectureType = "x86_64_mac"
+	ArchitectureTypeArm64Mac ArchitectureType = "arm64_mac"
+)
+
+// ArchitectureValues is an enumeration of the model.
+type ArchitectureValues string
+
+// The values of ArchitectureValues.
+const (
+	ArchitectureValuesI386     ArchitectureValues = "i386"
+	ArchitectureValuesX8664    ArchitectureValues = "x86_64"
+	ArchitectureValuesArm64    ArchitectureValues = "arm64"
+	ArchitectureValuesX8664Mac ArchitectureValues = "x86_64_mac"
+	ArchitectureValuesArm64Mac ArchitectureValues = "arm64_mac"
+)
 
 // AssignPrivateIpAddressesInput is the model's AssignPrivateIpAddressesRequest.
 type AssignPrivateIpAddressesInput struct {
@@ -190,6 +220,15 @@ type AttachmentEnaSrdSpecification struct {
 type AttachmentEnaSrdUdpSpecification struct {
 	EnaSrdUdpEnabled *bool
 }
+
+// AttachmentLimitType is an enumeration of the model.
+type AttachmentLimitType string
+
+// The values of AttachmentLimitType.
+const (
+	AttachmentLimitTypeShared    AttachmentLimitType = "shared"
+	AttachmentLimitTypeDedicated AttachmentLimitType = "dedicated"
+)
 
 // AttachmentStatus is an enumeration of the model.
 type AttachmentStatus string
@@ -342,6 +381,24 @@ type AvailabilityZoneSubGeography struct {
 	Name *string
 }
 
+// BandwidthWeightingType is an enumeration of the model.
+type BandwidthWeightingType string
+
+// The values of BandwidthWeightingType.
+const (
+	BandwidthWeightingTypeDefault BandwidthWeightingType = "default"
+	BandwidthWeightingTypeVpc1    BandwidthWeightingType = "vpc-1"
+	BandwidthWeightingTypeEbs1    BandwidthWeightingType = "ebs-1"
+)
+
+// BlockDeviceMapping is a shape of the model.
+type BlockDeviceMapping struct {
+	DeviceName  *string
+	Ebs         *EbsBlockDevice
+	NoDevice    *string
+	VirtualName *string
+}
+
 // BlockPublicAccessMode is an enumeration of the model.
 type BlockPublicAccessMode string
 
@@ -356,6 +413,25 @@ const (
 type BlockPublicAccessStates struct {
 	InternetGatewayBlockMode BlockPublicAccessMode
 }
+
+// BootModeType is an enumeration of the model.
+type BootModeType string
+
+// The values of BootModeType.
+const (
+	BootModeTypeLegacyBios BootModeType = "legacy-bios"
+	BootModeTypeUefi       BootModeType = "uefi"
+)
+
+// BootModeValues is an enumeration of the model.
+type BootModeValues string
+
+// The values of BootModeValues.
+const (
+	BootModeValuesLegacyBios    BootModeValues = "legacy-bios"
+	BootModeValuesUefi          BootModeValues = "uefi"
+	BootModeValuesUefiPreferred BootModeValues = "uefi-preferred"
+)
 
 // CidrBlock is a shape of the model.
 type CidrBlock struct {
@@ -429,6 +505,31 @@ type CreateInternetGatewayInput struct {
 // CreateInternetGatewayOutput is the model's CreateInternetGatewayResult.
 type CreateInternetGatewayOutput struct {
 	InternetGateway *InternetGateway
+}
+
+// CreateKeyPairInput is the model's CreateKeyPairRequest.
+type CreateKeyPairInput struct {
+	DryRun            *bool
+	KeyFormat         KeyFormat
+	KeyName           *string
+	KeyType           KeyType
+	TagSpecifications []TagSpecification
+}
+
+// CreateManagedPrefixListInput is the model's CreateManagedPrefixListRequest.
+type CreateManagedPrefixListInput struct {
+	AddressFamily     *string
+	ClientToken       *string
+	DryRun            *bool
+	Entries           []AddPrefixListEntry
+	MaxEntries        *int32
+	PrefixListName    *string
+	TagSpecifications []TagSpecification
+}
+
+// CreateManagedPrefixListOutput is the model's CreateManagedPrefixListResult.
+type CreateManagedPrefixListOutput struct {
+	PrefixList *ManagedPrefixList
 }
 
 // CreateNatGatewayInput is the model's CreateNatGatewayRequest.
@@ -626,6 +727,13 @@ type CreateVpcOutput struct {
 	Vpc *Vpc
 }
 
+// DefaultConnectionTrackingConfiguration is a shape of the model.
+type DefaultConnectionTrackingConfiguration struct {
+	DefaultTcpEstablishedTimeout *int32
+	DefaultUdpStreamTimeout      *int32
+	DefaultUdpTimeout            *int32
+}
+
 // DeleteDhcpOptionsOutput is a shape of the model.
 type DeleteDhcpOptionsOutput struct {
 }
@@ -644,6 +752,30 @@ type DeleteInternetGatewayOutput struct {
 type DeleteInternetGatewayInput struct {
 	DryRun            *bool
 	InternetGatewayId *string
+}
+
+// DeleteKeyPairInput is the model's DeleteKeyPairRequest.
+type DeleteKeyPairInput struct {
+	DryRun    *bool
+	KeyName   *string
+	KeyPairId *string
+}
+
+// DeleteKeyPairOutput is the model's DeleteKeyPairResult.
+type DeleteKeyPairOutput struct {
+	KeyPairId *string
+	Return    *bool
+}
+
+// DeleteManagedPrefixListInput is the model's DeleteManagedPrefixListRequest.
+type DeleteManagedPrefixListInput struct {
+	DryRun       *bool
+	PrefixListId *string
+}
+
+// DeleteManagedPrefixListOutput is the model's DeleteManagedPrefixListResult.
+type DeleteManagedPrefixListOutput struct {
+	PrefixList *ManagedPrefixList
 }
 
 // DeleteNatGatewayInput is the model's DeleteNatGatewayRequest.
@@ -839,6 +971,56 @@ type DescribeEgressOnlyInternetGatewaysOutput struct {
 	NextToken                  *string
 }
 
+// DescribeImagesInput is the model's DescribeImagesRequest.
+type DescribeImagesInput struct {
+	DryRun            *bool
+	ExecutableUsers   []string
+	Filters           []Filter
+	ImageIds          []string
+	IncludeDeprecated *bool
+	IncludeDisabled   *bool
+	MaxResults        *int32
+	NextToken         *string
+	Owners            []string
+}
+
+// DescribeImagesOutput is the model's DescribeImagesResult.
+type DescribeImagesOutput struct {
+	Images    []Image
+	NextToken *string
+}
+
+// DescribeInstanceTypeOfferingsInput is the model's DescribeInstanceTypeOfferingsRequest.
+type DescribeInstanceTypeOfferingsInput struct {
+	DryRun       *bool
+	Filters      []Filter
+	LocationType LocationType
+	MaxResults   *int32
+	NextToken    *string
+}
+
+// DescribeInstanceTypeOfferingsOutput is the model's DescribeInstanceTypeOfferingsResult.
+type DescribeInstanceTypeOfferingsOutput struct {
+	InstanceTypeOfferings []InstanceTypeOffering
+	NextToken             *string
+}
+
+// DescribeInstanceTypesInput is the model's DescribeInstanceTypesRequest.
+type DescribeInstanceTypesInput struct {
+	DryRun                     *bool
+	Filters                    []Filter
+	IncludeUnsupportedInRegion *bool
+	InstanceTypes              []InstanceType
+	MaxResults                 *int32
+	NextToken                  *string
+}
+
+// DescribeInstanceTypesOutput is the model's DescribeInstanceTypesResult.
+type DescribeInstanceTypesOutput struct {
+	InstanceTypes []InstanceTypeInfo
+	NextToken     *string
+}
+
 // DescribeInternetGatewaysInput is the model's DescribeInternetGatewaysRequest.
 type DescribeInternetGatewaysInput struct {
 	DryRun             *bool
@@ -852,6 +1034,20 @@ type DescribeInternetGatewaysInput struct {
 type DescribeInternetGatewaysOutput struct {
 	InternetGateways []InternetGateway
 	NextToken        *string
+}
+
+// DescribeKeyPairsInput is the model's DescribeKeyPairsRequest.
+type DescribeKeyPairsInput struct {
+	DryRun           *bool
+	Filters          []Filter
+	IncludePublicKey *bool
+	KeyNames         []string
+	KeyPairIds       []string
+}
+
+// DescribeKeyPairsOutput is the model's DescribeKeyPairsResult.
+type DescribeKeyPairsOutput struct {
+	KeyPairs []KeyPairInfo
 }
 
 // DescribeManagedPrefixListsInput is the model's DescribeManagedPrefixListsRequest.
@@ -1129,6 +1325,15 @@ type DetachInternetGatewayInput struct {
 	VpcId             *string
 }
 
+// DeviceType is an enumeration of the model.
+type DeviceType string
+
+// The values of DeviceType.
+const (
+	DeviceTypeEbs           DeviceType = "ebs"
+	DeviceTypeInstanceStore DeviceType = "instance-store"
+)
+
 // DhcpConfiguration is a shape of the model.
 type DhcpConfiguration struct {
 	Key    *string
@@ -1176,6 +1381,22 @@ type DisassociateVpcCidrBlockOutput struct {
 	VpcId                    *string
 }
 
+// DiskInfo is a shape of the model.
+type DiskInfo struct {
+	Count    *int32
+	SizeInGB *int64
+	Type     DiskType
+}
+
+// DiskType is an enumeration of the model.
+type DiskType string
+
+// The values of DiskType.
+const (
+	DiskTypeHdd DiskType = "hdd"
+	DiskTypeSsd DiskType = "ssd"
+)
+
 // DnsEntry is a shape of the model.
 type DnsEntry struct {
 	DnsName      *string
@@ -1210,6 +1431,90 @@ const (
 	DomainTypeStandard DomainType = "standard"
 )
 
+// EbsBlockDevice is a shape of the model.
+type EbsBlockDevice struct {
+	AvailabilityZone         *string
+	AvailabilityZoneId       *string
+	DeleteOnTermination      *bool
+	EbsCardIndex             *int32
+	Encrypted                *bool
+	Iops                     *int32
+	KmsKeyId                 *string
+	OutpostArn               *string
+	SnapshotId               *string
+	Throughput               *int32
+	VolumeInitializationRate *int32
+	VolumeSize               *int32
+	VolumeType               VolumeType
+}
+
+// EbsCardInfo is a shape of the model.
+type EbsCardInfo struct {
+	BaselineBandwidthInMbps  *int32
+	BaselineIops             *int32
+	BaselineThroughputInMBps *float64
+	EbsCardIndex             *int32
+	MaximumBandwidthInMbps   *int32
+	MaximumIops              *int32
+	MaximumThroughputInMBps  *float64
+}
+
+// EbsEncryptionSupport is an enumeration of the model.
+type EbsEncryptionSupport string
+
+// The values of EbsEncryptionSupport.
+const (
+	EbsEncryptionSupportUnsupported EbsEncryptionSupport = "unsupported"
+	EbsEncryptionSupportSupported   EbsEncryptionSupport = "supported"
+)
+
+// EbsInfo is a shape of the model.
+type EbsInfo struct {
+	AttachmentLimitType   AttachmentLimitType
+	EbsCards              []EbsCardInfo
+	EbsOptimizedInfo      *EbsOptimizedInfo
+	EbsOptimizedSupport   EbsOptimizedSupport
+	EncryptionSupport     EbsEncryptionSupport
+	MaximumEbsAttachments *int32
+	MaximumEbsCards       *int32
+	NvmeSupport           EbsNvmeSupport
+}
+
+// EbsNvmeSupport is an enumeration of the model.
+type EbsNvmeSupport string
+
+// The values of EbsNvmeSupport.
+const (
+	EbsNvmeSupportUnsupported EbsNvmeSupport = "unsupported"
+	EbsNvmeSupportSupported   EbsNvmeSupport = "supported"
+	EbsNvmeSupportRequired    EbsNvmeSupport = "required"
+)
+
+// EbsOptimizedInfo is a shape of the model.
+type EbsOptimizedInfo struct {
+	BaselineBandwidthInMbps  *int32
+	BaselineIops             *int32
+	BaselineThroughputInMBps *float64
+	MaximumBandwidthInMbps   *int32
+	MaximumIops              *int32
+	MaximumThroughputInMBps  *float64
+}
+
+// EbsOptimizedSupport is an enumeration of the model.
+type EbsOptimizedSupport string
+
+// The values of EbsOptimizedSupport.
+const (
+	EbsOptimizedSupportUnsupported EbsOptimizedSupport = "unsupported"
+	EbsOptimizedSupportSupported   EbsOptimizedSupport = "supported"
+	EbsOptimizedSupportDefault     EbsOptimizedSupport = "default"
+)
+
+// EfaInfo is a shape of the model.
+type EfaInfo struct {
+	MaximumEfaInterfaces *int32
+}
+
 // EgressOnlyInternetGateway is a shape of the model.
 type EgressOnlyInternetGateway struct {
 	Attachments                 []InternetGatewayAttachment
@@ -1228,10 +1533,58 @@ type EnaSrdUdpSpecification struct {
 	EnaSrdUdpEnabled *bool
 }
 
+// EnaSupport is an enumeration of the model.
+type EnaSupport string
+
+// The values of EnaSupport.
+const (
+	EnaSupportUnsupported EnaSupport = "unsupported"
+	EnaSupportSupported   EnaSupport = "supported"
+	EnaSupportRequired    EnaSupport = "required"
+)
+
+// EphemeralNvmeSupport is an enumeration of the model.
+type EphemeralNvmeSupport string
+
+// The values of EphemeralNvmeSupport.
+const (
+	EphemeralNvmeSupportUnsupported EphemeralNvmeSupport = "unsupported"
+	EphemeralNvmeSupportSupported   EphemeralNvmeSupport = "supported"
+	EphemeralNvmeSupportRequired    EphemeralNvmeSupport = "required"
+)
+
 // Filter is a shape of the model.
 type Filter struct {
 	Name   *string
 	Values []string
+}
+
+// FlexibleEnaQueuesSupport is an enumeration of the model.
+type FlexibleEnaQueuesSupport string
+
+// The values of FlexibleEnaQueuesSupport.
+const (
+	FlexibleEnaQueuesSupportUnsupported FlexibleEnaQueuesSupport = "unsupported"
+	FlexibleEnaQueuesSupportSupported   FlexibleEnaQueuesSupport = "supported"
+)
+
+// FpgaDeviceInfo is a shape of the model.
+type FpgaDeviceInfo struct {
+	Count        *int32
+	Manufacturer *string
+	MemoryInfo   *FpgaDeviceMemoryInfo
+	Name         *string
+}
+
+// FpgaDeviceMemoryInfo is a shape of the model.
+type FpgaDeviceMemoryInfo struct {
+	SizeInMiB *int32
+}
+
+// FpgaInfo is a shape of the model.
+type FpgaInfo struct {
+	Fpgas                []FpgaDeviceInfo
+	TotalFpgaMemoryInMiB *int32
 }
 
 // GatewayType is an enumeration of the model.
@@ -1241,6 +1594,35 @@ type GatewayType string
 const (
 	GatewayTypeIpsec1 GatewayType = "ipsec.1"
 )
+
+// GetManagedPrefixListAssociationsInput is the model's GetManagedPrefixListAssociationsRequest.
+type GetManagedPrefixListAssociationsInput struct {
+	DryRun       *bool
+	MaxResults   *int32
+	NextToken    *string
+	PrefixListId *string
+}
+
+// GetManagedPrefixListAssociationsOutput is the model's GetManagedPrefixListAssociationsResult.
+type GetManagedPrefixListAssociationsOutput struct {
+	NextToken              *string
+	PrefixListAssociations []PrefixListAssociation
+}
+
+// GetManagedPrefixListEntriesInput is the model's GetManagedPrefixListEntriesRequest.
+type GetManagedPrefixListEntriesInput struct {
+	DryRun        *bool
+	MaxResults    *int32
+	NextToken     *string
+	PrefixListId  *string
+	TargetVersion *int64
+}
+
+// GetManagedPrefixListEntriesOutput is the model's GetManagedPrefixListEntriesResult.
+type GetManagedPrefixListEntriesOutput struct {
+	Entries   []PrefixListEntry
+	NextToken *string
+}
 
 // GetSecurityGroupsForVpcInput is the model's GetSecurityGroupsForVpcRequest.
 type GetSecurityGroupsForVpcInput struct {
@@ -1255,6 +1637,28 @@ type GetSecurityGroupsForVpcInput struct {
 type GetSecurityGroupsForVpcOutput struct {
 	NextToken            *string
 	SecurityGroupForVpcs []SecurityGroupForVpc
+}
+
+// GpuDeviceInfo is a shape of the model.
+type GpuDeviceInfo struct {
+	Count            *int32
+	GpuPartitionSize *float64
+	LogicalGpuCount  *int32
+	Manufacturer     *string
+	MemoryInfo       *GpuDeviceMemoryInfo
+	Name             *string
+	Workloads        []string
+}
+
+// GpuDeviceMemoryInfo is a shape of the model.
+type GpuDeviceMemoryInfo struct {
+	SizeInMiB *int32
+}
+
+// GpuInfo is a shape of the model.
+type GpuInfo struct {
+	Gpus                []GpuDeviceInfo
+	TotalGpuMemoryInMiB *int32
 }
 
 // GroupIdentifier is a shape of the model.
@@ -1272,16 +1676,206 @@ const (
 	HostnameTypeResourceName HostnameType = "resource-name"
 )
 
+// HypervisorType is an enumeration of the model.
+type HypervisorType string
+
+// The values of HypervisorType.
+const (
+	HypervisorTypeOvm HypervisorType = "ovm"
+	HypervisorTypeXen HypervisorType = "xen"
+)
+
 // IcmpTypeCode is a shape of the model.
 type IcmpTypeCode struct {
 	Code *int32
 	Type *int32
 }
 
+// Image is a shape of the model.
+type Image struct {
+	Architecture             ArchitectureValues
+	BlockDeviceMappings      []BlockDeviceMapping
+	BootMode                 BootModeValues
+	CreationDate             *string
+	DeprecationTime          *string
+	DeregistrationProtection *string
+	Description              *string
+	EnaSupport               *bool
+	FreeTierEligible         *bool
+	Hypervisor               HypervisorType
+	ImageAllowed             *bool
+	ImageId                  *string
+	ImageLocation            *string
+	ImageOwnerAlias          *string
+	ImageType                ImageTypeValues
+	ImdsSupport              ImdsSupportValues
+	KernelId                 *string
+	LastLaunchedTime         *string
+	Name                     *string
+	OwnerId                  *string
+	Platform                 PlatformValues
+	PlatformDetails          *string
+	ProductCodes             []ProductCode
+	Public                   *bool
+	RamdiskId                *string
+	RootDeviceName           *string
+	RootDeviceType           DeviceType
+	SourceImageId            *string
+	SourceImageRegion        *string
+	SourceInstanceId         *string
+	SriovNetSupport          *string
+	State                    ImageState
+	StateReason              *StateReason
+	Tags                     []Tag
+	TpmSupport               TpmSupportValues
+	UsageOperation           *string
+	VirtualizationType       VirtualizationType
+}
+
+// ImageState is an enumeration of the model.
+type ImageState string
+
+// The values of ImageState.
+const (
+	ImageStatePending      ImageState = "pending"
+	ImageStateAvailable    ImageState = "available"
+	ImageStateInvalid      ImageState = "invalid"
+	ImageStateDeregistered ImageState = "deregistered"
+	ImageStateTransient    ImageState = "transient"
+	ImageStateFailed       ImageState = "failed"
+	ImageStateError        ImageState = "error"
+	ImageStateDisabled     ImageState = "disabled"
+)
+
+// ImageTypeValues is an enumeration of the model.
+type ImageTypeValues string
+
+// The values of ImageTypeValues.
+const (
+	ImageTypeValuesMachine ImageTypeValues = "machine"
+	ImageTypeValuesKernel  ImageTypeValues = "kernel"
+	ImageTypeValuesRamdisk ImageTypeValues = "ramdisk"
+)
+
+// ImdsSupportValues is an enumeration of the model.
+type ImdsSupportValues string
+
+// The values of ImdsSupportValues.
+const (
+	ImdsSupportValuesV20 ImdsSupportValues = "v2.0"
+)
+
+// ImportKeyPairInput is the model's ImportKeyPairRequest.
+type ImportKeyPairInput struct {
+	DryRun            *bool
+	KeyName           *string
+	PublicKeyMaterial []byte
+	TagSpecifications []TagSpecification
+}
+
+// ImportKeyPairOutput is the model's ImportKeyPairResult.
+type ImportKeyPairOutput struct {
+	KeyFingerprint *string
+	KeyName        *string
+	KeyPairId      *string
+	Tags           []Tag
+}
+
+// InferenceAcceleratorInfo is a shape of the model.
+type InferenceAcceleratorInfo struct {
+	Accelerators              []InferenceDeviceInfo
+	TotalInferenceMemoryInMiB *int32
+}
+
+// InferenceDeviceInfo is a shape of the model.
+type InferenceDeviceInfo struct {
+	Count        *int32
+	Manufacturer *string
+	MemoryInfo   *InferenceDeviceMemoryInfo
+	Name         *string
+}
+
+// InferenceDeviceMemoryInfo is a shape of the model.
+type InferenceDeviceMemoryInfo struct {
+	SizeInMiB *int32
+}
+
 // InstanceIpv6Address is a shape of the model.
 type InstanceIpv6Address struct {
 	Ipv6Address   *string
 	IsPrimaryIpv6 *bool
+}
+
+// InstanceStorageEncryptionSupport is an enumeration of the model.
+type InstanceStorageEncryptionSupport string
+
+// The values of InstanceStorageEncryptionSupport.
+const (
+	InstanceStorageEncryptionSupportUnsupported InstanceStorageEncryptionSupport = "unsupported"
+	InstanceStorageEncryptionSupportRequired    InstanceStorageEncryptionSupport = "required"
+)
+
+// InstanceStorageInfo is a shape of the model.
+type InstanceStorageInfo struct {
+	Disks             []DiskInfo
+	EncryptionSupport InstanceStorageEncryptionSupport
+	NvmeSupport       EphemeralNvmeSupport
+	TotalSizeInGB     *int64
+}
+
+// InstanceType is an enumeration of the model.
+type InstanceType string
+
+// InstanceTypeHypervisor is an enumeration of the model.
+type InstanceTypeHypervisor string
+
+// The values of InstanceTypeHypervisor.
+const (
+	InstanceTypeHypervisorNitro InstanceTypeHypervisor = "nitro"
+	InstanceTypeHypervisorXen   InstanceTypeHypervisor = "xen"
+)
+
+// InstanceTypeInfo is a shape of the model.
+type InstanceTypeInfo struct {
+	AutoRecoverySupported         *bool
+	BareMetal                     *bool
+	BurstablePerformanceSupported *bool
+	CurrentGeneration             *bool
+	DedicatedHostsSupported       *bool
+	EbsInfo                       *EbsInfo
+	FpgaInfo                      *FpgaInfo
+	FreeTierEligible              *bool
+	GpuInfo                       *GpuInfo
+	HibernationSupported          *bool
+	Hypervisor                    InstanceTypeHypervisor
+	InferenceAcceleratorInfo      *InferenceAcceleratorInfo
+	InstanceStorageInfo           *InstanceStorageInfo
+	InstanceStorageSupported      *bool
+	InstanceType                  InstanceType
+	MediaAcceleratorInfo          *MediaAcceleratorInfo
+	MemoryInfo                    *MemoryInfo
+	NetworkInfo                   *NetworkInfo
+	NeuronInfo                    *NeuronInfo
+	NitroEnclavesSupport          NitroEnclavesSupport
+	NitroTpmInfo                  *NitroTpmInfo
+	NitroTpmSupport               NitroTpmSupport
+	PhcSupport                    PhcSupport
+	PlacementGroupInfo            *PlacementGroupInfo
+	ProcessorInfo                 *ProcessorInfo
+	RebootMigrationSupport        RebootMigrationSupport
+	SupportedBootModes            []BootModeType
+	SupportedInRegion             *bool
+	SupportedRootDeviceTypes      []RootDeviceType
+	SupportedUsageClasses         []UsageClassType
+	SupportedVirtualizationTypes  []VirtualizationType
+	VCpuInfo                      *VCpuInfo
+}
+
+// InstanceTypeOffering is a shape of the model.
+type InstanceTypeOffering struct {
+	InstanceType InstanceType
+	Location     *string
+	LocationType LocationType
 }
 
 // InternetGateway is a shape of the model.
@@ -1375,11 +1969,60 @@ type Ipv6Range struct {
 	Description *string
 }
 
+// KeyFormat is an enumeration of the model.
+type KeyFormat string
+
+// The values of KeyFormat.
+const (
+	KeyFormatPem KeyFormat = "pem"
+	KeyFormatPpk KeyFormat = "ppk"
+)
+
+// CreateKeyPairOutput is the model's KeyPair.
+type CreateKeyPairOutput struct {
+	KeyFingerprint *string
+	KeyMaterial    *string
+	KeyName        *string
+	KeyPairId      *string
+	Tags           []Tag
+}
+
+// KeyPairInfo is a shape of the model.
+type KeyPairInfo struct {
+	CreateTime     *time.Time
+	KeyFingerprint *string
+	KeyName        *string
+	KeyPairId      *string
+	KeyType        KeyType
+	PublicKey      *string
+	Tags           []Tag
+}
+
+// KeyType is an enumeration of the model.
+type KeyType string
+
+// The values of KeyType.
+const (
+	KeyTypeRsa     KeyType = "rsa"
+	KeyTypeEd25519 KeyType = "ed25519"
+)
+
 // LastError is a shape of the model.
 type LastError struct {
 	Code    *string
 	Message *string
 }
+
+// LocationType is an enumeration of the model.
+type LocationType string
+
+// The values of LocationType.
+const (
+	LocationTypeRegion             LocationType = "region"
+	LocationTypeAvailabilityZone   LocationType = "availability-zone"
+	LocationTypeAvailabilityZoneId LocationType = "availability-zone-id"
+	LocationTypeOutpost            LocationType = "outpost"
+)
 
 // ManagedPrefixList is a shape of the model.
 type ManagedPrefixList struct {
@@ -1395,6 +2038,47 @@ type ManagedPrefixList struct {
 	StateMessage                      *string
 	Tags                              []Tag
 	Version                           *int64
+}
+
+// MediaAcceleratorInfo is a shape of the model.
+type MediaAcceleratorInfo struct {
+	Accelerators          []MediaDeviceInfo
+	TotalMediaMemoryInMiB *int32
+}
+
+// MediaDeviceInfo is a shape of the model.
+type MediaDeviceInfo struct {
+	Count        *int32
+	Manufacturer *string
+	MemoryInfo   *MediaDeviceMemoryInfo
+	Name         *string
+}
+
+// MediaDeviceMemoryInfo is a shape of the model.
+type MediaDeviceMemoryInfo struct {
+	SizeInMiB *int32
+}
+
+// MemoryInfo is a shape of the model.
+type MemoryInfo struct {
+	SizeInMiB *int64
+}
+
+// ModifyManagedPrefixListInput is the model's ModifyManagedPrefixListRequest.
+type ModifyManagedPrefixListInput struct {
+	AddEntries                        []AddPrefixListEntry
+	CurrentVersion                    *int64
+	DryRun                            *bool
+	IpamPrefixListResolverSyncEnabled *bool
+	MaxEntries                        *int32
+	PrefixListId                      *string
+	PrefixListName                    *string
+	RemoveEntries                     []RemovePrefixListEntry
+}
+
+// ModifyManagedPrefixListOutput is the model's ModifyManagedPrefixListResult.
+type ModifyManagedPrefixListOutput struct {
+	PrefixList *ManagedPrefixList
 }
 
 // ModifyNetworkInterfaceAttributeOutput is a shape of the model.
@@ -1603,6 +2287,42 @@ type NetworkAclEntry struct {
 	RuleNumber    *int32
 }
 
+// NetworkCardInfo is a shape of the model.
+type NetworkCardInfo struct {
+	AdditionalFlexibleNetworkInterfaces *int32
+	BaselineBandwidthInGbps             *float64
+	DefaultEnaQueueCountPerInterface    *int32
+	MaximumEnaQueueCount                *int32
+	MaximumEnaQueueCountPerInterface    *int32
+	MaximumNetworkInterfaces            *int32
+	NetworkCardIndex                    *int32
+	NetworkPerformance                  *string
+	PeakBandwidthInGbps                 *float64
+}
+
+// NetworkInfo is a shape of the model.
+type NetworkInfo struct {
+	BandwidthWeightings                []BandwidthWeightingType
+	ConnectionTrackingConfiguration    *DefaultConnectionTrackingConfiguration
+	DefaultNetworkCardIndex            *int32
+	EfaInfo                            *EfaInfo
+	EfaSupported                       *bool
+	EnaSrdSupported                    *bool
+	EnaSupport                         EnaSupport
+	EncryptionInTransitSupported       *bool
+	FlexibleEnaQueuesSupport           FlexibleEnaQueuesSupport
+	Ipv4AddressesPerInterface          *int32
+	Ipv4AddressesPerSecondaryInterface *int32
+	Ipv6AddressesPerInterface          *int32
+	Ipv6Supported                      *bool
+	MaximumNetworkCards                *int32
+	MaximumNetworkInterfaces           *int32
+	MaximumSecondaryNetworkInterfaces  *int32
+	NetworkCards                       []NetworkCardInfo
+	NetworkPerformance                 *string
+	SecondaryNetworkSupported          *bool
+}
+
 // NetworkInterface is a shape of the model.
 type NetworkInterface struct {
 	AssociatedSubnets               []string
@@ -1747,11 +2467,59 @@ const (
 	NetworkInterfaceTypeAwsCodestarConnectionsManaged NetworkInterfaceType = "aws_codestar_connections_managed"
 )
 
+// NeuronDeviceCoreInfo is a shape of the model.
+type NeuronDeviceCoreInfo struct {
+	Count   *int32
+	Version *int32
+}
+
+// NeuronDeviceInfo is a shape of the model.
+type NeuronDeviceInfo struct {
+	CoreInfo   *NeuronDeviceCoreInfo
+	Count      *int32
+	MemoryInfo *NeuronDeviceMemoryInfo
+	Name       *string
+}
+
+// NeuronDeviceMemoryInfo is a shape of the model.
+type NeuronDeviceMemoryInfo struct {
+	SizeInMiB *int32
+}
+
+// NeuronInfo is a shape of the model.
+type NeuronInfo struct {
+	NeuronDevices                []NeuronDeviceInfo
+	TotalNeuronDeviceMemoryInMiB *int32
+}
+
 // NewDhcpConfiguration is a shape of the model.
 type NewDhcpConfiguration struct {
 	Key    *string
 	Values []string
 }
+
+// NitroEnclavesSupport is an enumeration of the model.
+type NitroEnclavesSupport string
+
+// The values of NitroEnclavesSupport.
+const (
+	NitroEnclavesSupportUnsupported NitroEnclavesSupport = "unsupported"
+	NitroEnclavesSupportSupported   NitroEnclavesSupport = "supported"
+)
+
+// NitroTpmInfo is a shape of the model.
+type NitroTpmInfo struct {
+	SupportedVersions []string
+}
+
+// NitroTpmSupport is an enumeration of the model.
+type NitroTpmSupport string
+
+// The values of NitroTpmSupport.
+const (
+	NitroTpmSupportUnsupported NitroTpmSupport = "unsupported"
+	NitroTpmSupportSupported   NitroTpmSupport = "supported"
+)
 
 // OperatorRequest is a shape of the model.
 type OperatorRequest struct {
@@ -1765,6 +2533,38 @@ type OperatorResponse struct {
 	Principal       *string
 }
 
+// PhcSupport is an enumeration of the model.
+type PhcSupport string
+
+// The values of PhcSupport.
+const (
+	PhcSupportUnsupported PhcSupport = "unsupported"
+	PhcSupportSupported   PhcSupport = "supported"
+)
+
+// PlacementGroupInfo is a shape of the model.
+type PlacementGroupInfo struct {
+	SupportedStrategies []PlacementGroupStrategy
+}
+
+// PlacementGroupStrategy is an enumeration of the model.
+type PlacementGroupStrategy string
+
+// The values of PlacementGroupStrategy.
+const (
+	PlacementGroupStrategyCluster   PlacementGroupStrategy = "cluster"
+	PlacementGroupStrategyPartition PlacementGroupStrategy = "partition"
+	PlacementGroupStrategySpread    PlacementGroupStrategy = "spread"
+)
+
+// PlatformValues is an enumeration of the model.
+type PlatformValues string
+
+// The values of PlatformValues.
+const (
+	PlatformValuesWindows PlatformValues = "Windows"
+)
+
 // PortRange is a shape of the model.
 type PortRange struct {
 	From *int32
@@ -1776,6 +2576,18 @@ type PrefixList struct {
 	Cidrs          []string
 	PrefixListId   *string
 	PrefixListName *string
+}
+
+// PrefixListAssociation is a shape of the model.
+type PrefixListAssociation struct {
+	ResourceId    *string
+	ResourceOwner *string
+}
+
+// PrefixListEntry is a shape of the model.
+type PrefixListEntry struct {
+	Cidr        *string
+	Description *string
 }
 
 // PrefixListId is a shape of the model.
@@ -1816,6 +2628,29 @@ type PrivateIpAddressSpecification struct {
 	PrivateIpAddress *string
 }
 
+// ProcessorInfo is a shape of the model.
+type ProcessorInfo struct {
+	Manufacturer             *string
+	SupportedArchitectures   []ArchitectureType
+	SupportedFeatures        []SupportedAdditionalProcessorFeature
+	SustainedClockSpeedInGhz *float64
+}
+
+// ProductCode is a shape of the model.
+type ProductCode struct {
+	ProductCodeId   *string
+	ProductCodeType ProductCodeValues
+}
+
+// ProductCodeValues is an enumeration of the model.
+type ProductCodeValues string
+
+// The values of ProductCodeValues.
+const (
+	ProductCodeValuesDevpay      ProductCodeValues = "devpay"
+	ProductCodeValuesMarketplace ProductCodeValues = "marketplace"
+)
+
 // PropagatingVgw is a shape of the model.
 type PropagatingVgw struct {
 	GatewayId *string
@@ -1844,6 +2679,15 @@ type PublicIpDnsNameOptions struct {
 	PublicIpv4DnsName      *string
 	PublicIpv6DnsName      *string
 }
+
+// RebootMigrationSupport is an enumeration of the model.
+type RebootMigrationSupport string
+
+// The values of RebootMigrationSupport.
+const (
+	RebootMigrationSupportUnsupported RebootMigrationSupport = "unsupported"
+	RebootMigrationSupportSupported   RebootMigrationSupport = "supported"
+)
 
 // ReferencedSecurityGroup is a shape of the model.
 type ReferencedSecurityGroup struct {
@@ -1877,6 +2721,11 @@ type ReleaseAddressInput struct {
 	DryRun             *bool
 	NetworkBorderGroup *string
 	PublicIp           *string
+}
+
+// RemovePrefixListEntry is a shape of the model.
+type RemovePrefixListEntry struct {
+	Cidr *string
 }
 
 // ReplaceNetworkAclAssociationInput is the model's ReplaceNetworkAclAssociationRequest.
@@ -2074,6 +2923,19 @@ const (
 	ResourceTypeIpamPoolAllocation                                     ResourceType = "ipam-pool-allocation"
 )
 
+// RestoreManagedPrefixListVersionInput is the model's RestoreManagedPrefixListVersionRequest.
+type RestoreManagedPrefixListVersionInput struct {
+	CurrentVersion  *int64
+	DryRun          *bool
+	PrefixListId    *string
+	PreviousVersion *int64
+}
+
+// RestoreManagedPrefixListVersionOutput is the model's RestoreManagedPrefixListVersionResult.
+type RestoreManagedPrefixListVersionOutput struct {
+	PrefixList *ManagedPrefixList
+}
+
 // RevokeSecurityGroupEgressInput is the model's RevokeSecurityGroupEgressRequest.
 type RevokeSecurityGroupEgressInput struct {
 	CidrIp                     *string
@@ -2131,6 +2993,15 @@ type RevokedSecurityGroupRule struct {
 	SecurityGroupRuleId *string
 	ToPort              *int32
 }
+
+// RootDeviceType is an enumeration of the model.
+type RootDeviceType string
+
+// The values of RootDeviceType.
+const (
+	RootDeviceTypeEbs           RootDeviceType = "ebs"
+	RootDeviceTypeInstanceStore RootDeviceType = "instance-store"
+)
 
 // Route is a shape of the model.
 type Route struct {
@@ -2330,6 +3201,12 @@ const (
 	StatePartial           State = "Partial"
 )
 
+// StateReason is a shape of the model.
+type StateReason struct {
+	Code    *string
+	Message *string
+}
+
 // Subnet is a shape of the model.
 type Subnet struct {
 	AssignIpv6AddressOnCreation   *bool
@@ -2403,6 +3280,15 @@ const (
 	SubnetStateFailedInsufficientCapacity SubnetState = "failed-insufficient-capacity"
 )
 
+// SupportedAdditionalProcessorFeature is an enumeration of the model.
+type SupportedAdditionalProcessorFeature string
+
+// The values of SupportedAdditionalProcessorFeature.
+const (
+	SupportedAdditionalProcessorFeatureAmdSevSnp            SupportedAdditionalProcessorFeature = "amd-sev-snp"
+	SupportedAdditionalProcessorFeatureNestedVirtualization SupportedAdditionalProcessorFeature = "nested-virtualization"
+)
+
 // Tag is a shape of the model.
 type Tag struct {
 	Key   *string
@@ -2431,6 +3317,14 @@ const (
 	TenancyDefault   Tenancy = "default"
 	TenancyDedicated Tenancy = "dedicated"
 	TenancyHost      Tenancy = "host"
+)
+
+// TpmSupportValues is an enumeration of the model.
+type TpmSupportValues string
+
+// The values of TpmSupportValues.
+const (
+	TpmSupportValuesV20 TpmSupportValues = "v2.0"
 )
 
 // UnassignPrivateIpAddressesOutput is a shape of the model.
@@ -2472,6 +3366,16 @@ type UpdateSecurityGroupRuleDescriptionsIngressOutput struct {
 	Return *bool
 }
 
+// UsageClassType is an enumeration of the model.
+type UsageClassType string
+
+// The values of UsageClassType.
+const (
+	UsageClassTypeSpot          UsageClassType = "spot"
+	UsageClassTypeOnDemand      UsageClassType = "on-demand"
+	UsageClassTypeCapacityBlock UsageClassType = "capacity-block"
+)
+
 // UserIdGroupPair is a shape of the model.
 type UserIdGroupPair struct {
 	Description            *string
@@ -2482,6 +3386,38 @@ type UserIdGroupPair struct {
 	VpcId                  *string
 	VpcPeeringConnectionId *string
 }
+
+// VCpuInfo is a shape of the model.
+type VCpuInfo struct {
+	DefaultCores          *int32
+	DefaultThreadsPerCore *int32
+	DefaultVCpus          *int32
+	ValidCores            []int32
+	ValidThreadsPerCore   []int32
+}
+
+// VirtualizationType is an enumeration of the model.
+type VirtualizationType string
+
+// The values of VirtualizationType.
+const (
+	VirtualizationTypeHvm         VirtualizationType = "hvm"
+	VirtualizationTypeParavirtual VirtualizationType = "paravirtual"
+)
+
+// VolumeType is an enumeration of the model.
+type VolumeType string
+
+// The values of VolumeType.
+const (
+	VolumeTypeStandard VolumeType = "standard"
+	VolumeTypeIo1      VolumeType = "io1"
+	VolumeTypeIo2      VolumeType = "io2"
+	VolumeTypeGp2      VolumeType = "gp2"
+	VolumeTypeSc1      VolumeType = "sc1"
+	VolumeTypeSt1      VolumeType = "st1"
+	VolumeTypeGp3      VolumeType = "gp3"
+)
 
 // Vpc is a shape of the model.
 type Vpc struct {

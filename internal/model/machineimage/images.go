@@ -31,8 +31,6 @@ type Image struct {
 	Owner        string
 	Architecture string
 	CreatedAt    time.Time
-	// DeprecatedAt is when AWS stops to recommend the image.
-	DeprecatedAt time.Time
 	// SnapshotID, VolumeSize (in GiB) and VolumeType are the root volume's.
 	SnapshotID string
 	VolumeSize int32
@@ -142,10 +140,7 @@ func (r release) images(region, arch string) []Image {
 	for i := range list {
 		m := &list[i]
 		m.ID, m.SnapshotID = derive("ami-", region, m.Name), derive("snap-", region, m.Name)
-		m.Architecture, m.CreatedAt, m.DeprecatedAt = arch, r.date, r.date.AddDate(2, 0, 0)
-		if m.Owner == OwnerAmazonLinux {
-			m.DeprecatedAt = r.date.AddDate(0, 0, 90)
-		}
+		m.Architecture, m.CreatedAt = arch, r.date
 	}
 	return list
 }

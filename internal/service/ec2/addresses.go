@@ -160,7 +160,7 @@ func (s *Service) DescribeAddresses(ctx context.Context, in *ec2.DescribeAddress
 		}
 		ids = append(ids, row.V.ID)
 	}
-	found, _, err := addresses.describe(ctx, s, call, query{ids: ids, filters: in.Filters})
+	found, _, err := addresses.describe(ctx, s, call, query{op: "DescribeAddresses", ids: ids, filters: in.Filters})
 	if err != nil {
 		return nil, err
 	}
@@ -221,16 +221,10 @@ func (s *Service) associate(ctx context.Context, call *api.Call, allocation, pub
 		if private != nil && *private != v.PrivateIP.String() {
 			return unsupported("elastic addresses of secondary private addresses")
 		}
-		n, err := countRows(ctx, s, tables.InternetGateways, store.Query{
-			Account: call.Account, Region: call.Region, Index: store.Index{Name: tables.ByVPC, Value: v.VPCID},
-		}, nil)
-		if err != nil {
+		tx := store.NewTxn()
+		if err := s.needsGateway(ctx, call, tx, v.VPCID); err != nil {
 			return err
 		}
-		if n == 0 {
-			return api.NewFault("Gateway.NotAttached", "Network %s is not attached to any internet gateway", v.VPCID)
-		}
-		tx := store.NewTxn()
 		if held := addr.V.NetworkInterfaceID; held != "" {
 			if held == eniID {
 				aid = addr.V.AssociationID

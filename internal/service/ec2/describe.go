@@ -2,7 +2,6 @@ package ec2
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"regexp"
 	"slices"
@@ -11,11 +10,13 @@ import (
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/ec2"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/pagetoken"
 	"roadstead.dev/internal/store"
 )
 
 // query is what all Describe operations take.
 type query struct {
+	op      string
 	ids     []string
 	filters []ec2.Filter
 	max     *int32
@@ -84,32 +85,46 @@ func (k kind[T]) describe(ctx context.Context, s *Service, call *api.Call, q que
 			return nil, nil, err
 		}
 	}
-	return selectPage(found, q, k.id, k.tags, k.field)
+	return selectPage(call, found, q, k.id, k.tags, k.field)
 }
 
-// selectPage filters and pages what was found.
-func selectPage[T any](found []*T, q query, id func(*T) string, tags func(*T) model.Tags, field func(*T, string) ([]string, bool)) ([]*T, *string, error) {
+// maxFilterValues is how many values all filters of a request may have
+// together.
+const maxFilterValues = 200
+
+// selectPage filters and pages what was found. Pages follow the order of ids.
+func selectPage[T any](call *api.Call, found []*T, q query, id func(*T) string, tags func(*T) model.Tags, field func(*T, string) ([]string, bool)) ([]*T, *string, error) {
+	if q.max != nil && len(q.ids) > 0 {
+		return nil, nil, api.NewFault("InvalidParameterCombination", "The parameter MaxResults cannot be used with resource IDs in the same request.")
+	}
 	match, err := compile(q.filters, tags, field)
 	if err != nil {
 		return nil, nil, err
 	}
-	found = slices.DeleteFunc(slices.Clone(found), func(v *T) bool { return !match(v) })
-	slices.SortFunc(found, func(a, b *T) int { return strings.Compare(id(a), id(b)) })
-	if q.token != nil && *q.token != "" {
-		after, err := base64.RawURLEncoding.DecodeString(*q.token)
-		if err != nil {
-			return nil, nil, invalidValue("Unable to parse pagination token")
+	list := q.identity(call)
+	after := ""
+	if token := deref(q.token); token != "" {
+		var ok bool
+		if after, ok = pagetoken.Open(token, list...); !ok {
+			return nil, nil, invalidValue("Value ( %s ) for parameter NextToken is invalid. The token is invalid.", token)
 		}
-		found = slices.DeleteFunc(found, func(v *T) bool { return id(v) <= string(after) })
 	}
-	if q.max != nil && len(q.ids) > 0 {
-		return nil, nil, api.NewFault("InvalidParameterCombination", "The parameter MaxResults cannot be used with resource IDs in the same request.")
-	}
+	found = slices.DeleteFunc(slices.Clone(found), func(v *T) bool { return id(v) <= after && after != "" || !match(v) })
+	slices.SortFunc(found, func(a, b *T) int { return strings.Compare(id(a), id(b)) })
 	if q.max != nil && *q.max > 0 && len(found) > int(*q.max) {
 		found = found[:*q.max]
-		return found, new(base64.RawURLEncoding.EncodeToString([]byte(id(found[len(found)-1])))), nil
+		return found, new(pagetoken.Make(id(found[len(found)-1]), list...)), nil
 	}
 	return found, nil, nil
+}
+
+// identity is what makes the list that pages are taken of.
+func (q *query) identity(call *api.Call) []string {
+	list := []string{q.op, call.Account, call.Region}
+	for _, f := range q.filters {
+		list = append(append(list, "filter", deref(f.Name)), f.Values...)
+	}
+	return list
 }
 
 // compile makes a test of filters: all must match, each by any of its values.
@@ -120,8 +135,18 @@ func compile[T any](filters []ec2.Filter, tags func(*T) model.Tags, field func(*
 	}
 	var tests []test
 	var zero T
+	values := 0
 	for _, f := range filters {
 		name := deref(f.Name)
+		if values += len(f.Values); values > maxFilterValues {
+			return nil, api.NewFault("FilterLimitExceeded", "The maximum number of filter values specified on a single call is %d", maxFilterValues)
+		}
+		switch {
+		case name == "":
+			return nil, invalidValue("The filter 'null' is invalid")
+		case len(f.Values) == 0:
+			return nil, invalidValue("The filter '%s' must have at least one value", name)
+		}
 		if !isTagFilter(name) {
 			if _, ok := field(&zero, name); !ok {
 				return nil, invalidValue("The filter '%s' is invalid", name)

@@ -88,7 +88,7 @@ func (s *Service) DescribeDhcpOptions(ctx context.Context, in *ec2.DescribeDhcpO
 	if err != nil {
 		return nil, err
 	}
-	found, next, err := dhcpOptions.describe(ctx, s, call, query{in.DhcpOptionsIds, in.Filters, in.MaxResults, in.NextToken})
+	found, next, err := dhcpOptions.describe(ctx, s, call, query{"DescribeDhcpOptions", in.DhcpOptionsIds, in.Filters, in.MaxResults, in.NextToken})
 	if err != nil {
 		return nil, err
 	}

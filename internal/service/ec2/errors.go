@@ -28,6 +28,9 @@ var (
 	nounGroup     = noun{"sg", "InvalidGroup.NotFound", "InvalidGroupId.Malformed", "security group"}
 	nounRule      = noun{"sgr", "InvalidSecurityGroupRuleId.NotFound", "InvalidSecurityGroupRuleId.Malformed", "security group rule"}
 	nounNAT       = noun{"nat", "NatGatewayNotFound", "NatGatewayMalformed", "NAT gateway"}
+	nounKey       = noun{"key", "InvalidKeyPair.NotFound", "InvalidParameterValue", "key pair"}
+
+	nounPrefixList = noun{"pl", "InvalidPrefixListID.NotFound", "InvalidPrefixListId.Malformed", "prefix list"}
 )
 
 // missing says that there is no resource with the id.

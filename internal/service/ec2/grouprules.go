@@ -237,7 +237,7 @@ func (s *Service) DescribeSecurityGroupRules(ctx context.Context, in *ec2.Descri
 			return nil, nounRule.missing(rid)
 		}
 	}
-	page, next, err := selectPage(found, query{in.SecurityGroupRuleIds, in.Filters, in.MaxResults, in.NextToken},
+	page, next, err := selectPage(call, found, query{"DescribeSecurityGroupRules", in.SecurityGroupRuleIds, in.Filters, in.MaxResults, in.NextToken},
 		func(r *groupRule) string { return r.rule.ID },
 		func(r *groupRule) model.Tags { return r.rule.Tags },
 		func(r *groupRule, name string) ([]string, bool) {

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 
@@ -197,7 +198,7 @@ func (s *Service) DescribeNetworkInterfaces(ctx context.Context, in *ec2.Describ
 	if err != nil {
 		return nil, err
 	}
-	found, next, err := interfaces.describe(ctx, s, call, query{in.NetworkInterfaceIds, in.Filters, in.MaxResults, in.NextToken})
+	found, next, err := interfaces.describe(ctx, s, call, query{"DescribeNetworkInterfaces", in.NetworkInterfaceIds, in.Filters, in.MaxResults, in.NextToken})
 	if err != nil {
 		return nil, err
 	}
@@ -240,8 +241,8 @@ func (s *Service) CreateNetworkInterface(ctx context.Context, in *ec2.CreateNetw
 		Account: call.Account, Region: call.Region, SubnetID: deref(in.SubnetId), GroupIDs: in.Groups, Description: deref(in.Description),
 		RequesterID: call.Identity.UserID, SecondaryCount: int(deref(in.SecondaryPrivateIpAddressCount)), Tags: tags,
 	}
-	if in.ClientToken != nil {
-		spec.ID = idFor("eni", call, in.ClientToken)
+	spec.With = func(tx *store.Txn, v *model.NetworkInterface) error {
+		return s.claimToken(ctx, call, tx, in.ClientToken, in, v.ID, interfaces.exists(ctx, s, call))
 	}
 	if in.PrivateIpAddress != nil {
 		if spec.PrivateIP, err = parseAddr(*in.PrivateIpAddress); err != nil {
@@ -263,6 +264,9 @@ func (s *Service) CreateNetworkInterface(ctx context.Context, in *ec2.CreateNetw
 		}
 	}
 	row, err := eni.Create(ctx, s.store, call.Time, spec)
+	if had, ok := errors.AsType[*earlier](err); ok {
+		row, err = interfaces.get(ctx, s, call, had.id)
+	}
 	if err != nil {
 		return nil, answer(err)
 	}

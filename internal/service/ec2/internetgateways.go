@@ -71,7 +71,7 @@ func (s *Service) DescribeInternetGateways(ctx context.Context, in *ec2.Describe
 	if err != nil {
 		return nil, err
 	}
-	found, next, err := internetGateways.describe(ctx, s, call, query{in.InternetGatewayIds, in.Filters, in.MaxResults, in.NextToken})
+	found, next, err := internetGateways.describe(ctx, s, call, query{"DescribeInternetGateways", in.InternetGatewayIds, in.Filters, in.MaxResults, in.NextToken})
 	if err != nil {
 		return nil, err
 	}

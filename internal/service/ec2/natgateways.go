@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"roadstead.dev/internal/api"
@@ -76,30 +77,23 @@ func (s *Service) CreateNatGateway(ctx context.Context, in *ec2.CreateNatGateway
 	if err != nil {
 		return nil, err
 	}
-	nid := idFor("nat", call, in.ClientToken)
-	if had, err := tables.NatGateways.Get(ctx, s.store, call.Account, call.Region, nid); err == nil {
-		return &ec2.CreateNatGatewayOutput{NatGateway: natOut(had.V), ClientToken: in.ClientToken}, nil
-	}
-	addr, err := addresses.get(ctx, s, call, *in.AllocationId)
-	if err != nil {
-		return nil, err
-	}
-	if addr.V.AssociationID != "" {
-		return nil, api.NewFault("Resource.AlreadyAssociated", "Elastic IP address [%s] is already associated", addr.V.ID)
-	}
-	if _, err := subnets.get(ctx, s, call, deref(in.SubnetId)); err != nil {
-		return nil, err
-	}
 	v := &model.NatGateway{
-		ID: nid, Owner: call.Account, SubnetID: *in.SubnetId, Connectivity: "public", State: model.NatGatewayAvailable,
-		AllocationID: addr.V.ID, PublicIP: addr.V.PublicIP, Tags: tags, CreatedAt: call.Time,
+		ID: id.Resource("nat"), Owner: call.Account, SubnetID: deref(in.SubnetId), Connectivity: "public", State: model.NatGatewayAvailable,
+		AllocationID: *in.AllocationId, Tags: tags, CreatedAt: call.Time,
 	}
 	spec := eni.Spec{
 		Account: call.Account, Region: call.Region, SubnetID: v.SubnetID, Description: "Interface for NAT Gateway " + v.ID,
-		InterfaceType: "nat_gateway", RequesterID: call.Account, RequesterManaged: true,
+		InterfaceType: "nat_gateway", RequesterID: call.Account, RequesterManaged: true, AllocationID: v.AllocationID,
 		Attachment: &model.NetworkInterfaceAttachment{ID: id.Resource("ela-attach"), InstanceOwnerID: "amazon-aws", DeviceIndex: 1},
 		With: func(tx *store.Txn, e *model.NetworkInterface) error {
+			if err := s.claimToken(ctx, call, tx, in.ClientToken, in, v.ID, natGateways.exists(ctx, s, call)); err != nil {
+				return err
+			}
+			if err := s.needsGateway(ctx, call, tx, e.VPCID); err != nil {
+				return err
+			}
 			v.VPCID, v.NetworkInterfaceID, v.PrivateIP = e.VPCID, e.ID, e.PrivateIP
+			v.PublicIP, v.AssociationID = e.Association.PublicIP, e.Association.AssociationID
 			tables.NatGateways.Create(tx, call.Account, call.Region, v.ID, v)
 			return nil
 		},
@@ -109,29 +103,38 @@ func (s *Service) CreateNatGateway(ctx context.Context, in *ec2.CreateNatGateway
 			return nil, err
 		}
 	}
-	row, err := eni.Create(ctx, s.store, call.Time, spec)
+	// A token that comes again finds its gateway, although the address is no
+	// longer free.
+	err = s.claimToken(ctx, call, store.NewTxn(), in.ClientToken, in, v.ID, natGateways.exists(ctx, s, call))
+	if err == nil {
+		_, err = eni.Create(ctx, s.store, call.Time, spec)
+	}
+	if had, ok := errors.AsType[*earlier](err); ok {
+		var row store.Row[model.NatGateway]
+		row, err = natGateways.get(ctx, s, call, had.id)
+		v = row.V
+	}
 	if err != nil {
 		return nil, answer(err)
 	}
-	aid, err := s.associate(ctx, call, in.AllocationId, nil, row.V.ID, nil, false)
-	if err != nil {
-		// A gateway without its address has failed, as in EC2.
-		_, _ = tables.NatGateways.Update(ctx, s.store, call.Account, call.Region, v.ID, func(v *model.NatGateway) error {
-			v.State, v.DeletedAt = model.NatGatewayFailed, call.Time
-			return nil
-		})
-		return nil, err
-	}
-	final, err := tables.NatGateways.Update(ctx, s.store, call.Account, call.Region, v.ID, func(v *model.NatGateway) error {
-		v.AssociationID = aid
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := natOut(final.V)
+	out := natOut(v)
 	out.State = ec2.NatGatewayState(model.NatGatewayPending)
 	return &ec2.CreateNatGatewayOutput{NatGateway: out, ClientToken: in.ClientToken}, nil
+}
+
+// needsGateway adds to tx that a VPC has an internet gateway, or refuses.
+func (s *Service) needsGateway(ctx context.Context, call *api.Call, tx *store.Txn, vpcID string) error {
+	rows, err := tables.InternetGateways.List(ctx, s.store, store.Query{
+		Account: call.Account, Region: call.Region, Index: store.Index{Name: tables.ByVPC, Value: vpcID},
+	})
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		return api.NewFault("Gateway.NotAttached", "Network %s is not attached to any internet gateway", vpcID)
+	}
+	tables.InternetGateways.Check(tx, rows[0])
+	return nil
 }
 
 // DeleteNatGateway deletes a gateway; its elastic address stays allocated.
@@ -168,7 +171,7 @@ func (s *Service) DescribeNatGateways(ctx context.Context, in *ec2.DescribeNatGa
 	if err := s.forgetNATs(ctx, call); err != nil {
 		return nil, err
 	}
-	found, next, err := natGateways.describe(ctx, s, call, query{in.NatGatewayIds, in.Filter, in.MaxResults, in.NextToken})
+	found, next, err := natGateways.describe(ctx, s, call, query{"DescribeNatGateways", in.NatGatewayIds, in.Filter, in.MaxResults, in.NextToken})
 	if err != nil {
 		return nil, err
 	}

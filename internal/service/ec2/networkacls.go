@@ -120,7 +120,7 @@ func (s *Service) DescribeNetworkAcls(ctx context.Context, in *ec2.DescribeNetwo
 	if err != nil {
 		return nil, err
 	}
-	found, _, err := networkACLs.describe(ctx, s, call, query{ids: in.NetworkAclIds})
+	found, _, err := networkACLs.describe(ctx, s, call, query{op: "DescribeNetworkAcls", ids: in.NetworkAclIds})
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (s *Service) DescribeNetworkAcls(ctx context.Context, in *ec2.DescribeNetwo
 	for _, v := range found {
 		all = append(all, s.aclOut(v, subs))
 	}
-	page, next, err := selectPage(all, query{in.NetworkAclIds, in.Filters, in.MaxResults, in.NextToken},
+	page, next, err := selectPage(call, all, query{"DescribeNetworkAcls", in.NetworkAclIds, in.Filters, in.MaxResults, in.NextToken},
 		func(v *ec2.NetworkAcl) string { return deref(v.NetworkAclId) },
 		func(v *ec2.NetworkAcl) model.Tags { return modelTags(v.Tags) }, aclField)
 	if err != nil {
@@ -151,11 +151,12 @@ func (s *Service) CreateNetworkAcl(ctx context.Context, in *ec2.CreateNetworkAcl
 	if err != nil {
 		return nil, err
 	}
-	v := &model.NetworkACL{ID: idFor("acl", call, in.ClientToken), Owner: call.Account, VPCID: deref(in.VpcId), Tags: tags, CreatedAt: call.Time}
-	if v, err = createIn(ctx, s, call, tables.NetworkACLs, v.ID, v, v.VPCID); err != nil {
+	v := &model.NetworkACL{ID: id.Resource("acl"), Owner: call.Account, VPCID: deref(in.VpcId), Tags: tags, CreatedAt: call.Time}
+	stored, err := once(ctx, s, call, networkACLs, v, in.ClientToken, in, s.inVPC(ctx, call, v.VPCID))
+	if err != nil {
 		return nil, err
 	}
-	return &ec2.CreateNetworkAclOutput{NetworkAcl: s.aclOut(v, nil), ClientToken: in.ClientToken}, nil
+	return &ec2.CreateNetworkAclOutput{NetworkAcl: s.aclOut(stored, nil), ClientToken: in.ClientToken}, nil
 }
 
 // DeleteNetworkAcl deletes an ACL that no subnet uses.

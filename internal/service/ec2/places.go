@@ -26,7 +26,7 @@ func (s *Service) DescribeAvailabilityZones(ctx context.Context, in *ec2.Describ
 			return nil, invalidValue("Invalid availability zone: [%s]", name)
 		}
 	}
-	found, _, err := selectPage(zones, query{filters: in.Filters},
+	found, _, err := selectPage(call, zones, query{op: "DescribeAvailabilityZones", filters: in.Filters},
 		func(z *model.AvailabilityZone) string { return z.Name },
 		func(*model.AvailabilityZone) model.Tags { return nil },
 		func(z *model.AvailabilityZone, name string) ([]string, bool) {
@@ -87,7 +87,7 @@ func (s *Service) DescribeRegions(ctx context.Context, in *ec2.DescribeRegionsIn
 			all = append(all, new(name))
 		}
 	}
-	found, _, err := selectPage(all, query{filters: in.Filters}, func(r *string) string { return *r }, func(*string) model.Tags { return nil },
+	found, _, err := selectPage(call, all, query{op: "DescribeRegions", filters: in.Filters}, func(r *string) string { return *r }, func(*string) model.Tags { return nil },
 		func(r *string, name string) ([]string, bool) {
 			switch name {
 			case "region-name":
@@ -153,16 +153,6 @@ func none(ids []string, code, format string) error {
 		return nil
 	}
 	return api.NewFault(code, format, ids[0])
-}
-
-// DescribePrefixLists lists gateway endpoints' prefix lists.
-func (s *Service) DescribePrefixLists(_ context.Context, in *ec2.DescribePrefixListsInput) (*ec2.DescribePrefixListsOutput, error) {
-	return &ec2.DescribePrefixListsOutput{}, none(in.PrefixListIds, "InvalidPrefixListID.NotFound", "The prefix list ID '%s' does not exist")
-}
-
-// DescribeManagedPrefixLists lists prefix lists.
-func (s *Service) DescribeManagedPrefixLists(_ context.Context, in *ec2.DescribeManagedPrefixListsInput) (*ec2.DescribeManagedPrefixListsOutput, error) {
-	return &ec2.DescribeManagedPrefixListsOutput{}, none(in.PrefixListIds, "InvalidPrefixListID.NotFound", "The prefix list ID '%s' does not exist")
 }
 
 // DescribeVpcEndpoints lists endpoints.

@@ -184,7 +184,7 @@ func (s *Service) DescribeRouteTables(ctx context.Context, in *ec2.DescribeRoute
 	if err != nil {
 		return nil, err
 	}
-	found, _, err := routeTables.describe(ctx, s, call, query{ids: in.RouteTableIds})
+	found, _, err := routeTables.describe(ctx, s, call, query{op: "DescribeRouteTables", ids: in.RouteTableIds})
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +192,7 @@ func (s *Service) DescribeRouteTables(ctx context.Context, in *ec2.DescribeRoute
 	for _, t := range found {
 		all = append(all, around.tableOut(t))
 	}
-	page, next, err := selectPage(all, query{in.RouteTableIds, in.Filters, in.MaxResults, in.NextToken},
+	page, next, err := selectPage(call, all, query{"DescribeRouteTables", in.RouteTableIds, in.Filters, in.MaxResults, in.NextToken},
 		func(t *ec2.RouteTable) string { return deref(t.RouteTableId) },
 		func(t *ec2.RouteTable) model.Tags { return modelTags(t.Tags) }, tableField)
 	if err != nil {
@@ -215,41 +215,16 @@ func (s *Service) CreateRouteTable(ctx context.Context, in *ec2.CreateRouteTable
 	if err != nil {
 		return nil, err
 	}
-	t := &model.RouteTable{ID: idFor("rtb", call, in.ClientToken), Owner: call.Account, VPCID: deref(in.VpcId), Tags: tags, CreatedAt: call.Time}
-	if t, err = createIn(ctx, s, call, tables.RouteTables, t.ID, t, t.VPCID); err != nil {
+	t := &model.RouteTable{ID: id.Resource("rtb"), Owner: call.Account, VPCID: deref(in.VpcId), Tags: tags, CreatedAt: call.Time}
+	stored, err := once(ctx, s, call, routeTables, t, in.ClientToken, in, s.inVPC(ctx, call, t.VPCID))
+	if err != nil {
 		return nil, err
 	}
 	around, err := s.around(ctx, call)
 	if err != nil {
 		return nil, err
 	}
-	return &ec2.CreateRouteTableOutput{RouteTable: around.tableOut(t), ClientToken: in.ClientToken}, nil
-}
-
-// createIn writes a new resource of a VPC, which must stay while it does. It
-// returns what is stored, which was there before where a request came again.
-func createIn[T any](ctx context.Context, s *Service, call *api.Call, table *store.Table[T], id string, v *T, vpcID string) (*T, error) {
-	stored := v
-	err := retry(func() error {
-		had, err := table.Get(ctx, s.store, call.Account, call.Region, id)
-		if err == nil {
-			stored = had.V
-			return nil
-		}
-		if !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		vpc, err := vpcs.get(ctx, s, call, vpcID)
-		if err != nil {
-			return err
-		}
-		tx := store.NewTxn()
-		tables.VPCs.Check(tx, vpc)
-		table.Create(tx, call.Account, call.Region, id, v)
-		_, err = tx.Commit(ctx, s.store)
-		return err
-	})
-	return stored, err
+	return &ec2.CreateRouteTableOutput{RouteTable: around.tableOut(stored), ClientToken: in.ClientToken}, nil
 }
 
 // DeleteRouteTable deletes a table that nothing is associated with.

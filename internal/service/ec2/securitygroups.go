@@ -199,7 +199,7 @@ func (s *Service) DescribeSecurityGroups(ctx context.Context, in *ec2.DescribeSe
 		}
 		ids = append(ids, row.V.ID)
 	}
-	found, next, err := groups.describe(ctx, s, call, query{ids, in.Filters, in.MaxResults, in.NextToken})
+	found, next, err := groups.describe(ctx, s, call, query{"DescribeSecurityGroups", ids, in.Filters, in.MaxResults, in.NextToken})
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +225,7 @@ func (s *Service) GetSecurityGroupsForVpc(ctx context.Context, in *ec2.GetSecuri
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(g *model.SecurityGroup) bool { return g.VPCID != vpc.V.ID })
-	found, next, err := selectPage(all, query{filters: in.Filters, max: in.MaxResults, token: in.NextToken}, groups.id, groups.tags,
+	found, next, err := selectPage(call, all, query{op: "GetSecurityGroupsForVpc", filters: in.Filters, max: in.MaxResults, token: in.NextToken}, groups.id, groups.tags,
 		func(v *model.SecurityGroup, name string) ([]string, bool) {
 			if name == "primary-vpc-id" {
 				return one(v.VPCID)

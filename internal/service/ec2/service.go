@@ -4,17 +4,13 @@ package ec2
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/ec2"
 	"roadstead.dev/internal/clock"
-	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/eni"
 )
@@ -94,16 +90,6 @@ func answer(err error) error {
 		return api.NewFault(e.Code, "%s", e.Message)
 	}
 	return err
-}
-
-// idFor is the id of a new resource. With a client token it follows from the
-// token, so that a request that comes again finds what it made before.
-func idFor(prefix string, call *api.Call, token *string) string {
-	if deref(token) == "" {
-		return id.Resource(prefix)
-	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{call.Account, call.Region, prefix, *token}, "\x00")))
-	return prefix + "-" + hex.EncodeToString(sum[:])[:17]
 }
 
 func deref[T any](p *T) (v T) {

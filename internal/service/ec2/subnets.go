@@ -224,7 +224,7 @@ func (s *Service) DescribeSubnets(ctx context.Context, in *ec2.DescribeSubnetsIn
 	// The count of free addresses is not in the record, so its filter comes
 	// after the others.
 	filters, counts := splitFilter(in.Filters, "available-ip-address-count")
-	found, next, err := subnets.describe(ctx, s, call, query{in.SubnetIds, filters, in.MaxResults, in.NextToken})
+	found, next, err := subnets.describe(ctx, s, call, query{"DescribeSubnets", in.SubnetIds, filters, in.MaxResults, in.NextToken})
 	if err != nil {
 		return nil, err
 	}

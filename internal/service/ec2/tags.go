@@ -26,6 +26,9 @@ const (
 	typeInterface = "network-interface"
 	typeAddress   = "elastic-ip"
 	typeDHCP      = "dhcp-options"
+	typeKey       = "key-pair"
+
+	typePrefixList = "prefix-list"
 )
 
 // tagsFor are the tags that a creation gives to resources of the type.
@@ -161,6 +164,8 @@ func taggables() []taggable {
 		taggableOf(interfaces, typeInterface, func(v *model.NetworkInterface) *model.Tags { return &v.Tags }),
 		taggableOf(addresses, typeAddress, func(v *model.Address) *model.Tags { return &v.Tags }),
 		taggableOf(dhcpOptions, typeDHCP, func(v *model.DHCPOptions) *model.Tags { return &v.Tags }),
+		taggableOf(keyPairs, typeKey, func(v *model.KeyPair) *model.Tags { return &v.Tags }),
+		taggableOf(prefixLists, typePrefixList, func(v *model.PrefixList) *model.Tags { return &v.Tags }),
 		ruleTags,
 	}
 }
@@ -234,7 +239,7 @@ func (s *Service) DescribeTags(ctx context.Context, in *ec2.DescribeTagsInput) (
 			}
 		}
 	}
-	found, next, err := selectPage(all, query{filters: in.Filters, max: in.MaxResults, token: in.NextToken},
+	found, next, err := selectPage(call, all, query{op: "DescribeTags", filters: in.Filters, max: in.MaxResults, token: in.NextToken},
 		func(t *tagged) string { return t.id + "\x00" + t.key },
 		func(t *tagged) model.Tags { return model.Tags{t.key: t.value} },
 		func(t *tagged, name string) ([]string, bool) {

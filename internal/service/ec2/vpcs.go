@@ -157,7 +157,7 @@ func (s *Service) DescribeVpcs(ctx context.Context, in *ec2.DescribeVpcsInput) (
 	if err != nil {
 		return nil, err
 	}
-	found, next, err := vpcs.describe(ctx, s, call, query{in.VpcIds, in.Filters, in.MaxResults, in.NextToken})
+	found, next, err := vpcs.describe(ctx, s, call, query{"DescribeVpcs", in.VpcIds, in.Filters, in.MaxResults, in.NextToken})
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,9 @@ type Spec struct {
 	// AssignPublicIP gives the interface a public address that lives as long
 	// as it does.
 	AssignPublicIP bool
-	Description    string
+	// AllocationID names a free elastic address that the interface gets.
+	AllocationID string
+	Description  string
 	// InterfaceType is "interface" when empty.
 	InterfaceType string
 	// RequesterID of a service that owns the interface, "amazon-elb" or an
@@ -161,6 +163,11 @@ func create(ctx context.Context, s store.Store, now time.Time, spec Spec) (Row, 
 			return Row{}, err
 		}
 		v.Association = &model.NetworkInterfaceAssociation{PublicIP: ip, OwnerID: model.AmazonAccount}
+	}
+	if spec.AllocationID != "" {
+		if v.Association, err = takeElastic(ctx, s, tx, spec.Region, spec.AllocationID, v); err != nil {
+			return Row{}, err
+		}
 	}
 	tables.NetworkInterfaces.Create(tx, spec.Account, spec.Region, v.ID, v)
 	if spec.With != nil {

@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"net/netip"
 
+	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/address"
 	"roadstead.dev/internal/store"
@@ -73,6 +74,24 @@ func ClaimPublic(ctx context.Context, s store.Store, tx *store.Txn, account, reg
 	tables.PublicAddressClaims.Create(tx, model.AmazonAccount, "", ip.String(),
 		&model.PublicAddressClaim{Account: account, Region: region, Holder: holder})
 	return ip, nil
+}
+
+// takeElastic adds to tx that a new interface has a free elastic address.
+func takeElastic(ctx context.Context, s store.Store, tx *store.Txn, region, allocation string, v *model.NetworkInterface) (*model.NetworkInterfaceAssociation, error) {
+	row, err := tables.Addresses.Get(ctx, s, v.Owner, region, allocation)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, refuse("InvalidAllocationID.NotFound", "The allocation ID '%s' does not exist", allocation)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if row.V.AssociationID != "" {
+		return nil, refuse("Resource.AlreadyAssociated", "Elastic IP address [%s] is already associated", allocation)
+	}
+	a := row.Copy()
+	a.AssociationID, a.NetworkInterfaceID, a.PrivateIP = id.Resource("eipassoc"), v.ID, v.PrivateIP
+	tables.Addresses.Replace(tx, row, a)
+	return &model.NetworkInterfaceAssociation{PublicIP: a.PublicIP, AllocationID: a.ID, AssociationID: a.AssociationID, OwnerID: a.Owner}, nil
 }
 
 // ReleasePublic adds to tx that the address is free again.

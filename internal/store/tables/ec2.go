@@ -1,6 +1,8 @@
 package tables
 
 import (
+	"time"
+
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
 )
@@ -10,6 +12,7 @@ const (
 	ByVPC    = "vpc"
 	BySubnet = "subnet"
 	ByGroup  = "group"
+	ByDay    = "day"
 )
 
 // The tables of EC2's networking part. Ids are AWS's.
@@ -43,6 +46,16 @@ var (
 	Addresses = store.NewTable[model.Address]("ec2", "Address")
 
 	DHCPOptions = store.NewTable[model.DHCPOptions]("ec2", "DhcpOptions")
+
+	PrefixLists = store.NewTable[model.PrefixList]("ec2", "PrefixList")
+
+	KeyPairs = store.NewTable[model.KeyPair]("ec2", "KeyPair")
+
+	// KeyPairNames hold the id of the pair with a name.
+	KeyPairNames = store.NewTable[string]("ec2", "KeyPairName")
+
+	ClientTokens = store.NewTable[model.ClientToken]("ec2", "ClientToken").
+			WithIndex(ByDay, func(v *model.ClientToken) []string { return []string{v.At.UTC().Format(time.DateOnly)} })
 
 	// SecurityGroupNames hold "<vpc>/<lower-case name>", so that names are
 	// unique in a VPC.
