@@ -37,15 +37,26 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// TestConformance runs with a log that is flushed rarely, after every batch,
+// and every few batches.
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t *testing.T, history int) store.Store {
-		s, err := bolt.Open(filepath.Join(t.TempDir(), "s.db"), bolt.Options{History: history})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.Close() })
-		return s
-	})
+	for _, flushAt := range []int64{0, 1, 1000} {
+		t.Run(fmt.Sprintf("flush at %d", flushAt), func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, func(t *testing.T, history int) store.Store {
+				s, err := bolt.Open(filepath.Join(t.TempDir(), "s.db"), bolt.Options{History: history, FlushAt: flushAt})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() {
+					if err := s.Close(); err != nil {
+						t.Error(err)
+					}
+				})
+				return s
+			})
+		})
+	}
 }
 
 var kind = store.Kind{Service: "test", Name: "T"}
@@ -138,6 +149,10 @@ func TestOpenDamaged(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	log, err := os.ReadFile(whole + ".log.000002")
+	if err != nil {
+		t.Fatal(err)
+	}
 	content, err := os.ReadFile(whole)
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +173,7 @@ func TestOpenDamaged(t *testing.T) {
 		"all but meta":     overwrite(2*page, len(content)),
 	} {
 		path := filepath.Join(t.TempDir(), "s.db")
-		if err := os.WriteFile(path, data, 0o600); err != nil {
+		if err := errors.Join(os.WriteFile(path, data, 0o600), os.WriteFile(path+".log.000002", log, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		s, err := bolt.Open(path, bolt.Options{LockTimeout: time.Second})
@@ -171,7 +186,7 @@ func TestOpenDamaged(t *testing.T) {
 	}
 	// One torn meta page is what a power cut leaves: the other one counts.
 	path := filepath.Join(t.TempDir(), "s.db")
-	if err := os.WriteFile(path, overwrite(0, page), 0o600); err != nil {
+	if err := errors.Join(os.WriteFile(path, overwrite(0, page), 0o600), os.WriteFile(path+".log.000002", log, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	s, err = bolt.Open(path, bolt.Options{})

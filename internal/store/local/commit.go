@@ -61,6 +61,7 @@ func (s *Store) lead(own *request) {
 			r.wake <- false
 		}
 	}
+	s.startFlush()
 
 	s.queueMu.Lock()
 	defer s.queueMu.Unlock()
@@ -77,13 +78,17 @@ func (s *Store) lead(own *request) {
 // watchers see it. A refusal may rest on a write of the same batch, so it is
 // answered no earlier than that is durable.
 func (s *Store) commit(batch []*request) {
-	// Nobody else writes the index while this goroutine leads.
+	// Nobody else writes while this goroutine leads, so what it sees now stays
+	// true; a flush that ends meanwhile moves records without changing them.
+	s.mu.RLock()
+	seen := s.view()
+	s.mu.RUnlock()
 	pending := map[store.Key]*Entry{}
-	current := func(k *store.Key) *Entry {
+	current := func(k *store.Key) (*Entry, error) {
 		if e, ok := pending[*k]; ok {
-			return e
+			return e, nil
 		}
-		return s.index.get(k)
+		return seen.get(k)
 	}
 	revision := s.revision
 	var changes []Change
@@ -92,13 +97,17 @@ func (s *Store) commit(batch []*request) {
 		if r.err = check(r.conds, current); r.err != nil {
 			continue
 		}
+		var old []*Entry
+		if old, r.err = before(r.ops, current); r.err != nil {
+			continue
+		}
 		if len(r.ops) > 0 {
 			revision++
 		}
 		r.revision = revision
 		var events []store.Event
 		for i := range r.ops {
-			if c, ev, changed := apply(&r.ops[i], revision, current); changed {
+			if c, ev, changed := apply(&r.ops[i], revision, old[i]); changed {
 				pending[c.Key] = c.Entry
 				changes = append(changes, c)
 				events = append(events, ev)
@@ -119,12 +128,8 @@ func (s *Store) commit(batch []*request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range changes {
-		if c.Entry == nil {
-			s.index.remove(&c.Key)
-		} else {
-			s.index.put(c.Entry)
-		}
+	for i := range changes {
+		s.show(&changes[i])
 	}
 	s.revision = revision
 	s.history.add(commits)
@@ -132,11 +137,15 @@ func (s *Store) commit(batch []*request) {
 	s.changed = make(chan struct{})
 }
 
-func check(conds []store.Condition, current func(*store.Key) *Entry) error {
+func check(conds []store.Condition, current func(*store.Key) (*Entry, error)) error {
 	for i := range conds {
 		c := &conds[i]
+		e, err := current(&c.Key)
+		if err != nil {
+			return err
+		}
 		var modified uint64
-		if e := current(&c.Key); e != nil {
+		if e != nil {
 			modified = e.Record.Modified
 		}
 		if modified != c.Modified {
@@ -146,8 +155,19 @@ func check(conds []store.Condition, current func(*store.Key) *Entry) error {
 	return nil
 }
 
-func apply(op *store.Op, revision uint64, current func(*store.Key) *Entry) (Change, store.Event, bool) {
-	old := current(&op.Key)
+// before reads what the ops replace; nil where there is nothing.
+func before(ops []store.Op, current func(*store.Key) (*Entry, error)) ([]*Entry, error) {
+	old := make([]*Entry, len(ops))
+	for i := range ops {
+		var err error
+		if old[i], err = current(&ops[i].Key); err != nil {
+			return nil, err
+		}
+	}
+	return old, nil
+}
+
+func apply(op *store.Op, revision uint64, old *Entry) (Change, store.Event, bool) {
 	if op.Value == nil {
 		if old == nil {
 			return Change{}, store.Event{}, false

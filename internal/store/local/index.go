@@ -13,16 +13,18 @@ import (
 type Entry struct {
 	Record  store.Record
 	Indexes []store.Index
+	// deleted marks that the record is gone, over a Base that may hold it.
+	deleted bool
 }
 
-// index holds all records in memory, ordered, with their secondary entries.
-// Its user locks it.
-type index struct {
-	kinds map[store.Kind]*kindIndex
+// layer holds records in memory, ordered, with their secondary entries, and
+// marks of deletion where a Base lies below. Its user locks it.
+type layer struct {
+	kinds map[store.Kind]*kindLayer
 }
 
-// kindIndex orders the records of one kind by account, region and id.
-type kindIndex struct {
+// kindLayer orders the records of one kind by account, region and id.
+type kindLayer struct {
 	primary *btree.BTreeG[*Entry]
 	// secondary orders the entries of an index name by value, account, region
 	// and id.
@@ -37,7 +39,7 @@ type secondary struct {
 // degree of the trees: nodes of a few cache lines.
 const degree = 32
 
-func newIndex() *index { return &index{kinds: map[store.Kind]*kindIndex{}} }
+func newLayer() *layer { return &layer{kinds: map[store.Kind]*kindLayer{}} }
 
 func compareKeys(a, b *store.Key) int {
 	if c := cmp.Compare(a.Account, b.Account); c != 0 {
@@ -49,36 +51,41 @@ func compareKeys(a, b *store.Key) int {
 	return cmp.Compare(a.ID, b.ID)
 }
 
-func (x *index) kind(k store.Kind) *kindIndex {
-	ki := x.kinds[k]
-	if ki == nil {
-		ki = &kindIndex{
+func (l *layer) kind(k store.Kind) *kindLayer {
+	kl := l.kinds[k]
+	if kl == nil {
+		kl = &kindLayer{
 			primary: btree.NewG(degree, func(a, b *Entry) bool {
 				return compareKeys(&a.Record.Key, &b.Record.Key) < 0
 			}),
 			secondary: map[string]*btree.BTreeG[secondary]{},
 		}
-		x.kinds[k] = ki
+		l.kinds[k] = kl
 	}
-	return ki
+	return kl
 }
 
-func (x *index) get(key *store.Key) *Entry {
-	ki := x.kinds[key.Kind]
-	if ki == nil {
+// get finds an entry, which may be a mark of deletion; nil when the layer
+// knows nothing of the key. A nil layer knows nothing.
+func (l *layer) get(key *store.Key) *Entry {
+	if l == nil {
 		return nil
 	}
-	e, _ := ki.primary.Get(&Entry{Record: store.Record{Key: *key}})
+	kl := l.kinds[key.Kind]
+	if kl == nil {
+		return nil
+	}
+	e, _ := kl.primary.Get(&Entry{Record: store.Record{Key: *key}})
 	return e
 }
 
-func (x *index) put(e *Entry) {
-	ki := x.kind(e.Record.Key.Kind)
-	if old, had := ki.primary.ReplaceOrInsert(e); had {
-		ki.unlink(old)
+func (l *layer) put(e *Entry) {
+	kl := l.kind(e.Record.Key.Kind)
+	if old, had := kl.primary.ReplaceOrInsert(e); had {
+		kl.unlink(old)
 	}
 	for _, i := range e.Indexes {
-		tree := ki.secondary[i.Name]
+		tree := kl.secondary[i.Name]
 		if tree == nil {
 			tree = btree.NewG(degree, func(a, b secondary) bool {
 				if c := cmp.Compare(a.value, b.value); c != 0 {
@@ -86,59 +93,91 @@ func (x *index) put(e *Entry) {
 				}
 				return compareKeys(&a.entry.Record.Key, &b.entry.Record.Key) < 0
 			})
-			ki.secondary[i.Name] = tree
+			kl.secondary[i.Name] = tree
 		}
 		tree.ReplaceOrInsert(secondary{i.Value, e})
 	}
 }
 
-func (x *index) remove(key *store.Key) {
-	if ki := x.kinds[key.Kind]; ki != nil {
-		if old, had := ki.primary.Delete(&Entry{Record: store.Record{Key: *key}}); had {
-			ki.unlink(old)
+func (l *layer) remove(key *store.Key) {
+	if kl := l.kinds[key.Kind]; kl != nil {
+		if old, had := kl.primary.Delete(&Entry{Record: store.Record{Key: *key}}); had {
+			kl.unlink(old)
 		}
 	}
 }
 
-func (ki *kindIndex) unlink(e *Entry) {
+func (kl *kindLayer) unlink(e *Entry) {
 	for _, i := range e.Indexes {
-		ki.secondary[i.Name].Delete(secondary{i.Value, e})
+		kl.secondary[i.Name].Delete(secondary{i.Value, e})
 	}
 }
 
-// list returns the records that q selects.
-func (x *index) list(q *store.Query) []store.Record {
-	ki := x.kinds[q.Kind]
-	if ki == nil {
+// changes are what the layer holds, as a Base takes them.
+func (l *layer) changes() []Change {
+	var out []Change
+	for _, kl := range l.kinds {
+		kl.primary.Ascend(func(e *Entry) bool {
+			c := Change{Key: e.Record.Key, Entry: e}
+			if e.deleted {
+				c.Entry = nil
+			}
+			out = append(out, c)
+			return true
+		})
+	}
+	return out
+}
+
+// list returns the entries that q selects and that a layer above it, which may
+// be nil, says nothing of.
+func (l *layer) list(q *store.Query, above *layer) []*Entry {
+	if l == nil {
 		return nil
 	}
-	var out []store.Record
-	// start is the least key that can match; the walk ends where nothing
-	// behind can match any more.
-	start := &Entry{Record: store.Record{Key: store.Key{Account: q.Account, Region: q.Region, ID: max(q.Prefix, q.After)}}}
-	visit := func(e *Entry) bool {
-		k := &e.Record.Key
-		switch {
-		case q.Account != "" && k.Account != q.Account,
-			q.Region != "" && k.Region != q.Region:
-			return false
-		case q.After != "" && k.Region == q.Region && k.ID <= q.After:
-			return true
-		case !strings.HasPrefix(k.ID, q.Prefix):
-			// Ids with a prefix stand together, within one region.
-			return q.Region == "" || k.ID < q.Prefix
-		}
-		out = append(out, e.Record)
-		return q.Limit <= 0 || len(out) < q.Limit
+	kl := l.kinds[q.Kind]
+	if kl == nil {
+		return nil
 	}
+	var out []*Entry
+	visit := func(e *Entry) bool {
+		take, on := Match(q, &e.Record.Key)
+		if take && !e.deleted && above.get(&e.Record.Key) == nil {
+			out = append(out, e)
+			return q.Limit <= 0 || len(out) < q.Limit
+		}
+		return on
+	}
+	start := &Entry{Record: store.Record{Key: Start(q)}}
 	if q.Index.Name == "" {
-		ki.primary.AscendGreaterOrEqual(start, visit)
+		kl.primary.AscendGreaterOrEqual(start, visit)
 		return out
 	}
-	if tree := ki.secondary[q.Index.Name]; tree != nil {
+	if tree := kl.secondary[q.Index.Name]; tree != nil {
 		tree.AscendGreaterOrEqual(secondary{q.Index.Value, start}, func(s secondary) bool {
 			return s.value == q.Index.Value && visit(s.entry)
 		})
 	}
 	return out
+}
+
+// Start is the least key that q can select.
+func Start(q *store.Query) store.Key {
+	return store.Key{Account: q.Account, Region: q.Region, Kind: q.Kind, ID: max(q.Prefix, q.After)}
+}
+
+// Match tells of a key of q's kind, met on the way up from Start, whether q
+// selects it, and whether q can select one behind it.
+func Match(q *store.Query, k *store.Key) (take, on bool) {
+	switch {
+	case q.Account != "" && k.Account != q.Account,
+		q.Region != "" && k.Region != q.Region:
+		return false, false
+	case q.After != "" && k.Region == q.Region && k.ID <= q.After:
+		return false, true
+	case !strings.HasPrefix(k.ID, q.Prefix):
+		// Ids with a prefix stand together, within one region.
+		return false, q.Region == "" || k.ID < q.Prefix
+	}
+	return true, true
 }

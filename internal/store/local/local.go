@@ -1,14 +1,18 @@
-// Package local is a store that one process holds: an ordered index in memory
-// over a Log that makes commits durable. The bolt and memory backends are this
-// package over different logs.
+// Package local is a store that one process holds. What was written lately is
+// in memory, ordered, and in a Log that made it durable; from time to time it
+// is flushed to a Base, where it is read from later. The bolt backend is this
+// package over a file of log and one of pages; the memory backend has neither.
 package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
+	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
 )
 
@@ -28,16 +32,43 @@ type Change struct {
 	Entry *Entry
 }
 
-// DefaultHistory is how many commits a watcher may lag behind.
-const DefaultHistory = 16384
+// Defaults of Config.
+const (
+	DefaultHistory = 8192
+	DefaultCache   = 48 << 20
+)
 
-// Store is a store in memory over a Log.
+// Config is what a Store stands on.
+type Config struct {
+	Log Log
+	// Base may be nil: everything stays in memory.
+	Base Base
+	// Replayed are the changes that the log holds and the base does not, and
+	// Revision is the newest of both.
+	Replayed []Change
+	Revision uint64
+	// History is how many commits a watcher may lag behind; 0 means
+	// DefaultHistory.
+	History int
+	// Cache is how many bytes of the base's records to keep decoded, about; 0
+	// means DefaultCache.
+	Cache int
+	// Failed is told when a flush failed; may be nil.
+	Failed func(error)
+}
+
+// Store keeps records in layers: those written since the last flush, those
+// being flushed, and the base.
 type Store struct {
-	log Log
+	log  Log
+	base Base
 
-	// mu guards what readers see: only durable commits.
+	// mu guards what readers see: only durable commits. Only the leading
+	// goroutine writes top; a frozen layer never changes.
 	mu       sync.RWMutex
-	index    *index
+	top      *layer
+	flushing *layer // nil when no flush is due
+	cache    *cache
 	revision uint64
 	history  history
 	changed  chan struct{} // closed and replaced when revision grows
@@ -50,56 +81,56 @@ type Store struct {
 	closed  bool
 	idle    *sync.Cond // signalled when nobody leads any more
 
+	// flushRevision is the revision of flushing, guarded by mu.
+	flushRevision uint64
+	flushActive   atomic.Bool
+	flushes       sync.WaitGroup
+	failed        func(error)
+
 	closing chan struct{}
 }
 
 var _ store.Store = (*Store)(nil)
 
-// New makes a store of what a log holds. A history of 0 means DefaultHistory.
-func New(log Log, entries []*Entry, revision uint64, historyLen int) *Store {
-	if historyLen <= 0 {
-		historyLen = DefaultHistory
+// New makes a store of what a log and a base hold.
+func New(c Config) *Store {
+	if c.History <= 0 {
+		c.History = DefaultHistory
+	}
+	if c.Cache <= 0 {
+		c.Cache = DefaultCache
+	}
+	if c.Failed == nil {
+		c.Failed = func(error) {}
 	}
 	s := &Store{
-		log:      log,
-		index:    newIndex(),
-		revision: revision,
-		history:  history{max: historyLen, first: revision + 1},
+		log:      c.Log,
+		base:     c.Base,
+		top:      newLayer(),
+		cache:    newCache(c.Cache),
+		revision: c.Revision,
+		history:  history{max: c.History, first: c.Revision + 1},
 		changed:  make(chan struct{}),
+		failed:   c.Failed,
 		closing:  make(chan struct{}),
 	}
 	s.idle = sync.NewCond(&s.queueMu)
-	for _, e := range entries {
-		s.index.put(e)
+	for i := range c.Replayed {
+		s.show(&c.Replayed[i])
 	}
 	return s
 }
 
-// Get implements store.Store.
-func (s *Store) Get(ctx context.Context, key store.Key) (store.Record, error) {
-	if err := s.usable(ctx); err != nil {
-		return store.Record{}, err
+// show makes a change visible to readers.
+func (s *Store) show(c *Change) {
+	switch {
+	case c.Entry != nil:
+		s.top.put(c.Entry)
+	case s.base != nil:
+		s.top.put(&Entry{Record: store.Record{Key: c.Key}, deleted: true})
+	default:
+		s.top.remove(&c.Key)
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	e := s.index.get(&key)
-	if e == nil {
-		return store.Record{}, fmt.Errorf("%s: %w", key, store.ErrNotFound)
-	}
-	return e.Record, nil
-}
-
-// List implements store.Store.
-func (s *Store) List(ctx context.Context, q store.Query) ([]store.Record, uint64, error) {
-	if err := s.usable(ctx); err != nil {
-		return nil, 0, err
-	}
-	if q.Account == "" && (q.Region != "" || q.Prefix != "" || q.After != "") {
-		return nil, 0, fmt.Errorf("list %s: region, prefix and after need an account", q.Kind)
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.index.list(&q), s.revision, nil
 }
 
 // Revision implements store.Store.
@@ -109,7 +140,8 @@ func (s *Store) Revision() uint64 {
 	return s.revision
 }
 
-// Close waits for the commits under way, ends the watchers and closes the log.
+// Close waits for the commits under way, ends the watchers, flushes what is in
+// memory and closes the log.
 func (s *Store) Close() error {
 	s.queueMu.Lock()
 	if s.closed {
@@ -126,7 +158,7 @@ func (s *Store) Close() error {
 	close(s.closing)
 	s.mu.Unlock()
 	s.watchers.Wait()
-	return s.log.Close()
+	return errors.Join(s.flushAll(), s.log.Close())
 }
 
 func (s *Store) usable(ctx context.Context) error {
@@ -144,14 +176,14 @@ const maxKey = 16 << 10
 
 func checkKey(k store.Key) error {
 	if n := len(k.Account) + len(k.Region) + len(k.Kind.Service) + len(k.Kind.Name) + len(k.ID); n > maxKey {
-		return fmt.Errorf("key of %d bytes: at most %d may be", n, maxKey)
+		return fmt.Errorf("key of %d bytes, at most %d may be: %w", n, maxKey, model.ErrName)
 	}
 	if k.ID == "" || k.Kind.Service == "" || k.Kind.Name == "" {
 		return fmt.Errorf("key %s: kind and id must not be empty", k)
 	}
 	for _, part := range []string{k.Account, k.Region, k.Kind.Service, k.Kind.Name, k.ID} {
 		if strings.IndexByte(part, 0) >= 0 {
-			return fmt.Errorf("key %q: holds a zero byte", k.String())
+			return fmt.Errorf("key %q holds a zero byte: %w", k.String(), model.ErrName)
 		}
 	}
 	return nil

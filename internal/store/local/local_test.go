@@ -46,7 +46,7 @@ func put(id string) []store.Op { return []store.Op{{Key: key(id), Value: []byte(
 func TestGroupCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
-		s := local.New(g, nil, 0, 0)
+		s := local.New(local.Config{Log: g})
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		done := map[string]error{}
@@ -106,7 +106,7 @@ func TestGroupCommit(t *testing.T) {
 func TestLogFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
-		s := local.New(g, nil, 0, 0)
+		s := local.New(local.Config{Log: g})
 		full := errors.New("no space left")
 		var wg sync.WaitGroup
 		errs := make([]error, 3)
@@ -139,7 +139,7 @@ func TestLogFails(t *testing.T) {
 func TestCloseWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
-		s := local.New(g, nil, 0, 0)
+		s := local.New(local.Config{Log: g})
 		var wg sync.WaitGroup
 		var committed, closed error
 		wg.Go(func() { _, committed = s.Commit(t.Context(), nil, put("a")) })

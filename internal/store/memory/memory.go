@@ -12,7 +12,9 @@ func New() store.Store { return WithHistory(0) }
 
 // WithHistory makes an empty store that keeps as many commits for watchers;
 // 0 means the default.
-func WithHistory(commits int) store.Store { return local.New(nothing{}, nil, 0, commits) }
+func WithHistory(commits int) store.Store {
+	return local.New(local.Config{Log: nothing{}, History: commits})
+}
 
 // nothing is a log that takes every write for durable.
 type nothing struct{}

@@ -30,6 +30,13 @@ var (
 	ECRTags = store.NewTable[model.ECRTag]("ecr", "Tag").
 		WithIndex("digest", func(t *model.ECRTag) []string { return inRepository(t.Repository, t.Digest) })
 
+	ECRRegistries        = store.NewTable[model.ECRRegistry]("ecr", "Registry")
+	ECRPullThroughRules  = store.NewTable[model.ECRPullThroughRule]("ecr", "PullThroughRule")
+	ECRUpstreamChecks    = store.NewTable[model.ECRUpstreamCheck]("ecr", "UpstreamCheck")
+	ECRCreationTemplates = store.NewTable[model.ECRCreationTemplate]("ecr", "CreationTemplate")
+	ECRLifecyclePreviews = store.NewTable[model.ECRLifecyclePreview]("ecr", "LifecyclePreview")
+	ECRReplications      = store.NewTable[model.ECRReplication]("ecr", "Replication")
+
 	ECRLayers = store.NewTable[model.ECRLayer]("ecr", "Layer").
 			WithIndex("digest", func(l *model.ECRLayer) []string { return []string{l.Digest} })
 )
