@@ -25,9 +25,12 @@ type dialect struct {
 	denied        api.Fault // its message follows
 	// anywhere: a denial of an action on no resource in particular says "on
 	// resource: *".
-	anywhere   bool
-	tooLarge   api.Fault
-	throttled  api.Fault
+	anywhere  bool
+	tooLarge  api.Fault
+	throttled api.Fault
+	// invalid is the code of a parameter that no constraint refused and that
+	// cannot be served; its message follows.
+	invalid    api.Fault
 	internal   api.Fault
 	unknownOp  func(operation, version string) *api.Fault
 	constraint func([]validate.Violation) *api.Fault
@@ -58,6 +61,7 @@ func jsonDialect(denied int) dialect {
 		presignedPast: api.Fault{Code: "InvalidSignatureException", Message: "Signature expired", Status: denied},
 		denied:        api.Fault{Code: "AccessDeniedException", Status: denied},
 		throttled:     api.Fault{Code: "ThrottlingException", Message: msgThrottled},
+		invalid:       api.Fault{Code: "ValidationException"},
 		tooLarge:      api.Fault{Code: "RequestEntityTooLargeException", Message: "Request size exceeds the limit.", Status: http.StatusRequestEntityTooLarge},
 		internal:      api.Fault{Code: "InternalFailure", Message: msgInternal, Status: http.StatusInternalServerError},
 		unknownOp: func(string, string) *api.Fault {
@@ -81,6 +85,7 @@ func queryDialect() dialect {
 		presignedPast: api.Fault{Code: "RequestExpired", Message: "Request has expired."},
 		denied:        api.Fault{Code: "AccessDenied", Status: http.StatusForbidden},
 		throttled:     api.Fault{Code: "Throttling", Message: msgThrottled},
+		invalid:       api.Fault{Code: "ValidationError"},
 		tooLarge:      api.Fault{Code: "RequestEntityTooLarge", Message: "Request size exceeds the limit.", Status: http.StatusRequestEntityTooLarge},
 		internal:      api.Fault{Code: "InternalFailure", Message: msgInternal, Status: http.StatusInternalServerError},
 		unknownOp: func(op, version string) *api.Fault {
@@ -100,6 +105,7 @@ func ec2Dialect() dialect {
 	d.badScope = api.Fault{Code: "AuthFailure", Status: http.StatusUnauthorized}
 	d.outOfTime = api.Fault{Code: "RequestExpired", Message: "Request has expired."}
 	d.denied = api.Fault{Code: "UnauthorizedOperation", Status: http.StatusForbidden}
+	d.invalid = api.Fault{Code: "InvalidParameterValue"}
 	d.throttled = api.Fault{Code: "RequestLimitExceeded", Message: "Request limit exceeded.", Status: http.StatusServiceUnavailable}
 	d.internal = api.Fault{Code: "InternalError", Message: "An internal error has occurred", Status: http.StatusInternalServerError}
 	d.unknownOp = func(op, _ string) *api.Fault {
@@ -127,8 +133,13 @@ func dialectOf(s *api.Service) dialect {
 	switch s.Name {
 	case "ecs", "logs", "eks":
 		d.constraint = sentence("InvalidParameterException")
+		d.invalid.Code = "InvalidParameterException"
 	case "ecr":
 		d.constraint = ecrConstraint
+		d.invalid.Code = "InvalidParameterException"
+	case "resourcegroupstaggingapi":
+		d.throttled.Code = "ThrottledException"
+		d.invalid.Code = "InvalidParameterException"
 	case "iam":
 		d.constraint = iamConstraint
 		d.anywhere = true
