@@ -119,7 +119,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	tasks := ecs.New(ecs.Config{Store: s.store, Log: s.log})
 	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry})
 	balancers := elbv2.New(elbv2.Config{Store: s.store})
-	principals := iam.New(iam.Config{Store: s.store, Principals: s.directory})
+	principals := iam.New(iam.Config{Store: s.store, Principals: s.directory, Key: sealing})
 	sessions := sts.New(sts.Config{Directory: s.directory, RootMayAssume: s.builtinKey()})
 	a.secrets = secretsmanager.New(secretsmanager.Config{Store: s.store, Clock: s.clock, Key: sealing})
 	a.parameters = ssm.New(ssm.Config{Store: s.store, Key: sealing})

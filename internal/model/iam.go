@@ -57,6 +57,10 @@ type User struct {
 	AccessKeys []string `json:"accessKeys,omitempty"`
 	// Login is the user's password, nil where it has none.
 	Login *LoginProfile `json:"login,omitempty"`
+	// SSHKeys are the user's, five at most.
+	SSHKeys []SSHPublicKey `json:"sshKeys,omitempty"`
+	// MFADevices are the record ids of those enabled for the user.
+	MFADevices []string `json:"mfaDevices,omitempty"`
 }
 
 // LoginProfile is a user's password.
@@ -68,6 +72,9 @@ type LoginProfile struct {
 	Hash   []byte `json:"hash"`
 	Salt   []byte `json:"salt"`
 	Rounds int    `json:"rounds"`
+	// Former are the hashes of earlier passwords, the newest first, with the
+	// same Salt and Rounds.
+	Former [][]byte `json:"former,omitempty"`
 }
 
 // OIDCProvider is an OpenID Connect identity provider. Key: account, no
@@ -228,7 +235,7 @@ type Session struct {
 	// TransitiveTags are the keys of Tags that a further session inherits.
 	TransitiveTags []string `json:"tt,omitempty"`
 	SourceIdentity string   `json:"si,omitempty"`
-	// MFA is false always: there are no MFA devices.
+	// MFA: a code of an MFA device was given for the session.
 	MFA bool `json:"m,omitempty"`
 	// Chained: the session was itself assumed from a role's session.
 	Chained bool `json:"c,omitempty"`

@@ -66,6 +66,36 @@ func (e *DeleteConflictException) ErrorMessage() string {
 	return *e.Message
 }
 
+// DuplicateSSHPublicKeyException is answered with code DuplicateSSHPublicKey and status 400.
+type DuplicateSSHPublicKeyException struct {
+	Message *string
+}
+
+var _ api.Error = (*DuplicateSSHPublicKeyException)(nil)
+
+// NewDuplicateSSHPublicKeyException makes the error with a message.
+func NewDuplicateSSHPublicKeyException(format string, args ...any) *DuplicateSSHPublicKeyException {
+	return &DuplicateSSHPublicKeyException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *DuplicateSSHPublicKeyException) Error() string {
+	return "DuplicateSSHPublicKey: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *DuplicateSSHPublicKeyException) ErrorCode() string { return "DuplicateSSHPublicKey" }
+
+// HTTPStatus is the status of the answer.
+func (e *DuplicateSSHPublicKeyException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *DuplicateSSHPublicKeyException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // EntityAlreadyExistsException is answered with code EntityAlreadyExists and status 409.
 type EntityAlreadyExistsException struct {
 	Message *string
@@ -128,6 +158,36 @@ func (e *EntityTemporarilyUnmodifiableException) ErrorMessage() string {
 	return *e.Message
 }
 
+// InvalidAuthenticationCodeException is answered with code InvalidAuthenticationCode and status 403.
+type InvalidAuthenticationCodeException struct {
+	Message *string
+}
+
+var _ api.Error = (*InvalidAuthenticationCodeException)(nil)
+
+// NewInvalidAuthenticationCodeException makes the error with a message.
+func NewInvalidAuthenticationCodeException(format string, args ...any) *InvalidAuthenticationCodeException {
+	return &InvalidAuthenticationCodeException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *InvalidAuthenticationCodeException) Error() string {
+	return "InvalidAuthenticationCode: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *InvalidAuthenticationCodeException) ErrorCode() string { return "InvalidAuthenticationCode" }
+
+// HTTPStatus is the status of the answer.
+func (e *InvalidAuthenticationCodeException) HTTPStatus() int { return 403 }
+
+// ErrorMessage is what the caller reads.
+func (e *InvalidAuthenticationCodeException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // InvalidInputException is answered with code InvalidInput and status 400.
 type InvalidInputException struct {
 	Message *string
@@ -156,6 +216,90 @@ func (e *InvalidInputException) ErrorMessage() string {
 	return *e.Message
 }
 
+// InvalidPublicKeyException is answered with code InvalidPublicKey and status 400.
+type InvalidPublicKeyException struct {
+	Message *string
+}
+
+var _ api.Error = (*InvalidPublicKeyException)(nil)
+
+// NewInvalidPublicKeyException makes the error with a message.
+func NewInvalidPublicKeyException(format string, args ...any) *InvalidPublicKeyException {
+	return &InvalidPublicKeyException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *InvalidPublicKeyException) Error() string { return "InvalidPublicKey: " + e.ErrorMessage() }
+
+// ErrorCode is the code on the wire.
+func (e *InvalidPublicKeyException) ErrorCode() string { return "InvalidPublicKey" }
+
+// HTTPStatus is the status of the answer.
+func (e *InvalidPublicKeyException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *InvalidPublicKeyException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// InvalidUserTypeException is answered with code InvalidUserType and status 400.
+type InvalidUserTypeException struct {
+	Message *string
+}
+
+var _ api.Error = (*InvalidUserTypeException)(nil)
+
+// NewInvalidUserTypeException makes the error with a message.
+func NewInvalidUserTypeException(format string, args ...any) *InvalidUserTypeException {
+	return &InvalidUserTypeException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *InvalidUserTypeException) Error() string { return "InvalidUserType: " + e.ErrorMessage() }
+
+// ErrorCode is the code on the wire.
+func (e *InvalidUserTypeException) ErrorCode() string { return "InvalidUserType" }
+
+// HTTPStatus is the status of the answer.
+func (e *InvalidUserTypeException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *InvalidUserTypeException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// KeyPairMismatchException is answered with code KeyPairMismatch and status 400.
+type KeyPairMismatchException struct {
+	Message *string
+}
+
+var _ api.Error = (*KeyPairMismatchException)(nil)
+
+// NewKeyPairMismatchException makes the error with a message.
+func NewKeyPairMismatchException(format string, args ...any) *KeyPairMismatchException {
+	return &KeyPairMismatchException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *KeyPairMismatchException) Error() string { return "KeyPairMismatch: " + e.ErrorMessage() }
+
+// ErrorCode is the code on the wire.
+func (e *KeyPairMismatchException) ErrorCode() string { return "KeyPairMismatch" }
+
+// HTTPStatus is the status of the answer.
+func (e *KeyPairMismatchException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *KeyPairMismatchException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // LimitExceededException is answered with code LimitExceeded and status 409.
 type LimitExceededException struct {
 	Message *string
@@ -178,6 +322,36 @@ func (e *LimitExceededException) HTTPStatus() int { return 409 }
 
 // ErrorMessage is what the caller reads.
 func (e *LimitExceededException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// MalformedCertificateException is answered with code MalformedCertificate and status 400.
+type MalformedCertificateException struct {
+	Message *string
+}
+
+var _ api.Error = (*MalformedCertificateException)(nil)
+
+// NewMalformedCertificateException makes the error with a message.
+func NewMalformedCertificateException(format string, args ...any) *MalformedCertificateException {
+	return &MalformedCertificateException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *MalformedCertificateException) Error() string {
+	return "MalformedCertificate: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *MalformedCertificateException) ErrorCode() string { return "MalformedCertificate" }
+
+// HTTPStatus is the status of the answer.
+func (e *MalformedCertificateException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *MalformedCertificateException) ErrorMessage() string {
 	if e.Message == nil {
 		return ""
 	}
@@ -444,6 +618,38 @@ func (e *UnmodifiableEntityException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *UnmodifiableEntityException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// UnrecognizedPublicKeyEncodingException is answered with code UnrecognizedPublicKeyEncoding and status 400.
+type UnrecognizedPublicKeyEncodingException struct {
+	Message *string
+}
+
+var _ api.Error = (*UnrecognizedPublicKeyEncodingException)(nil)
+
+// NewUnrecognizedPublicKeyEncodingException makes the error with a message.
+func NewUnrecognizedPublicKeyEncodingException(format string, args ...any) *UnrecognizedPublicKeyEncodingException {
+	return &UnrecognizedPublicKeyEncodingException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *UnrecognizedPublicKeyEncodingException) Error() string {
+	return "UnrecognizedPublicKeyEncoding: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *UnrecognizedPublicKeyEncodingException) ErrorCode() string {
+	return "UnrecognizedPublicKeyEncoding"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *UnrecognizedPublicKeyEncodingException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *UnrecognizedPublicKeyEncodingException) ErrorMessage() string {
 	if e.Message == nil {
 		return ""
 	}

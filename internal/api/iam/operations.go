@@ -17,6 +17,7 @@ type Handler interface {
 	AttachGroupPolicy(ctx context.Context, in *AttachGroupPolicyInput) (*AttachGroupPolicyOutput, error)
 	AttachRolePolicy(ctx context.Context, in *AttachRolePolicyInput) (*AttachRolePolicyOutput, error)
 	AttachUserPolicy(ctx context.Context, in *AttachUserPolicyInput) (*AttachUserPolicyOutput, error)
+	ChangePassword(ctx context.Context, in *ChangePasswordInput) (*ChangePasswordOutput, error)
 	CreateAccessKey(ctx context.Context, in *CreateAccessKeyInput) (*CreateAccessKeyOutput, error)
 	CreateAccountAlias(ctx context.Context, in *CreateAccountAliasInput) (*CreateAccountAliasOutput, error)
 	CreateGroup(ctx context.Context, in *CreateGroupInput) (*CreateGroupOutput, error)
@@ -26,10 +27,14 @@ type Handler interface {
 	CreatePolicy(ctx context.Context, in *CreatePolicyInput) (*CreatePolicyOutput, error)
 	CreatePolicyVersion(ctx context.Context, in *CreatePolicyVersionInput) (*CreatePolicyVersionOutput, error)
 	CreateRole(ctx context.Context, in *CreateRoleInput) (*CreateRoleOutput, error)
+	CreateSAMLProvider(ctx context.Context, in *CreateSAMLProviderInput) (*CreateSAMLProviderOutput, error)
 	CreateServiceLinkedRole(ctx context.Context, in *CreateServiceLinkedRoleInput) (*CreateServiceLinkedRoleOutput, error)
 	CreateUser(ctx context.Context, in *CreateUserInput) (*CreateUserOutput, error)
+	CreateVirtualMFADevice(ctx context.Context, in *CreateVirtualMFADeviceInput) (*CreateVirtualMFADeviceOutput, error)
+	DeactivateMFADevice(ctx context.Context, in *DeactivateMFADeviceInput) (*DeactivateMFADeviceOutput, error)
 	DeleteAccessKey(ctx context.Context, in *DeleteAccessKeyInput) (*DeleteAccessKeyOutput, error)
 	DeleteAccountAlias(ctx context.Context, in *DeleteAccountAliasInput) (*DeleteAccountAliasOutput, error)
+	DeleteAccountPasswordPolicy(ctx context.Context, in *DeleteAccountPasswordPolicyInput) (*DeleteAccountPasswordPolicyOutput, error)
 	DeleteGroup(ctx context.Context, in *DeleteGroupInput) (*DeleteGroupOutput, error)
 	DeleteGroupPolicy(ctx context.Context, in *DeleteGroupPolicyInput) (*DeleteGroupPolicyOutput, error)
 	DeleteInstanceProfile(ctx context.Context, in *DeleteInstanceProfileInput) (*DeleteInstanceProfileOutput, error)
@@ -40,14 +45,21 @@ type Handler interface {
 	DeleteRole(ctx context.Context, in *DeleteRoleInput) (*DeleteRoleOutput, error)
 	DeleteRolePermissionsBoundary(ctx context.Context, in *DeleteRolePermissionsBoundaryInput) (*DeleteRolePermissionsBoundaryOutput, error)
 	DeleteRolePolicy(ctx context.Context, in *DeleteRolePolicyInput) (*DeleteRolePolicyOutput, error)
+	DeleteSAMLProvider(ctx context.Context, in *DeleteSAMLProviderInput) (*DeleteSAMLProviderOutput, error)
+	DeleteSSHPublicKey(ctx context.Context, in *DeleteSSHPublicKeyInput) (*DeleteSSHPublicKeyOutput, error)
+	DeleteServerCertificate(ctx context.Context, in *DeleteServerCertificateInput) (*DeleteServerCertificateOutput, error)
 	DeleteServiceLinkedRole(ctx context.Context, in *DeleteServiceLinkedRoleInput) (*DeleteServiceLinkedRoleOutput, error)
 	DeleteUser(ctx context.Context, in *DeleteUserInput) (*DeleteUserOutput, error)
 	DeleteUserPermissionsBoundary(ctx context.Context, in *DeleteUserPermissionsBoundaryInput) (*DeleteUserPermissionsBoundaryOutput, error)
 	DeleteUserPolicy(ctx context.Context, in *DeleteUserPolicyInput) (*DeleteUserPolicyOutput, error)
+	DeleteVirtualMFADevice(ctx context.Context, in *DeleteVirtualMFADeviceInput) (*DeleteVirtualMFADeviceOutput, error)
 	DetachGroupPolicy(ctx context.Context, in *DetachGroupPolicyInput) (*DetachGroupPolicyOutput, error)
 	DetachRolePolicy(ctx context.Context, in *DetachRolePolicyInput) (*DetachRolePolicyOutput, error)
 	DetachUserPolicy(ctx context.Context, in *DetachUserPolicyInput) (*DetachUserPolicyOutput, error)
+	EnableMFADevice(ctx context.Context, in *EnableMFADeviceInput) (*EnableMFADeviceOutput, error)
 	GetAccessKeyLastUsed(ctx context.Context, in *GetAccessKeyLastUsedInput) (*GetAccessKeyLastUsedOutput, error)
+	GetAccountAuthorizationDetails(ctx context.Context, in *GetAccountAuthorizationDetailsInput) (*GetAccountAuthorizationDetailsOutput, error)
+	GetAccountPasswordPolicy(ctx context.Context, in *GetAccountPasswordPolicyInput) (*GetAccountPasswordPolicyOutput, error)
 	GetAccountSummary(ctx context.Context, in *GetAccountSummaryInput) (*GetAccountSummaryOutput, error)
 	GetContextKeysForCustomPolicy(ctx context.Context, in *GetContextKeysForCustomPolicyInput) (*GetContextKeysForCustomPolicyOutput, error)
 	GetContextKeysForPrincipalPolicy(ctx context.Context, in *GetContextKeysForPrincipalPolicyInput) (*GetContextKeysForPrincipalPolicyOutput, error)
@@ -55,11 +67,15 @@ type Handler interface {
 	GetGroupPolicy(ctx context.Context, in *GetGroupPolicyInput) (*GetGroupPolicyOutput, error)
 	GetInstanceProfile(ctx context.Context, in *GetInstanceProfileInput) (*GetInstanceProfileOutput, error)
 	GetLoginProfile(ctx context.Context, in *GetLoginProfileInput) (*GetLoginProfileOutput, error)
+	GetMFADevice(ctx context.Context, in *GetMFADeviceInput) (*GetMFADeviceOutput, error)
 	GetOpenIDConnectProvider(ctx context.Context, in *GetOpenIDConnectProviderInput) (*GetOpenIDConnectProviderOutput, error)
 	GetPolicy(ctx context.Context, in *GetPolicyInput) (*GetPolicyOutput, error)
 	GetPolicyVersion(ctx context.Context, in *GetPolicyVersionInput) (*GetPolicyVersionOutput, error)
 	GetRole(ctx context.Context, in *GetRoleInput) (*GetRoleOutput, error)
 	GetRolePolicy(ctx context.Context, in *GetRolePolicyInput) (*GetRolePolicyOutput, error)
+	GetSAMLProvider(ctx context.Context, in *GetSAMLProviderInput) (*GetSAMLProviderOutput, error)
+	GetSSHPublicKey(ctx context.Context, in *GetSSHPublicKeyInput) (*GetSSHPublicKeyOutput, error)
+	GetServerCertificate(ctx context.Context, in *GetServerCertificateInput) (*GetServerCertificateOutput, error)
 	GetServiceLinkedRoleDeletionStatus(ctx context.Context, in *GetServiceLinkedRoleDeletionStatusInput) (*GetServiceLinkedRoleDeletionStatusOutput, error)
 	GetUser(ctx context.Context, in *GetUserInput) (*GetUserOutput, error)
 	GetUserPolicy(ctx context.Context, in *GetUserPolicyInput) (*GetUserPolicyOutput, error)
@@ -75,6 +91,7 @@ type Handler interface {
 	ListInstanceProfileTags(ctx context.Context, in *ListInstanceProfileTagsInput) (*ListInstanceProfileTagsOutput, error)
 	ListInstanceProfiles(ctx context.Context, in *ListInstanceProfilesInput) (*ListInstanceProfilesOutput, error)
 	ListInstanceProfilesForRole(ctx context.Context, in *ListInstanceProfilesForRoleInput) (*ListInstanceProfilesForRoleOutput, error)
+	ListMFADeviceTags(ctx context.Context, in *ListMFADeviceTagsInput) (*ListMFADeviceTagsOutput, error)
 	ListMFADevices(ctx context.Context, in *ListMFADevicesInput) (*ListMFADevicesOutput, error)
 	ListOpenIDConnectProviderTags(ctx context.Context, in *ListOpenIDConnectProviderTagsInput) (*ListOpenIDConnectProviderTagsOutput, error)
 	ListOpenIDConnectProviders(ctx context.Context, in *ListOpenIDConnectProvidersInput) (*ListOpenIDConnectProvidersOutput, error)
@@ -84,7 +101,11 @@ type Handler interface {
 	ListRolePolicies(ctx context.Context, in *ListRolePoliciesInput) (*ListRolePoliciesOutput, error)
 	ListRoleTags(ctx context.Context, in *ListRoleTagsInput) (*ListRoleTagsOutput, error)
 	ListRoles(ctx context.Context, in *ListRolesInput) (*ListRolesOutput, error)
+	ListSAMLProviderTags(ctx context.Context, in *ListSAMLProviderTagsInput) (*ListSAMLProviderTagsOutput, error)
+	ListSAMLProviders(ctx context.Context, in *ListSAMLProvidersInput) (*ListSAMLProvidersOutput, error)
 	ListSSHPublicKeys(ctx context.Context, in *ListSSHPublicKeysInput) (*ListSSHPublicKeysOutput, error)
+	ListServerCertificateTags(ctx context.Context, in *ListServerCertificateTagsInput) (*ListServerCertificateTagsOutput, error)
+	ListServerCertificates(ctx context.Context, in *ListServerCertificatesInput) (*ListServerCertificatesOutput, error)
 	ListServiceSpecificCredentials(ctx context.Context, in *ListServiceSpecificCredentialsInput) (*ListServiceSpecificCredentialsOutput, error)
 	ListSigningCertificates(ctx context.Context, in *ListSigningCertificatesInput) (*ListSigningCertificatesOutput, error)
 	ListUserPolicies(ctx context.Context, in *ListUserPoliciesInput) (*ListUserPoliciesOutput, error)
@@ -99,27 +120,40 @@ type Handler interface {
 	RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, in *RemoveClientIDFromOpenIDConnectProviderInput) (*RemoveClientIDFromOpenIDConnectProviderOutput, error)
 	RemoveRoleFromInstanceProfile(ctx context.Context, in *RemoveRoleFromInstanceProfileInput) (*RemoveRoleFromInstanceProfileOutput, error)
 	RemoveUserFromGroup(ctx context.Context, in *RemoveUserFromGroupInput) (*RemoveUserFromGroupOutput, error)
+	ResyncMFADevice(ctx context.Context, in *ResyncMFADeviceInput) (*ResyncMFADeviceOutput, error)
 	SetDefaultPolicyVersion(ctx context.Context, in *SetDefaultPolicyVersionInput) (*SetDefaultPolicyVersionOutput, error)
 	SimulateCustomPolicy(ctx context.Context, in *SimulateCustomPolicyInput) (*SimulateCustomPolicyOutput, error)
 	SimulatePrincipalPolicy(ctx context.Context, in *SimulatePrincipalPolicyInput) (*SimulatePrincipalPolicyOutput, error)
 	TagInstanceProfile(ctx context.Context, in *TagInstanceProfileInput) (*TagInstanceProfileOutput, error)
+	TagMFADevice(ctx context.Context, in *TagMFADeviceInput) (*TagMFADeviceOutput, error)
 	TagOpenIDConnectProvider(ctx context.Context, in *TagOpenIDConnectProviderInput) (*TagOpenIDConnectProviderOutput, error)
 	TagPolicy(ctx context.Context, in *TagPolicyInput) (*TagPolicyOutput, error)
 	TagRole(ctx context.Context, in *TagRoleInput) (*TagRoleOutput, error)
+	TagSAMLProvider(ctx context.Context, in *TagSAMLProviderInput) (*TagSAMLProviderOutput, error)
+	TagServerCertificate(ctx context.Context, in *TagServerCertificateInput) (*TagServerCertificateOutput, error)
 	TagUser(ctx context.Context, in *TagUserInput) (*TagUserOutput, error)
 	UntagInstanceProfile(ctx context.Context, in *UntagInstanceProfileInput) (*UntagInstanceProfileOutput, error)
+	UntagMFADevice(ctx context.Context, in *UntagMFADeviceInput) (*UntagMFADeviceOutput, error)
 	UntagOpenIDConnectProvider(ctx context.Context, in *UntagOpenIDConnectProviderInput) (*UntagOpenIDConnectProviderOutput, error)
 	UntagPolicy(ctx context.Context, in *UntagPolicyInput) (*UntagPolicyOutput, error)
 	UntagRole(ctx context.Context, in *UntagRoleInput) (*UntagRoleOutput, error)
+	UntagSAMLProvider(ctx context.Context, in *UntagSAMLProviderInput) (*UntagSAMLProviderOutput, error)
+	UntagServerCertificate(ctx context.Context, in *UntagServerCertificateInput) (*UntagServerCertificateOutput, error)
 	UntagUser(ctx context.Context, in *UntagUserInput) (*UntagUserOutput, error)
 	UpdateAccessKey(ctx context.Context, in *UpdateAccessKeyInput) (*UpdateAccessKeyOutput, error)
+	UpdateAccountPasswordPolicy(ctx context.Context, in *UpdateAccountPasswordPolicyInput) (*UpdateAccountPasswordPolicyOutput, error)
 	UpdateAssumeRolePolicy(ctx context.Context, in *UpdateAssumeRolePolicyInput) (*UpdateAssumeRolePolicyOutput, error)
 	UpdateGroup(ctx context.Context, in *UpdateGroupInput) (*UpdateGroupOutput, error)
 	UpdateLoginProfile(ctx context.Context, in *UpdateLoginProfileInput) (*UpdateLoginProfileOutput, error)
 	UpdateOpenIDConnectProviderThumbprint(ctx context.Context, in *UpdateOpenIDConnectProviderThumbprintInput) (*UpdateOpenIDConnectProviderThumbprintOutput, error)
 	UpdateRole(ctx context.Context, in *UpdateRoleInput) (*UpdateRoleOutput, error)
 	UpdateRoleDescription(ctx context.Context, in *UpdateRoleDescriptionInput) (*UpdateRoleDescriptionOutput, error)
+	UpdateSAMLProvider(ctx context.Context, in *UpdateSAMLProviderInput) (*UpdateSAMLProviderOutput, error)
+	UpdateSSHPublicKey(ctx context.Context, in *UpdateSSHPublicKeyInput) (*UpdateSSHPublicKeyOutput, error)
+	UpdateServerCertificate(ctx context.Context, in *UpdateServerCertificateInput) (*UpdateServerCertificateOutput, error)
 	UpdateUser(ctx context.Context, in *UpdateUserInput) (*UpdateUserOutput, error)
+	UploadSSHPublicKey(ctx context.Context, in *UploadSSHPublicKeyInput) (*UploadSSHPublicKeyOutput, error)
+	UploadServerCertificate(ctx context.Context, in *UploadServerCertificateInput) (*UploadServerCertificateOutput, error)
 }
 
 // New describes the service and binds its operations to h. With a nil h the
@@ -141,6 +175,7 @@ func New(h Handler) *api.Service {
 			{Name: "AttachGroupPolicy", Method: "POST", Path: "/", Input: "AttachGroupPolicyRequest", Output: "AttachGroupPolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "PolicyNotAttachableException", "ServiceFailureException"}, NewInput: func() any { return new(AttachGroupPolicyInput) }},
 			{Name: "AttachRolePolicy", Method: "POST", Path: "/", Input: "AttachRolePolicyRequest", Output: "AttachRolePolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "UnmodifiableEntityException", "PolicyNotAttachableException", "ServiceFailureException"}, NewInput: func() any { return new(AttachRolePolicyInput) }},
 			{Name: "AttachUserPolicy", Method: "POST", Path: "/", Input: "AttachUserPolicyRequest", Output: "AttachUserPolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "PolicyNotAttachableException", "ServiceFailureException"}, NewInput: func() any { return new(AttachUserPolicyInput) }},
+			{Name: "ChangePassword", Method: "POST", Path: "/", Input: "ChangePasswordRequest", Output: "ChangePasswordOutput", Errors: []string{"NoSuchEntityException", "InvalidUserTypeException", "LimitExceededException", "EntityTemporarilyUnmodifiableException", "PasswordPolicyViolationException", "ServiceFailureException"}, NewInput: func() any { return new(ChangePasswordInput) }},
 			{Name: "CreateAccessKey", Method: "POST", Path: "/", Input: "CreateAccessKeyRequest", Output: "CreateAccessKeyResponse", ResultWrapper: "CreateAccessKeyResult", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(CreateAccessKeyInput) }},
 			{Name: "CreateAccountAlias", Method: "POST", Path: "/", Input: "CreateAccountAliasRequest", Output: "CreateAccountAliasOutput", Errors: []string{"ConcurrentModificationException", "EntityAlreadyExistsException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(CreateAccountAliasInput) }},
 			{Name: "CreateGroup", Method: "POST", Path: "/", Input: "CreateGroupRequest", Output: "CreateGroupResponse", ResultWrapper: "CreateGroupResult", Errors: []string{"LimitExceededException", "EntityAlreadyExistsException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(CreateGroupInput) }},
@@ -150,10 +185,14 @@ func New(h Handler) *api.Service {
 			{Name: "CreatePolicy", Method: "POST", Path: "/", Input: "CreatePolicyRequest", Output: "CreatePolicyResponse", ResultWrapper: "CreatePolicyResult", Errors: []string{"InvalidInputException", "LimitExceededException", "EntityAlreadyExistsException", "MalformedPolicyDocumentException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(CreatePolicyInput) }},
 			{Name: "CreatePolicyVersion", Method: "POST", Path: "/", Input: "CreatePolicyVersionRequest", Output: "CreatePolicyVersionResponse", ResultWrapper: "CreatePolicyVersionResult", Errors: []string{"NoSuchEntityException", "MalformedPolicyDocumentException", "InvalidInputException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(CreatePolicyVersionInput) }},
 			{Name: "CreateRole", Method: "POST", Path: "/", Input: "CreateRoleRequest", Output: "CreateRoleResponse", ResultWrapper: "CreateRoleResult", Errors: []string{"LimitExceededException", "InvalidInputException", "EntityAlreadyExistsException", "MalformedPolicyDocumentException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(CreateRoleInput) }},
+			{Name: "CreateSAMLProvider", Method: "POST", Path: "/", Input: "CreateSAMLProviderRequest", Output: "CreateSAMLProviderResponse", ResultWrapper: "CreateSAMLProviderResult", Errors: []string{"InvalidInputException", "EntityAlreadyExistsException", "LimitExceededException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(CreateSAMLProviderInput) }},
 			{Name: "CreateServiceLinkedRole", Method: "POST", Path: "/", Input: "CreateServiceLinkedRoleRequest", Output: "CreateServiceLinkedRoleResponse", ResultWrapper: "CreateServiceLinkedRoleResult", Errors: []string{"InvalidInputException", "LimitExceededException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(CreateServiceLinkedRoleInput) }},
 			{Name: "CreateUser", Method: "POST", Path: "/", Input: "CreateUserRequest", Output: "CreateUserResponse", ResultWrapper: "CreateUserResult", Errors: []string{"LimitExceededException", "EntityAlreadyExistsException", "NoSuchEntityException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(CreateUserInput) }},
+			{Name: "CreateVirtualMFADevice", Method: "POST", Path: "/", Input: "CreateVirtualMFADeviceRequest", Output: "CreateVirtualMFADeviceResponse", ResultWrapper: "CreateVirtualMFADeviceResult", Errors: []string{"LimitExceededException", "InvalidInputException", "EntityAlreadyExistsException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(CreateVirtualMFADeviceInput) }},
+			{Name: "DeactivateMFADevice", Method: "POST", Path: "/", Input: "DeactivateMFADeviceRequest", Output: "DeactivateMFADeviceOutput", Errors: []string{"EntityTemporarilyUnmodifiableException", "NoSuchEntityException", "LimitExceededException", "ServiceFailureException", "ConcurrentModificationException"}, NewInput: func() any { return new(DeactivateMFADeviceInput) }},
 			{Name: "DeleteAccessKey", Method: "POST", Path: "/", Input: "DeleteAccessKeyRequest", Output: "DeleteAccessKeyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteAccessKeyInput) }},
 			{Name: "DeleteAccountAlias", Method: "POST", Path: "/", Input: "DeleteAccountAliasRequest", Output: "DeleteAccountAliasOutput", Errors: []string{"ConcurrentModificationException", "NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteAccountAliasInput) }},
+			{Name: "DeleteAccountPasswordPolicy", Method: "POST", Path: "/", Input: "DeleteAccountPasswordPolicyInput", Output: "DeleteAccountPasswordPolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteAccountPasswordPolicyInput) }},
 			{Name: "DeleteGroup", Method: "POST", Path: "/", Input: "DeleteGroupRequest", Output: "DeleteGroupOutput", Errors: []string{"NoSuchEntityException", "DeleteConflictException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteGroupInput) }},
 			{Name: "DeleteGroupPolicy", Method: "POST", Path: "/", Input: "DeleteGroupPolicyRequest", Output: "DeleteGroupPolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteGroupPolicyInput) }},
 			{Name: "DeleteInstanceProfile", Method: "POST", Path: "/", Input: "DeleteInstanceProfileRequest", Output: "DeleteInstanceProfileOutput", Errors: []string{"NoSuchEntityException", "DeleteConflictException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteInstanceProfileInput) }},
@@ -164,14 +203,21 @@ func New(h Handler) *api.Service {
 			{Name: "DeleteRole", Method: "POST", Path: "/", Input: "DeleteRoleRequest", Output: "DeleteRoleOutput", Errors: []string{"NoSuchEntityException", "DeleteConflictException", "LimitExceededException", "UnmodifiableEntityException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteRoleInput) }},
 			{Name: "DeleteRolePermissionsBoundary", Method: "POST", Path: "/", Input: "DeleteRolePermissionsBoundaryRequest", Output: "DeleteRolePermissionsBoundaryOutput", Errors: []string{"NoSuchEntityException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteRolePermissionsBoundaryInput) }},
 			{Name: "DeleteRolePolicy", Method: "POST", Path: "/", Input: "DeleteRolePolicyRequest", Output: "DeleteRolePolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteRolePolicyInput) }},
+			{Name: "DeleteSAMLProvider", Method: "POST", Path: "/", Input: "DeleteSAMLProviderRequest", Output: "DeleteSAMLProviderOutput", Errors: []string{"InvalidInputException", "LimitExceededException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteSAMLProviderInput) }},
+			{Name: "DeleteSSHPublicKey", Method: "POST", Path: "/", Input: "DeleteSSHPublicKeyRequest", Output: "DeleteSSHPublicKeyOutput", Errors: []string{"NoSuchEntityException"}, NewInput: func() any { return new(DeleteSSHPublicKeyInput) }},
+			{Name: "DeleteServerCertificate", Method: "POST", Path: "/", Input: "DeleteServerCertificateRequest", Output: "DeleteServerCertificateOutput", Errors: []string{"NoSuchEntityException", "DeleteConflictException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteServerCertificateInput) }},
 			{Name: "DeleteServiceLinkedRole", Method: "POST", Path: "/", Input: "DeleteServiceLinkedRoleRequest", Output: "DeleteServiceLinkedRoleResponse", ResultWrapper: "DeleteServiceLinkedRoleResult", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteServiceLinkedRoleInput) }},
 			{Name: "DeleteUser", Method: "POST", Path: "/", Input: "DeleteUserRequest", Output: "DeleteUserOutput", Errors: []string{"LimitExceededException", "NoSuchEntityException", "DeleteConflictException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteUserInput) }},
 			{Name: "DeleteUserPermissionsBoundary", Method: "POST", Path: "/", Input: "DeleteUserPermissionsBoundaryRequest", Output: "DeleteUserPermissionsBoundaryOutput", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteUserPermissionsBoundaryInput) }},
 			{Name: "DeleteUserPolicy", Method: "POST", Path: "/", Input: "DeleteUserPolicyRequest", Output: "DeleteUserPolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(DeleteUserPolicyInput) }},
+			{Name: "DeleteVirtualMFADevice", Method: "POST", Path: "/", Input: "DeleteVirtualMFADeviceRequest", Output: "DeleteVirtualMFADeviceOutput", Errors: []string{"NoSuchEntityException", "DeleteConflictException", "LimitExceededException", "ServiceFailureException", "ConcurrentModificationException"}, NewInput: func() any { return new(DeleteVirtualMFADeviceInput) }},
 			{Name: "DetachGroupPolicy", Method: "POST", Path: "/", Input: "DetachGroupPolicyRequest", Output: "DetachGroupPolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "ServiceFailureException"}, NewInput: func() any { return new(DetachGroupPolicyInput) }},
 			{Name: "DetachRolePolicy", Method: "POST", Path: "/", Input: "DetachRolePolicyRequest", Output: "DetachRolePolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(DetachRolePolicyInput) }},
 			{Name: "DetachUserPolicy", Method: "POST", Path: "/", Input: "DetachUserPolicyRequest", Output: "DetachUserPolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "ServiceFailureException"}, NewInput: func() any { return new(DetachUserPolicyInput) }},
+			{Name: "EnableMFADevice", Method: "POST", Path: "/", Input: "EnableMFADeviceRequest", Output: "EnableMFADeviceOutput", Errors: []string{"EntityAlreadyExistsException", "EntityTemporarilyUnmodifiableException", "InvalidAuthenticationCodeException", "LimitExceededException", "NoSuchEntityException", "ServiceFailureException", "ConcurrentModificationException"}, NewInput: func() any { return new(EnableMFADeviceInput) }},
 			{Name: "GetAccessKeyLastUsed", Method: "POST", Path: "/", Input: "GetAccessKeyLastUsedRequest", Output: "GetAccessKeyLastUsedResponse", ResultWrapper: "GetAccessKeyLastUsedResult", NewInput: func() any { return new(GetAccessKeyLastUsedInput) }},
+			{Name: "GetAccountAuthorizationDetails", Method: "POST", Path: "/", Input: "GetAccountAuthorizationDetailsRequest", Output: "GetAccountAuthorizationDetailsResponse", ResultWrapper: "GetAccountAuthorizationDetailsResult", Errors: []string{"ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "UserDetailList"}, NewInput: func() any { return new(GetAccountAuthorizationDetailsInput) }},
+			{Name: "GetAccountPasswordPolicy", Method: "POST", Path: "/", Input: "GetAccountPasswordPolicyInput", Output: "GetAccountPasswordPolicyResponse", ResultWrapper: "GetAccountPasswordPolicyResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetAccountPasswordPolicyInput) }},
 			{Name: "GetAccountSummary", Method: "POST", Path: "/", Input: "GetAccountSummaryInput", Output: "GetAccountSummaryResponse", ResultWrapper: "GetAccountSummaryResult", Errors: []string{"ServiceFailureException"}, NewInput: func() any { return new(GetAccountSummaryInput) }},
 			{Name: "GetContextKeysForCustomPolicy", Method: "POST", Path: "/", Input: "GetContextKeysForCustomPolicyRequest", Output: "GetContextKeysForPolicyResponse", ResultWrapper: "GetContextKeysForCustomPolicyResult", Errors: []string{"InvalidInputException"}, NewInput: func() any { return new(GetContextKeysForCustomPolicyInput) }},
 			{Name: "GetContextKeysForPrincipalPolicy", Method: "POST", Path: "/", Input: "GetContextKeysForPrincipalPolicyRequest", Output: "GetContextKeysForPolicyResponse", ResultWrapper: "GetContextKeysForPrincipalPolicyResult", Errors: []string{"NoSuchEntityException", "InvalidInputException"}, NewInput: func() any { return new(GetContextKeysForPrincipalPolicyInput) }},
@@ -179,11 +225,15 @@ func New(h Handler) *api.Service {
 			{Name: "GetGroupPolicy", Method: "POST", Path: "/", Input: "GetGroupPolicyRequest", Output: "GetGroupPolicyResponse", ResultWrapper: "GetGroupPolicyResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetGroupPolicyInput) }},
 			{Name: "GetInstanceProfile", Method: "POST", Path: "/", Input: "GetInstanceProfileRequest", Output: "GetInstanceProfileResponse", ResultWrapper: "GetInstanceProfileResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetInstanceProfileInput) }},
 			{Name: "GetLoginProfile", Method: "POST", Path: "/", Input: "GetLoginProfileRequest", Output: "GetLoginProfileResponse", ResultWrapper: "GetLoginProfileResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetLoginProfileInput) }},
+			{Name: "GetMFADevice", Method: "POST", Path: "/", Input: "GetMFADeviceRequest", Output: "GetMFADeviceResponse", ResultWrapper: "GetMFADeviceResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetMFADeviceInput) }},
 			{Name: "GetOpenIDConnectProvider", Method: "POST", Path: "/", Input: "GetOpenIDConnectProviderRequest", Output: "GetOpenIDConnectProviderResponse", ResultWrapper: "GetOpenIDConnectProviderResult", Errors: []string{"InvalidInputException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetOpenIDConnectProviderInput) }},
 			{Name: "GetPolicy", Method: "POST", Path: "/", Input: "GetPolicyRequest", Output: "GetPolicyResponse", ResultWrapper: "GetPolicyResult", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ServiceFailureException"}, NewInput: func() any { return new(GetPolicyInput) }},
 			{Name: "GetPolicyVersion", Method: "POST", Path: "/", Input: "GetPolicyVersionRequest", Output: "GetPolicyVersionResponse", ResultWrapper: "GetPolicyVersionResult", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ServiceFailureException"}, NewInput: func() any { return new(GetPolicyVersionInput) }},
 			{Name: "GetRole", Method: "POST", Path: "/", Input: "GetRoleRequest", Output: "GetRoleResponse", ResultWrapper: "GetRoleResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetRoleInput) }},
 			{Name: "GetRolePolicy", Method: "POST", Path: "/", Input: "GetRolePolicyRequest", Output: "GetRolePolicyResponse", ResultWrapper: "GetRolePolicyResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetRolePolicyInput) }},
+			{Name: "GetSAMLProvider", Method: "POST", Path: "/", Input: "GetSAMLProviderRequest", Output: "GetSAMLProviderResponse", ResultWrapper: "GetSAMLProviderResult", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ServiceFailureException"}, NewInput: func() any { return new(GetSAMLProviderInput) }},
+			{Name: "GetSSHPublicKey", Method: "POST", Path: "/", Input: "GetSSHPublicKeyRequest", Output: "GetSSHPublicKeyResponse", ResultWrapper: "GetSSHPublicKeyResult", Errors: []string{"NoSuchEntityException", "UnrecognizedPublicKeyEncodingException"}, NewInput: func() any { return new(GetSSHPublicKeyInput) }},
+			{Name: "GetServerCertificate", Method: "POST", Path: "/", Input: "GetServerCertificateRequest", Output: "GetServerCertificateResponse", ResultWrapper: "GetServerCertificateResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetServerCertificateInput) }},
 			{Name: "GetServiceLinkedRoleDeletionStatus", Method: "POST", Path: "/", Input: "GetServiceLinkedRoleDeletionStatusRequest", Output: "GetServiceLinkedRoleDeletionStatusResponse", ResultWrapper: "GetServiceLinkedRoleDeletionStatusResult", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ServiceFailureException"}, NewInput: func() any { return new(GetServiceLinkedRoleDeletionStatusInput) }},
 			{Name: "GetUser", Method: "POST", Path: "/", Input: "GetUserRequest", Output: "GetUserResponse", ResultWrapper: "GetUserResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetUserInput) }},
 			{Name: "GetUserPolicy", Method: "POST", Path: "/", Input: "GetUserPolicyRequest", Output: "GetUserPolicyResponse", ResultWrapper: "GetUserPolicyResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(GetUserPolicyInput) }},
@@ -199,6 +249,7 @@ func New(h Handler) *api.Service {
 			{Name: "ListInstanceProfileTags", Method: "POST", Path: "/", Input: "ListInstanceProfileTagsRequest", Output: "ListInstanceProfileTagsResponse", ResultWrapper: "ListInstanceProfileTagsResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListInstanceProfileTagsInput) }},
 			{Name: "ListInstanceProfiles", Method: "POST", Path: "/", Input: "ListInstanceProfilesRequest", Output: "ListInstanceProfilesResponse", ResultWrapper: "ListInstanceProfilesResult", Errors: []string{"ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "InstanceProfiles"}, NewInput: func() any { return new(ListInstanceProfilesInput) }},
 			{Name: "ListInstanceProfilesForRole", Method: "POST", Path: "/", Input: "ListInstanceProfilesForRoleRequest", Output: "ListInstanceProfilesForRoleResponse", ResultWrapper: "ListInstanceProfilesForRoleResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "InstanceProfiles"}, NewInput: func() any { return new(ListInstanceProfilesForRoleInput) }},
+			{Name: "ListMFADeviceTags", Method: "POST", Path: "/", Input: "ListMFADeviceTagsRequest", Output: "ListMFADeviceTagsResponse", ResultWrapper: "ListMFADeviceTagsResult", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListMFADeviceTagsInput) }},
 			{Name: "ListMFADevices", Method: "POST", Path: "/", Input: "ListMFADevicesRequest", Output: "ListMFADevicesResponse", ResultWrapper: "ListMFADevicesResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "MFADevices"}, NewInput: func() any { return new(ListMFADevicesInput) }},
 			{Name: "ListOpenIDConnectProviderTags", Method: "POST", Path: "/", Input: "ListOpenIDConnectProviderTagsRequest", Output: "ListOpenIDConnectProviderTagsResponse", ResultWrapper: "ListOpenIDConnectProviderTagsResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException", "InvalidInputException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListOpenIDConnectProviderTagsInput) }},
 			{Name: "ListOpenIDConnectProviders", Method: "POST", Path: "/", Input: "ListOpenIDConnectProvidersRequest", Output: "ListOpenIDConnectProvidersResponse", ResultWrapper: "ListOpenIDConnectProvidersResult", Errors: []string{"ServiceFailureException"}, NewInput: func() any { return new(ListOpenIDConnectProvidersInput) }},
@@ -208,7 +259,11 @@ func New(h Handler) *api.Service {
 			{Name: "ListRolePolicies", Method: "POST", Path: "/", Input: "ListRolePoliciesRequest", Output: "ListRolePoliciesResponse", ResultWrapper: "ListRolePoliciesResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "PolicyNames"}, NewInput: func() any { return new(ListRolePoliciesInput) }},
 			{Name: "ListRoleTags", Method: "POST", Path: "/", Input: "ListRoleTagsRequest", Output: "ListRoleTagsResponse", ResultWrapper: "ListRoleTagsResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListRoleTagsInput) }},
 			{Name: "ListRoles", Method: "POST", Path: "/", Input: "ListRolesRequest", Output: "ListRolesResponse", ResultWrapper: "ListRolesResult", Errors: []string{"ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Roles"}, NewInput: func() any { return new(ListRolesInput) }},
+			{Name: "ListSAMLProviderTags", Method: "POST", Path: "/", Input: "ListSAMLProviderTagsRequest", Output: "ListSAMLProviderTagsResponse", ResultWrapper: "ListSAMLProviderTagsResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException", "InvalidInputException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListSAMLProviderTagsInput) }},
+			{Name: "ListSAMLProviders", Method: "POST", Path: "/", Input: "ListSAMLProvidersRequest", Output: "ListSAMLProvidersResponse", ResultWrapper: "ListSAMLProvidersResult", Errors: []string{"ServiceFailureException"}, NewInput: func() any { return new(ListSAMLProvidersInput) }},
 			{Name: "ListSSHPublicKeys", Method: "POST", Path: "/", Input: "ListSSHPublicKeysRequest", Output: "ListSSHPublicKeysResponse", ResultWrapper: "ListSSHPublicKeysResult", Errors: []string{"NoSuchEntityException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "SSHPublicKeys"}, NewInput: func() any { return new(ListSSHPublicKeysInput) }},
+			{Name: "ListServerCertificateTags", Method: "POST", Path: "/", Input: "ListServerCertificateTagsRequest", Output: "ListServerCertificateTagsResponse", ResultWrapper: "ListServerCertificateTagsResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Tags"}, NewInput: func() any { return new(ListServerCertificateTagsInput) }},
+			{Name: "ListServerCertificates", Method: "POST", Path: "/", Input: "ListServerCertificatesRequest", Output: "ListServerCertificatesResponse", ResultWrapper: "ListServerCertificatesResult", Errors: []string{"ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "ServerCertificateMetadataList"}, NewInput: func() any { return new(ListServerCertificatesInput) }},
 			{Name: "ListServiceSpecificCredentials", Method: "POST", Path: "/", Input: "ListServiceSpecificCredentialsRequest", Output: "ListServiceSpecificCredentialsResponse", ResultWrapper: "ListServiceSpecificCredentialsResult", Errors: []string{"NoSuchEntityException", "ServiceNotSupportedException"}, NewInput: func() any { return new(ListServiceSpecificCredentialsInput) }},
 			{Name: "ListSigningCertificates", Method: "POST", Path: "/", Input: "ListSigningCertificatesRequest", Output: "ListSigningCertificatesResponse", ResultWrapper: "ListSigningCertificatesResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "Certificates"}, NewInput: func() any { return new(ListSigningCertificatesInput) }},
 			{Name: "ListUserPolicies", Method: "POST", Path: "/", Input: "ListUserPoliciesRequest", Output: "ListUserPoliciesResponse", ResultWrapper: "ListUserPoliciesResult", Errors: []string{"NoSuchEntityException", "ServiceFailureException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "PolicyNames"}, NewInput: func() any { return new(ListUserPoliciesInput) }},
@@ -223,95 +278,74 @@ func New(h Handler) *api.Service {
 			{Name: "RemoveClientIDFromOpenIDConnectProvider", Method: "POST", Path: "/", Input: "RemoveClientIDFromOpenIDConnectProviderRequest", Output: "RemoveClientIDFromOpenIDConnectProviderOutput", Errors: []string{"ConcurrentModificationException", "InvalidInputException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(RemoveClientIDFromOpenIDConnectProviderInput) }},
 			{Name: "RemoveRoleFromInstanceProfile", Method: "POST", Path: "/", Input: "RemoveRoleFromInstanceProfileRequest", Output: "RemoveRoleFromInstanceProfileOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(RemoveRoleFromInstanceProfileInput) }},
 			{Name: "RemoveUserFromGroup", Method: "POST", Path: "/", Input: "RemoveUserFromGroupRequest", Output: "RemoveUserFromGroupOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(RemoveUserFromGroupInput) }},
+			{Name: "ResyncMFADevice", Method: "POST", Path: "/", Input: "ResyncMFADeviceRequest", Output: "ResyncMFADeviceOutput", Errors: []string{"InvalidAuthenticationCodeException", "NoSuchEntityException", "LimitExceededException", "ServiceFailureException", "ConcurrentModificationException"}, NewInput: func() any { return new(ResyncMFADeviceInput) }},
 			{Name: "SetDefaultPolicyVersion", Method: "POST", Path: "/", Input: "SetDefaultPolicyVersionRequest", Output: "SetDefaultPolicyVersionOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(SetDefaultPolicyVersionInput) }},
 			{Name: "SimulateCustomPolicy", Method: "POST", Path: "/", Input: "SimulateCustomPolicyRequest", Output: "SimulatePolicyResponse", ResultWrapper: "SimulateCustomPolicyResult", Errors: []string{"InvalidInputException", "PolicyEvaluationException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "EvaluationResults"}, NewInput: func() any { return new(SimulateCustomPolicyInput) }},
 			{Name: "SimulatePrincipalPolicy", Method: "POST", Path: "/", Input: "SimulatePrincipalPolicyRequest", Output: "SimulatePolicyResponse", ResultWrapper: "SimulatePrincipalPolicyResult", Errors: []string{"NoSuchEntityException", "InvalidInputException", "PolicyEvaluationException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "Marker", LimitKey: "MaxItems", ResultKey: "EvaluationResults"}, NewInput: func() any { return new(SimulatePrincipalPolicyInput) }},
 			{Name: "TagInstanceProfile", Method: "POST", Path: "/", Input: "TagInstanceProfileRequest", Output: "TagInstanceProfileOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "LimitExceededException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagInstanceProfileInput) }},
+			{Name: "TagMFADevice", Method: "POST", Path: "/", Input: "TagMFADeviceRequest", Output: "TagMFADeviceOutput", Errors: []string{"InvalidInputException", "NoSuchEntityException", "LimitExceededException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagMFADeviceInput) }},
 			{Name: "TagOpenIDConnectProvider", Method: "POST", Path: "/", Input: "TagOpenIDConnectProviderRequest", Output: "TagOpenIDConnectProviderOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagOpenIDConnectProviderInput) }},
 			{Name: "TagPolicy", Method: "POST", Path: "/", Input: "TagPolicyRequest", Output: "TagPolicyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagPolicyInput) }},
 			{Name: "TagRole", Method: "POST", Path: "/", Input: "TagRoleRequest", Output: "TagRoleOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagRoleInput) }},
+			{Name: "TagSAMLProvider", Method: "POST", Path: "/", Input: "TagSAMLProviderRequest", Output: "TagSAMLProviderOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagSAMLProviderInput) }},
+			{Name: "TagServerCertificate", Method: "POST", Path: "/", Input: "TagServerCertificateRequest", Output: "TagServerCertificateOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "LimitExceededException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagServerCertificateInput) }},
 			{Name: "TagUser", Method: "POST", Path: "/", Input: "TagUserRequest", Output: "TagUserOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(TagUserInput) }},
 			{Name: "UntagInstanceProfile", Method: "POST", Path: "/", Input: "UntagInstanceProfileRequest", Output: "UntagInstanceProfileOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagInstanceProfileInput) }},
+			{Name: "UntagMFADevice", Method: "POST", Path: "/", Input: "UntagMFADeviceRequest", Output: "UntagMFADeviceOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagMFADeviceInput) }},
 			{Name: "UntagOpenIDConnectProvider", Method: "POST", Path: "/", Input: "UntagOpenIDConnectProviderRequest", Output: "UntagOpenIDConnectProviderOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagOpenIDConnectProviderInput) }},
 			{Name: "UntagPolicy", Method: "POST", Path: "/", Input: "UntagPolicyRequest", Output: "UntagPolicyOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagPolicyInput) }},
 			{Name: "UntagRole", Method: "POST", Path: "/", Input: "UntagRoleRequest", Output: "UntagRoleOutput", Errors: []string{"NoSuchEntityException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagRoleInput) }},
+			{Name: "UntagSAMLProvider", Method: "POST", Path: "/", Input: "UntagSAMLProviderRequest", Output: "UntagSAMLProviderOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagSAMLProviderInput) }},
+			{Name: "UntagServerCertificate", Method: "POST", Path: "/", Input: "UntagServerCertificateRequest", Output: "UntagServerCertificateOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagServerCertificateInput) }},
 			{Name: "UntagUser", Method: "POST", Path: "/", Input: "UntagUserRequest", Output: "UntagUserOutput", Errors: []string{"NoSuchEntityException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UntagUserInput) }},
 			{Name: "UpdateAccessKey", Method: "POST", Path: "/", Input: "UpdateAccessKeyRequest", Output: "UpdateAccessKeyOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "ServiceFailureException", "InvalidInputException"}, NewInput: func() any { return new(UpdateAccessKeyInput) }},
+			{Name: "UpdateAccountPasswordPolicy", Method: "POST", Path: "/", Input: "UpdateAccountPasswordPolicyRequest", Output: "UpdateAccountPasswordPolicyOutput", Errors: []string{"NoSuchEntityException", "MalformedPolicyDocumentException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateAccountPasswordPolicyInput) }},
 			{Name: "UpdateAssumeRolePolicy", Method: "POST", Path: "/", Input: "UpdateAssumeRolePolicyRequest", Output: "UpdateAssumeRolePolicyOutput", Errors: []string{"NoSuchEntityException", "MalformedPolicyDocumentException", "LimitExceededException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateAssumeRolePolicyInput) }},
 			{Name: "UpdateGroup", Method: "POST", Path: "/", Input: "UpdateGroupRequest", Output: "UpdateGroupOutput", Errors: []string{"NoSuchEntityException", "EntityAlreadyExistsException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateGroupInput) }},
 			{Name: "UpdateLoginProfile", Method: "POST", Path: "/", Input: "UpdateLoginProfileRequest", Output: "UpdateLoginProfileOutput", Errors: []string{"EntityTemporarilyUnmodifiableException", "NoSuchEntityException", "PasswordPolicyViolationException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateLoginProfileInput) }},
 			{Name: "UpdateOpenIDConnectProviderThumbprint", Method: "POST", Path: "/", Input: "UpdateOpenIDConnectProviderThumbprintRequest", Output: "UpdateOpenIDConnectProviderThumbprintOutput", Errors: []string{"ConcurrentModificationException", "InvalidInputException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateOpenIDConnectProviderThumbprintInput) }},
 			{Name: "UpdateRole", Method: "POST", Path: "/", Input: "UpdateRoleRequest", Output: "UpdateRoleResponse", ResultWrapper: "UpdateRoleResult", Errors: []string{"UnmodifiableEntityException", "NoSuchEntityException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateRoleInput) }},
 			{Name: "UpdateRoleDescription", Method: "POST", Path: "/", Input: "UpdateRoleDescriptionRequest", Output: "UpdateRoleDescriptionResponse", ResultWrapper: "UpdateRoleDescriptionResult", Errors: []string{"NoSuchEntityException", "UnmodifiableEntityException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateRoleDescriptionInput) }},
+			{Name: "UpdateSAMLProvider", Method: "POST", Path: "/", Input: "UpdateSAMLProviderRequest", Output: "UpdateSAMLProviderResponse", ResultWrapper: "UpdateSAMLProviderResult", Errors: []string{"NoSuchEntityException", "InvalidInputException", "LimitExceededException", "ServiceFailureException", "ConcurrentModificationException"}, NewInput: func() any { return new(UpdateSAMLProviderInput) }},
+			{Name: "UpdateSSHPublicKey", Method: "POST", Path: "/", Input: "UpdateSSHPublicKeyRequest", Output: "UpdateSSHPublicKeyOutput", Errors: []string{"NoSuchEntityException", "InvalidInputException"}, NewInput: func() any { return new(UpdateSSHPublicKeyInput) }},
+			{Name: "UpdateServerCertificate", Method: "POST", Path: "/", Input: "UpdateServerCertificateRequest", Output: "UpdateServerCertificateOutput", Errors: []string{"NoSuchEntityException", "EntityAlreadyExistsException", "LimitExceededException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateServerCertificateInput) }},
 			{Name: "UpdateUser", Method: "POST", Path: "/", Input: "UpdateUserRequest", Output: "UpdateUserOutput", Errors: []string{"NoSuchEntityException", "LimitExceededException", "EntityAlreadyExistsException", "EntityTemporarilyUnmodifiableException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UpdateUserInput) }},
+			{Name: "UploadSSHPublicKey", Method: "POST", Path: "/", Input: "UploadSSHPublicKeyRequest", Output: "UploadSSHPublicKeyResponse", ResultWrapper: "UploadSSHPublicKeyResult", Errors: []string{"LimitExceededException", "NoSuchEntityException", "InvalidPublicKeyException", "DuplicateSSHPublicKeyException", "UnrecognizedPublicKeyEncodingException"}, NewInput: func() any { return new(UploadSSHPublicKeyInput) }},
+			{Name: "UploadServerCertificate", Method: "POST", Path: "/", Input: "UploadServerCertificateRequest", Output: "UploadServerCertificateResponse", ResultWrapper: "UploadServerCertificateResult", Errors: []string{"LimitExceededException", "InvalidInputException", "EntityAlreadyExistsException", "MalformedCertificateException", "KeyPairMismatchException", "ConcurrentModificationException", "ServiceFailureException"}, NewInput: func() any { return new(UploadServerCertificateInput) }},
 		},
 		Refused: []string{
 			"AcceptDelegationRequest",
 			"AssociateDelegationRequest",
-			"ChangePassword",
 			"CreateDelegationRequest",
-			"CreateSAMLProvider",
 			"CreateServiceSpecificCredential",
-			"CreateVirtualMFADevice",
-			"DeactivateMFADevice",
-			"DeleteAccountPasswordPolicy",
-			"DeleteSAMLProvider",
-			"DeleteSSHPublicKey",
-			"DeleteServerCertificate",
 			"DeleteServiceSpecificCredential",
 			"DeleteSigningCertificate",
-			"DeleteVirtualMFADevice",
 			"DisableOrganizationsRootCredentialsManagement",
 			"DisableOrganizationsRootSessions",
 			"DisableOutboundWebIdentityFederation",
-			"EnableMFADevice",
 			"EnableOrganizationsRootCredentialsManagement",
 			"EnableOrganizationsRootSessions",
 			"EnableOutboundWebIdentityFederation",
 			"GenerateCredentialReport",
 			"GenerateOrganizationsAccessReport",
 			"GenerateServiceLastAccessedDetails",
-			"GetAccountAuthorizationDetails",
-			"GetAccountPasswordPolicy",
 			"GetCredentialReport",
 			"GetDelegationRequest",
 			"GetHumanReadableSummary",
-			"GetMFADevice",
 			"GetOrganizationsAccessReport",
 			"GetOutboundWebIdentityFederationInfo",
-			"GetSAMLProvider",
-			"GetSSHPublicKey",
-			"GetServerCertificate",
 			"GetServiceLastAccessedDetails",
 			"GetServiceLastAccessedDetailsWithEntities",
 			"ListDelegationRequests",
-			"ListMFADeviceTags",
 			"ListOrganizationsFeatures",
 			"ListPoliciesGrantingServiceAccess",
-			"ListSAMLProviderTags",
-			"ListSAMLProviders",
-			"ListServerCertificateTags",
-			"ListServerCertificates",
 			"RejectDelegationRequest",
 			"ResetServiceSpecificCredential",
-			"ResyncMFADevice",
 			"SendDelegationToken",
 			"SetSecurityTokenServicePreferences",
-			"TagMFADevice",
-			"TagSAMLProvider",
-			"TagServerCertificate",
-			"UntagMFADevice",
-			"UntagSAMLProvider",
-			"UntagServerCertificate",
-			"UpdateAccountPasswordPolicy",
 			"UpdateDelegationRequest",
-			"UpdateSAMLProvider",
-			"UpdateSSHPublicKey",
-			"UpdateServerCertificate",
 			"UpdateServiceSpecificCredential",
 			"UpdateSigningCertificate",
-			"UploadSSHPublicKey",
-			"UploadServerCertificate",
 			"UploadSigningCertificate",
 		},
 	}
@@ -335,252 +369,350 @@ func New(h Handler) *api.Service {
 			return h.AttachUserPolicy(ctx, in.(*AttachUserPolicyInput))
 		}
 		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateAccessKey(ctx, in.(*CreateAccessKeyInput))
+			return h.ChangePassword(ctx, in.(*ChangePasswordInput))
 		}
 		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateAccessKey(ctx, in.(*CreateAccessKeyInput))
+		}
+		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateAccountAlias(ctx, in.(*CreateAccountAliasInput))
 		}
-		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateGroup(ctx, in.(*CreateGroupInput)) }
-		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateGroup(ctx, in.(*CreateGroupInput)) }
+		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateInstanceProfile(ctx, in.(*CreateInstanceProfileInput))
 		}
-		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateLoginProfile(ctx, in.(*CreateLoginProfileInput))
 		}
-		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateOpenIDConnectProvider(ctx, in.(*CreateOpenIDConnectProviderInput))
 		}
-		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreatePolicy(ctx, in.(*CreatePolicyInput)) }
-		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreatePolicy(ctx, in.(*CreatePolicyInput)) }
+		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreatePolicyVersion(ctx, in.(*CreatePolicyVersionInput))
 		}
-		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRole(ctx, in.(*CreateRoleInput)) }
-		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRole(ctx, in.(*CreateRoleInput)) }
+		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateSAMLProvider(ctx, in.(*CreateSAMLProviderInput))
+		}
+		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateServiceLinkedRole(ctx, in.(*CreateServiceLinkedRoleInput))
 		}
-		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateUser(ctx, in.(*CreateUserInput)) }
-		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteAccessKey(ctx, in.(*DeleteAccessKeyInput))
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateUser(ctx, in.(*CreateUserInput)) }
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateVirtualMFADevice(ctx, in.(*CreateVirtualMFADeviceInput))
 		}
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteAccountAlias(ctx, in.(*DeleteAccountAliasInput))
-		}
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteGroup(ctx, in.(*DeleteGroupInput)) }
 		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteGroupPolicy(ctx, in.(*DeleteGroupPolicyInput))
+			return h.DeactivateMFADevice(ctx, in.(*DeactivateMFADeviceInput))
 		}
 		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteInstanceProfile(ctx, in.(*DeleteInstanceProfileInput))
+			return h.DeleteAccessKey(ctx, in.(*DeleteAccessKeyInput))
 		}
 		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteLoginProfile(ctx, in.(*DeleteLoginProfileInput))
+			return h.DeleteAccountAlias(ctx, in.(*DeleteAccountAliasInput))
 		}
 		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteOpenIDConnectProvider(ctx, in.(*DeleteOpenIDConnectProviderInput))
+			return h.DeleteAccountPasswordPolicy(ctx, in.(*DeleteAccountPasswordPolicyInput))
 		}
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeletePolicy(ctx, in.(*DeletePolicyInput)) }
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteGroup(ctx, in.(*DeleteGroupInput)) }
 		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeletePolicyVersion(ctx, in.(*DeletePolicyVersionInput))
+			return h.DeleteGroupPolicy(ctx, in.(*DeleteGroupPolicyInput))
 		}
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRole(ctx, in.(*DeleteRoleInput)) }
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteInstanceProfile(ctx, in.(*DeleteInstanceProfileInput))
+		}
 		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteRolePermissionsBoundary(ctx, in.(*DeleteRolePermissionsBoundaryInput))
+			return h.DeleteLoginProfile(ctx, in.(*DeleteLoginProfileInput))
 		}
 		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteRolePolicy(ctx, in.(*DeleteRolePolicyInput))
+			return h.DeleteOpenIDConnectProvider(ctx, in.(*DeleteOpenIDConnectProviderInput))
 		}
-		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteServiceLinkedRole(ctx, in.(*DeleteServiceLinkedRoleInput))
+		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeletePolicy(ctx, in.(*DeletePolicyInput)) }
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeletePolicyVersion(ctx, in.(*DeletePolicyVersionInput))
 		}
-		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteUser(ctx, in.(*DeleteUserInput)) }
-		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteUserPermissionsBoundary(ctx, in.(*DeleteUserPermissionsBoundaryInput))
-		}
+		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRole(ctx, in.(*DeleteRoleInput)) }
 		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteUserPolicy(ctx, in.(*DeleteUserPolicyInput))
+			return h.DeleteRolePermissionsBoundary(ctx, in.(*DeleteRolePermissionsBoundaryInput))
 		}
 		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DetachGroupPolicy(ctx, in.(*DetachGroupPolicyInput))
+			return h.DeleteRolePolicy(ctx, in.(*DeleteRolePolicyInput))
 		}
 		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DetachRolePolicy(ctx, in.(*DetachRolePolicyInput))
+			return h.DeleteSAMLProvider(ctx, in.(*DeleteSAMLProviderInput))
 		}
 		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DetachUserPolicy(ctx, in.(*DetachUserPolicyInput))
+			return h.DeleteSSHPublicKey(ctx, in.(*DeleteSSHPublicKeyInput))
 		}
 		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetAccessKeyLastUsed(ctx, in.(*GetAccessKeyLastUsedInput))
+			return h.DeleteServerCertificate(ctx, in.(*DeleteServerCertificateInput))
 		}
 		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetAccountSummary(ctx, in.(*GetAccountSummaryInput))
+			return h.DeleteServiceLinkedRole(ctx, in.(*DeleteServiceLinkedRoleInput))
 		}
-		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetContextKeysForCustomPolicy(ctx, in.(*GetContextKeysForCustomPolicyInput))
-		}
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteUser(ctx, in.(*DeleteUserInput)) }
 		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetContextKeysForPrincipalPolicy(ctx, in.(*GetContextKeysForPrincipalPolicyInput))
+			return h.DeleteUserPermissionsBoundary(ctx, in.(*DeleteUserPermissionsBoundaryInput))
 		}
-		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetGroup(ctx, in.(*GetGroupInput)) }
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteUserPolicy(ctx, in.(*DeleteUserPolicyInput))
+		}
 		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetGroupPolicy(ctx, in.(*GetGroupPolicyInput))
+			return h.DeleteVirtualMFADevice(ctx, in.(*DeleteVirtualMFADeviceInput))
 		}
 		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetInstanceProfile(ctx, in.(*GetInstanceProfileInput))
+			return h.DetachGroupPolicy(ctx, in.(*DetachGroupPolicyInput))
 		}
 		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetLoginProfile(ctx, in.(*GetLoginProfileInput))
+			return h.DetachRolePolicy(ctx, in.(*DetachRolePolicyInput))
 		}
 		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetOpenIDConnectProvider(ctx, in.(*GetOpenIDConnectProviderInput))
+			return h.DetachUserPolicy(ctx, in.(*DetachUserPolicyInput))
 		}
-		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetPolicy(ctx, in.(*GetPolicyInput)) }
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.EnableMFADevice(ctx, in.(*EnableMFADeviceInput))
+		}
 		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetPolicyVersion(ctx, in.(*GetPolicyVersionInput))
+			return h.GetAccessKeyLastUsed(ctx, in.(*GetAccessKeyLastUsedInput))
 		}
-		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetRole(ctx, in.(*GetRoleInput)) }
-		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetRolePolicy(ctx, in.(*GetRolePolicyInput)) }
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetAccountAuthorizationDetails(ctx, in.(*GetAccountAuthorizationDetailsInput))
+		}
+		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetAccountPasswordPolicy(ctx, in.(*GetAccountPasswordPolicyInput))
+		}
 		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetServiceLinkedRoleDeletionStatus(ctx, in.(*GetServiceLinkedRoleDeletionStatusInput))
+			return h.GetAccountSummary(ctx, in.(*GetAccountSummaryInput))
 		}
-		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetUser(ctx, in.(*GetUserInput)) }
-		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetUserPolicy(ctx, in.(*GetUserPolicyInput)) }
-		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListAccessKeys(ctx, in.(*ListAccessKeysInput))
+		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetContextKeysForCustomPolicy(ctx, in.(*GetContextKeysForCustomPolicyInput))
 		}
+		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetContextKeysForPrincipalPolicy(ctx, in.(*GetContextKeysForPrincipalPolicyInput))
+		}
+		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetGroup(ctx, in.(*GetGroupInput)) }
 		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListAccountAliases(ctx, in.(*ListAccountAliasesInput))
+			return h.GetGroupPolicy(ctx, in.(*GetGroupPolicyInput))
 		}
 		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListAttachedGroupPolicies(ctx, in.(*ListAttachedGroupPoliciesInput))
+			return h.GetInstanceProfile(ctx, in.(*GetInstanceProfileInput))
 		}
 		s.Operations[55].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListAttachedRolePolicies(ctx, in.(*ListAttachedRolePoliciesInput))
+			return h.GetLoginProfile(ctx, in.(*GetLoginProfileInput))
 		}
-		s.Operations[56].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListAttachedUserPolicies(ctx, in.(*ListAttachedUserPoliciesInput))
-		}
+		s.Operations[56].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetMFADevice(ctx, in.(*GetMFADeviceInput)) }
 		s.Operations[57].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListEntitiesForPolicy(ctx, in.(*ListEntitiesForPolicyInput))
+			return h.GetOpenIDConnectProvider(ctx, in.(*GetOpenIDConnectProviderInput))
 		}
-		s.Operations[58].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListGroupPolicies(ctx, in.(*ListGroupPoliciesInput))
+		s.Operations[58].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetPolicy(ctx, in.(*GetPolicyInput)) }
+		s.Operations[59].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetPolicyVersion(ctx, in.(*GetPolicyVersionInput))
 		}
-		s.Operations[59].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListGroups(ctx, in.(*ListGroupsInput)) }
-		s.Operations[60].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListGroupsForUser(ctx, in.(*ListGroupsForUserInput))
-		}
-		s.Operations[61].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListInstanceProfileTags(ctx, in.(*ListInstanceProfileTagsInput))
-		}
+		s.Operations[60].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetRole(ctx, in.(*GetRoleInput)) }
+		s.Operations[61].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetRolePolicy(ctx, in.(*GetRolePolicyInput)) }
 		s.Operations[62].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListInstanceProfiles(ctx, in.(*ListInstanceProfilesInput))
+			return h.GetSAMLProvider(ctx, in.(*GetSAMLProviderInput))
 		}
 		s.Operations[63].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListInstanceProfilesForRole(ctx, in.(*ListInstanceProfilesForRoleInput))
+			return h.GetSSHPublicKey(ctx, in.(*GetSSHPublicKeyInput))
 		}
 		s.Operations[64].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListMFADevices(ctx, in.(*ListMFADevicesInput))
+			return h.GetServerCertificate(ctx, in.(*GetServerCertificateInput))
 		}
 		s.Operations[65].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListOpenIDConnectProviderTags(ctx, in.(*ListOpenIDConnectProviderTagsInput))
+			return h.GetServiceLinkedRoleDeletionStatus(ctx, in.(*GetServiceLinkedRoleDeletionStatusInput))
 		}
-		s.Operations[66].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListOpenIDConnectProviders(ctx, in.(*ListOpenIDConnectProvidersInput))
-		}
-		s.Operations[67].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListPolicies(ctx, in.(*ListPoliciesInput)) }
+		s.Operations[66].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetUser(ctx, in.(*GetUserInput)) }
+		s.Operations[67].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetUserPolicy(ctx, in.(*GetUserPolicyInput)) }
 		s.Operations[68].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListPolicyTags(ctx, in.(*ListPolicyTagsInput))
+			return h.ListAccessKeys(ctx, in.(*ListAccessKeysInput))
 		}
 		s.Operations[69].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListPolicyVersions(ctx, in.(*ListPolicyVersionsInput))
+			return h.ListAccountAliases(ctx, in.(*ListAccountAliasesInput))
 		}
 		s.Operations[70].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListRolePolicies(ctx, in.(*ListRolePoliciesInput))
+			return h.ListAttachedGroupPolicies(ctx, in.(*ListAttachedGroupPoliciesInput))
 		}
-		s.Operations[71].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListRoleTags(ctx, in.(*ListRoleTagsInput)) }
-		s.Operations[72].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListRoles(ctx, in.(*ListRolesInput)) }
+		s.Operations[71].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListAttachedRolePolicies(ctx, in.(*ListAttachedRolePoliciesInput))
+		}
+		s.Operations[72].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListAttachedUserPolicies(ctx, in.(*ListAttachedUserPoliciesInput))
+		}
 		s.Operations[73].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListSSHPublicKeys(ctx, in.(*ListSSHPublicKeysInput))
+			return h.ListEntitiesForPolicy(ctx, in.(*ListEntitiesForPolicyInput))
 		}
 		s.Operations[74].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListServiceSpecificCredentials(ctx, in.(*ListServiceSpecificCredentialsInput))
+			return h.ListGroupPolicies(ctx, in.(*ListGroupPoliciesInput))
 		}
-		s.Operations[75].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListSigningCertificates(ctx, in.(*ListSigningCertificatesInput))
-		}
+		s.Operations[75].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListGroups(ctx, in.(*ListGroupsInput)) }
 		s.Operations[76].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListUserPolicies(ctx, in.(*ListUserPoliciesInput))
+			return h.ListGroupsForUser(ctx, in.(*ListGroupsForUserInput))
 		}
-		s.Operations[77].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListUserTags(ctx, in.(*ListUserTagsInput)) }
-		s.Operations[78].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListUsers(ctx, in.(*ListUsersInput)) }
+		s.Operations[77].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListInstanceProfileTags(ctx, in.(*ListInstanceProfileTagsInput))
+		}
+		s.Operations[78].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListInstanceProfiles(ctx, in.(*ListInstanceProfilesInput))
+		}
 		s.Operations[79].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListVirtualMFADevices(ctx, in.(*ListVirtualMFADevicesInput))
+			return h.ListInstanceProfilesForRole(ctx, in.(*ListInstanceProfilesForRoleInput))
 		}
 		s.Operations[80].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutGroupPolicy(ctx, in.(*PutGroupPolicyInput))
+			return h.ListMFADeviceTags(ctx, in.(*ListMFADeviceTagsInput))
 		}
 		s.Operations[81].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutRolePermissionsBoundary(ctx, in.(*PutRolePermissionsBoundaryInput))
+			return h.ListMFADevices(ctx, in.(*ListMFADevicesInput))
 		}
-		s.Operations[82].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutRolePolicy(ctx, in.(*PutRolePolicyInput)) }
+		s.Operations[82].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListOpenIDConnectProviderTags(ctx, in.(*ListOpenIDConnectProviderTagsInput))
+		}
 		s.Operations[83].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutUserPermissionsBoundary(ctx, in.(*PutUserPermissionsBoundaryInput))
+			return h.ListOpenIDConnectProviders(ctx, in.(*ListOpenIDConnectProvidersInput))
 		}
-		s.Operations[84].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutUserPolicy(ctx, in.(*PutUserPolicyInput)) }
+		s.Operations[84].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListPolicies(ctx, in.(*ListPoliciesInput)) }
 		s.Operations[85].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RemoveClientIDFromOpenIDConnectProvider(ctx, in.(*RemoveClientIDFromOpenIDConnectProviderInput))
+			return h.ListPolicyTags(ctx, in.(*ListPolicyTagsInput))
 		}
 		s.Operations[86].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RemoveRoleFromInstanceProfile(ctx, in.(*RemoveRoleFromInstanceProfileInput))
+			return h.ListPolicyVersions(ctx, in.(*ListPolicyVersionsInput))
 		}
 		s.Operations[87].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RemoveUserFromGroup(ctx, in.(*RemoveUserFromGroupInput))
+			return h.ListRolePolicies(ctx, in.(*ListRolePoliciesInput))
 		}
-		s.Operations[88].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.SetDefaultPolicyVersion(ctx, in.(*SetDefaultPolicyVersionInput))
-		}
-		s.Operations[89].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.SimulateCustomPolicy(ctx, in.(*SimulateCustomPolicyInput))
-		}
+		s.Operations[88].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListRoleTags(ctx, in.(*ListRoleTagsInput)) }
+		s.Operations[89].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListRoles(ctx, in.(*ListRolesInput)) }
 		s.Operations[90].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.SimulatePrincipalPolicy(ctx, in.(*SimulatePrincipalPolicyInput))
+			return h.ListSAMLProviderTags(ctx, in.(*ListSAMLProviderTagsInput))
 		}
 		s.Operations[91].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.TagInstanceProfile(ctx, in.(*TagInstanceProfileInput))
+			return h.ListSAMLProviders(ctx, in.(*ListSAMLProvidersInput))
 		}
 		s.Operations[92].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.TagOpenIDConnectProvider(ctx, in.(*TagOpenIDConnectProviderInput))
+			return h.ListSSHPublicKeys(ctx, in.(*ListSSHPublicKeysInput))
 		}
-		s.Operations[93].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagPolicy(ctx, in.(*TagPolicyInput)) }
-		s.Operations[94].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagRole(ctx, in.(*TagRoleInput)) }
-		s.Operations[95].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagUser(ctx, in.(*TagUserInput)) }
+		s.Operations[93].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListServerCertificateTags(ctx, in.(*ListServerCertificateTagsInput))
+		}
+		s.Operations[94].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListServerCertificates(ctx, in.(*ListServerCertificatesInput))
+		}
+		s.Operations[95].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListServiceSpecificCredentials(ctx, in.(*ListServiceSpecificCredentialsInput))
+		}
 		s.Operations[96].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.UntagInstanceProfile(ctx, in.(*UntagInstanceProfileInput))
+			return h.ListSigningCertificates(ctx, in.(*ListSigningCertificatesInput))
 		}
 		s.Operations[97].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.UntagOpenIDConnectProvider(ctx, in.(*UntagOpenIDConnectProviderInput))
+			return h.ListUserPolicies(ctx, in.(*ListUserPoliciesInput))
 		}
-		s.Operations[98].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagPolicy(ctx, in.(*UntagPolicyInput)) }
-		s.Operations[99].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagRole(ctx, in.(*UntagRoleInput)) }
-		s.Operations[100].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagUser(ctx, in.(*UntagUserInput)) }
+		s.Operations[98].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListUserTags(ctx, in.(*ListUserTagsInput)) }
+		s.Operations[99].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListUsers(ctx, in.(*ListUsersInput)) }
+		s.Operations[100].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListVirtualMFADevices(ctx, in.(*ListVirtualMFADevicesInput))
+		}
 		s.Operations[101].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.UpdateAccessKey(ctx, in.(*UpdateAccessKeyInput))
+			return h.PutGroupPolicy(ctx, in.(*PutGroupPolicyInput))
 		}
 		s.Operations[102].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutRolePermissionsBoundary(ctx, in.(*PutRolePermissionsBoundaryInput))
+		}
+		s.Operations[103].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutRolePolicy(ctx, in.(*PutRolePolicyInput)) }
+		s.Operations[104].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutUserPermissionsBoundary(ctx, in.(*PutUserPermissionsBoundaryInput))
+		}
+		s.Operations[105].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutUserPolicy(ctx, in.(*PutUserPolicyInput)) }
+		s.Operations[106].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RemoveClientIDFromOpenIDConnectProvider(ctx, in.(*RemoveClientIDFromOpenIDConnectProviderInput))
+		}
+		s.Operations[107].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RemoveRoleFromInstanceProfile(ctx, in.(*RemoveRoleFromInstanceProfileInput))
+		}
+		s.Operations[108].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RemoveUserFromGroup(ctx, in.(*RemoveUserFromGroupInput))
+		}
+		s.Operations[109].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ResyncMFADevice(ctx, in.(*ResyncMFADeviceInput))
+		}
+		s.Operations[110].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.SetDefaultPolicyVersion(ctx, in.(*SetDefaultPolicyVersionInput))
+		}
+		s.Operations[111].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.SimulateCustomPolicy(ctx, in.(*SimulateCustomPolicyInput))
+		}
+		s.Operations[112].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.SimulatePrincipalPolicy(ctx, in.(*SimulatePrincipalPolicyInput))
+		}
+		s.Operations[113].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.TagInstanceProfile(ctx, in.(*TagInstanceProfileInput))
+		}
+		s.Operations[114].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagMFADevice(ctx, in.(*TagMFADeviceInput)) }
+		s.Operations[115].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.TagOpenIDConnectProvider(ctx, in.(*TagOpenIDConnectProviderInput))
+		}
+		s.Operations[116].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagPolicy(ctx, in.(*TagPolicyInput)) }
+		s.Operations[117].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagRole(ctx, in.(*TagRoleInput)) }
+		s.Operations[118].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.TagSAMLProvider(ctx, in.(*TagSAMLProviderInput))
+		}
+		s.Operations[119].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.TagServerCertificate(ctx, in.(*TagServerCertificateInput))
+		}
+		s.Operations[120].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagUser(ctx, in.(*TagUserInput)) }
+		s.Operations[121].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UntagInstanceProfile(ctx, in.(*UntagInstanceProfileInput))
+		}
+		s.Operations[122].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UntagMFADevice(ctx, in.(*UntagMFADeviceInput))
+		}
+		s.Operations[123].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UntagOpenIDConnectProvider(ctx, in.(*UntagOpenIDConnectProviderInput))
+		}
+		s.Operations[124].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagPolicy(ctx, in.(*UntagPolicyInput)) }
+		s.Operations[125].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagRole(ctx, in.(*UntagRoleInput)) }
+		s.Operations[126].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UntagSAMLProvider(ctx, in.(*UntagSAMLProviderInput))
+		}
+		s.Operations[127].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UntagServerCertificate(ctx, in.(*UntagServerCertificateInput))
+		}
+		s.Operations[128].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagUser(ctx, in.(*UntagUserInput)) }
+		s.Operations[129].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateAccessKey(ctx, in.(*UpdateAccessKeyInput))
+		}
+		s.Operations[130].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateAccountPasswordPolicy(ctx, in.(*UpdateAccountPasswordPolicyInput))
+		}
+		s.Operations[131].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateAssumeRolePolicy(ctx, in.(*UpdateAssumeRolePolicyInput))
 		}
-		s.Operations[103].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateGroup(ctx, in.(*UpdateGroupInput)) }
-		s.Operations[104].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[132].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateGroup(ctx, in.(*UpdateGroupInput)) }
+		s.Operations[133].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateLoginProfile(ctx, in.(*UpdateLoginProfileInput))
 		}
-		s.Operations[105].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[134].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateOpenIDConnectProviderThumbprint(ctx, in.(*UpdateOpenIDConnectProviderThumbprintInput))
 		}
-		s.Operations[106].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateRole(ctx, in.(*UpdateRoleInput)) }
-		s.Operations[107].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[135].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateRole(ctx, in.(*UpdateRoleInput)) }
+		s.Operations[136].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateRoleDescription(ctx, in.(*UpdateRoleDescriptionInput))
 		}
-		s.Operations[108].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateUser(ctx, in.(*UpdateUserInput)) }
+		s.Operations[137].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateSAMLProvider(ctx, in.(*UpdateSAMLProviderInput))
+		}
+		s.Operations[138].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateSSHPublicKey(ctx, in.(*UpdateSSHPublicKeyInput))
+		}
+		s.Operations[139].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateServerCertificate(ctx, in.(*UpdateServerCertificateInput))
+		}
+		s.Operations[140].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateUser(ctx, in.(*UpdateUserInput)) }
+		s.Operations[141].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UploadSSHPublicKey(ctx, in.(*UploadSSHPublicKeyInput))
+		}
+		s.Operations[142].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UploadServerCertificate(ctx, in.(*UploadServerCertificateInput))
+		}
 	}
 	return s.Link(map[string]any{
 		"AddClientIDToOpenIDConnectProviderOutput":       AddClientIDToOpenIDConnectProviderOutput{},
@@ -595,6 +727,8 @@ func New(h Handler) *api.Service {
 		"AttachRolePolicyRequest":                        AttachRolePolicyInput{},
 		"AttachUserPolicyOutput":                         AttachUserPolicyOutput{},
 		"AttachUserPolicyRequest":                        AttachUserPolicyInput{},
+		"ChangePasswordOutput":                           ChangePasswordOutput{},
+		"ChangePasswordRequest":                          ChangePasswordInput{},
 		"ConcurrentModificationException":                ConcurrentModificationException{},
 		"CreateAccessKeyRequest":                         CreateAccessKeyInput{},
 		"CreateAccessKeyResponse":                        CreateAccessKeyOutput{},
@@ -614,14 +748,22 @@ func New(h Handler) *api.Service {
 		"CreatePolicyVersionResponse":                    CreatePolicyVersionOutput{},
 		"CreateRoleRequest":                              CreateRoleInput{},
 		"CreateRoleResponse":                             CreateRoleOutput{},
+		"CreateSAMLProviderRequest":                      CreateSAMLProviderInput{},
+		"CreateSAMLProviderResponse":                     CreateSAMLProviderOutput{},
 		"CreateServiceLinkedRoleRequest":                 CreateServiceLinkedRoleInput{},
 		"CreateServiceLinkedRoleResponse":                CreateServiceLinkedRoleOutput{},
 		"CreateUserRequest":                              CreateUserInput{},
 		"CreateUserResponse":                             CreateUserOutput{},
+		"CreateVirtualMFADeviceRequest":                  CreateVirtualMFADeviceInput{},
+		"CreateVirtualMFADeviceResponse":                 CreateVirtualMFADeviceOutput{},
+		"DeactivateMFADeviceOutput":                      DeactivateMFADeviceOutput{},
+		"DeactivateMFADeviceRequest":                     DeactivateMFADeviceInput{},
 		"DeleteAccessKeyOutput":                          DeleteAccessKeyOutput{},
 		"DeleteAccessKeyRequest":                         DeleteAccessKeyInput{},
 		"DeleteAccountAliasOutput":                       DeleteAccountAliasOutput{},
 		"DeleteAccountAliasRequest":                      DeleteAccountAliasInput{},
+		"DeleteAccountPasswordPolicyInput":               DeleteAccountPasswordPolicyInput{},
+		"DeleteAccountPasswordPolicyOutput":              DeleteAccountPasswordPolicyOutput{},
 		"DeleteConflictException":                        DeleteConflictException{},
 		"DeleteGroupOutput":                              DeleteGroupOutput{},
 		"DeleteGroupPolicyOutput":                        DeleteGroupPolicyOutput{},
@@ -643,6 +785,12 @@ func New(h Handler) *api.Service {
 		"DeleteRolePolicyOutput":                         DeleteRolePolicyOutput{},
 		"DeleteRolePolicyRequest":                        DeleteRolePolicyInput{},
 		"DeleteRoleRequest":                              DeleteRoleInput{},
+		"DeleteSAMLProviderOutput":                       DeleteSAMLProviderOutput{},
+		"DeleteSAMLProviderRequest":                      DeleteSAMLProviderInput{},
+		"DeleteSSHPublicKeyOutput":                       DeleteSSHPublicKeyOutput{},
+		"DeleteSSHPublicKeyRequest":                      DeleteSSHPublicKeyInput{},
+		"DeleteServerCertificateOutput":                  DeleteServerCertificateOutput{},
+		"DeleteServerCertificateRequest":                 DeleteServerCertificateInput{},
 		"DeleteServiceLinkedRoleRequest":                 DeleteServiceLinkedRoleInput{},
 		"DeleteServiceLinkedRoleResponse":                DeleteServiceLinkedRoleOutput{},
 		"DeleteUserOutput":                               DeleteUserOutput{},
@@ -651,16 +799,25 @@ func New(h Handler) *api.Service {
 		"DeleteUserPolicyOutput":                         DeleteUserPolicyOutput{},
 		"DeleteUserPolicyRequest":                        DeleteUserPolicyInput{},
 		"DeleteUserRequest":                              DeleteUserInput{},
+		"DeleteVirtualMFADeviceOutput":                   DeleteVirtualMFADeviceOutput{},
+		"DeleteVirtualMFADeviceRequest":                  DeleteVirtualMFADeviceInput{},
 		"DetachGroupPolicyOutput":                        DetachGroupPolicyOutput{},
 		"DetachGroupPolicyRequest":                       DetachGroupPolicyInput{},
 		"DetachRolePolicyOutput":                         DetachRolePolicyOutput{},
 		"DetachRolePolicyRequest":                        DetachRolePolicyInput{},
 		"DetachUserPolicyOutput":                         DetachUserPolicyOutput{},
 		"DetachUserPolicyRequest":                        DetachUserPolicyInput{},
+		"DuplicateSSHPublicKeyException":                 DuplicateSSHPublicKeyException{},
+		"EnableMFADeviceOutput":                          EnableMFADeviceOutput{},
+		"EnableMFADeviceRequest":                         EnableMFADeviceInput{},
 		"EntityAlreadyExistsException":                   EntityAlreadyExistsException{},
 		"EntityTemporarilyUnmodifiableException":         EntityTemporarilyUnmodifiableException{},
 		"GetAccessKeyLastUsedRequest":                    GetAccessKeyLastUsedInput{},
 		"GetAccessKeyLastUsedResponse":                   GetAccessKeyLastUsedOutput{},
+		"GetAccountAuthorizationDetailsRequest":          GetAccountAuthorizationDetailsInput{},
+		"GetAccountAuthorizationDetailsResponse":         GetAccountAuthorizationDetailsOutput{},
+		"GetAccountPasswordPolicyInput":                  GetAccountPasswordPolicyInput{},
+		"GetAccountPasswordPolicyResponse":               GetAccountPasswordPolicyOutput{},
 		"GetAccountSummaryInput":                         GetAccountSummaryInput{},
 		"GetAccountSummaryResponse":                      GetAccountSummaryOutput{},
 		"GetContextKeysForCustomPolicyRequest":           GetContextKeysForCustomPolicyInput{},
@@ -674,6 +831,8 @@ func New(h Handler) *api.Service {
 		"GetInstanceProfileResponse":                     GetInstanceProfileOutput{},
 		"GetLoginProfileRequest":                         GetLoginProfileInput{},
 		"GetLoginProfileResponse":                        GetLoginProfileOutput{},
+		"GetMFADeviceRequest":                            GetMFADeviceInput{},
+		"GetMFADeviceResponse":                           GetMFADeviceOutput{},
 		"GetOpenIDConnectProviderRequest":                GetOpenIDConnectProviderInput{},
 		"GetOpenIDConnectProviderResponse":               GetOpenIDConnectProviderOutput{},
 		"GetPolicyRequest":                               GetPolicyInput{},
@@ -684,13 +843,23 @@ func New(h Handler) *api.Service {
 		"GetRolePolicyResponse":                          GetRolePolicyOutput{},
 		"GetRoleRequest":                                 GetRoleInput{},
 		"GetRoleResponse":                                GetRoleOutput{},
+		"GetSAMLProviderRequest":                         GetSAMLProviderInput{},
+		"GetSAMLProviderResponse":                        GetSAMLProviderOutput{},
+		"GetSSHPublicKeyRequest":                         GetSSHPublicKeyInput{},
+		"GetSSHPublicKeyResponse":                        GetSSHPublicKeyOutput{},
+		"GetServerCertificateRequest":                    GetServerCertificateInput{},
+		"GetServerCertificateResponse":                   GetServerCertificateOutput{},
 		"GetServiceLinkedRoleDeletionStatusRequest":      GetServiceLinkedRoleDeletionStatusInput{},
 		"GetServiceLinkedRoleDeletionStatusResponse":     GetServiceLinkedRoleDeletionStatusOutput{},
 		"GetUserPolicyRequest":                           GetUserPolicyInput{},
 		"GetUserPolicyResponse":                          GetUserPolicyOutput{},
 		"GetUserRequest":                                 GetUserInput{},
 		"GetUserResponse":                                GetUserOutput{},
+		"InvalidAuthenticationCodeException":             InvalidAuthenticationCodeException{},
 		"InvalidInputException":                          InvalidInputException{},
+		"InvalidPublicKeyException":                      InvalidPublicKeyException{},
+		"InvalidUserTypeException":                       InvalidUserTypeException{},
+		"KeyPairMismatchException":                       KeyPairMismatchException{},
 		"LimitExceededException":                         LimitExceededException{},
 		"ListAccessKeysRequest":                          ListAccessKeysInput{},
 		"ListAccessKeysResponse":                         ListAccessKeysOutput{},
@@ -716,6 +885,8 @@ func New(h Handler) *api.Service {
 		"ListInstanceProfilesForRoleResponse":            ListInstanceProfilesForRoleOutput{},
 		"ListInstanceProfilesRequest":                    ListInstanceProfilesInput{},
 		"ListInstanceProfilesResponse":                   ListInstanceProfilesOutput{},
+		"ListMFADeviceTagsRequest":                       ListMFADeviceTagsInput{},
+		"ListMFADeviceTagsResponse":                      ListMFADeviceTagsOutput{},
 		"ListMFADevicesRequest":                          ListMFADevicesInput{},
 		"ListMFADevicesResponse":                         ListMFADevicesOutput{},
 		"ListOpenIDConnectProviderTagsRequest":           ListOpenIDConnectProviderTagsInput{},
@@ -734,8 +905,16 @@ func New(h Handler) *api.Service {
 		"ListRoleTagsResponse":                           ListRoleTagsOutput{},
 		"ListRolesRequest":                               ListRolesInput{},
 		"ListRolesResponse":                              ListRolesOutput{},
+		"ListSAMLProviderTagsRequest":                    ListSAMLProviderTagsInput{},
+		"ListSAMLProviderTagsResponse":                   ListSAMLProviderTagsOutput{},
+		"ListSAMLProvidersRequest":                       ListSAMLProvidersInput{},
+		"ListSAMLProvidersResponse":                      ListSAMLProvidersOutput{},
 		"ListSSHPublicKeysRequest":                       ListSSHPublicKeysInput{},
 		"ListSSHPublicKeysResponse":                      ListSSHPublicKeysOutput{},
+		"ListServerCertificateTagsRequest":               ListServerCertificateTagsInput{},
+		"ListServerCertificateTagsResponse":              ListServerCertificateTagsOutput{},
+		"ListServerCertificatesRequest":                  ListServerCertificatesInput{},
+		"ListServerCertificatesResponse":                 ListServerCertificatesOutput{},
 		"ListServiceSpecificCredentialsRequest":          ListServiceSpecificCredentialsInput{},
 		"ListServiceSpecificCredentialsResponse":         ListServiceSpecificCredentialsOutput{},
 		"ListSigningCertificatesRequest":                 ListSigningCertificatesInput{},
@@ -748,6 +927,7 @@ func New(h Handler) *api.Service {
 		"ListUsersResponse":                              ListUsersOutput{},
 		"ListVirtualMFADevicesRequest":                   ListVirtualMFADevicesInput{},
 		"ListVirtualMFADevicesResponse":                  ListVirtualMFADevicesOutput{},
+		"MalformedCertificateException":                  MalformedCertificateException{},
 		"MalformedPolicyDocumentException":               MalformedPolicyDocumentException{},
 		"NoSuchEntityException":                          NoSuchEntityException{},
 		"OpenIdIdpCommunicationErrorException":           OpenIdIdpCommunicationErrorException{},
@@ -770,6 +950,8 @@ func New(h Handler) *api.Service {
 		"RemoveRoleFromInstanceProfileRequest":           RemoveRoleFromInstanceProfileInput{},
 		"RemoveUserFromGroupOutput":                      RemoveUserFromGroupOutput{},
 		"RemoveUserFromGroupRequest":                     RemoveUserFromGroupInput{},
+		"ResyncMFADeviceOutput":                          ResyncMFADeviceOutput{},
+		"ResyncMFADeviceRequest":                         ResyncMFADeviceInput{},
 		"ServiceFailureException":                        ServiceFailureException{},
 		"ServiceNotSupportedException":                   ServiceNotSupportedException{},
 		"SetDefaultPolicyVersionOutput":                  SetDefaultPolicyVersionOutput{},
@@ -779,27 +961,42 @@ func New(h Handler) *api.Service {
 		"SimulatePrincipalPolicyRequest":                 SimulatePrincipalPolicyInput{},
 		"TagInstanceProfileOutput":                       TagInstanceProfileOutput{},
 		"TagInstanceProfileRequest":                      TagInstanceProfileInput{},
+		"TagMFADeviceOutput":                             TagMFADeviceOutput{},
+		"TagMFADeviceRequest":                            TagMFADeviceInput{},
 		"TagOpenIDConnectProviderOutput":                 TagOpenIDConnectProviderOutput{},
 		"TagOpenIDConnectProviderRequest":                TagOpenIDConnectProviderInput{},
 		"TagPolicyOutput":                                TagPolicyOutput{},
 		"TagPolicyRequest":                               TagPolicyInput{},
 		"TagRoleOutput":                                  TagRoleOutput{},
 		"TagRoleRequest":                                 TagRoleInput{},
+		"TagSAMLProviderOutput":                          TagSAMLProviderOutput{},
+		"TagSAMLProviderRequest":                         TagSAMLProviderInput{},
+		"TagServerCertificateOutput":                     TagServerCertificateOutput{},
+		"TagServerCertificateRequest":                    TagServerCertificateInput{},
 		"TagUserOutput":                                  TagUserOutput{},
 		"TagUserRequest":                                 TagUserInput{},
 		"UnmodifiableEntityException":                    UnmodifiableEntityException{},
+		"UnrecognizedPublicKeyEncodingException":         UnrecognizedPublicKeyEncodingException{},
 		"UntagInstanceProfileOutput":                     UntagInstanceProfileOutput{},
 		"UntagInstanceProfileRequest":                    UntagInstanceProfileInput{},
+		"UntagMFADeviceOutput":                           UntagMFADeviceOutput{},
+		"UntagMFADeviceRequest":                          UntagMFADeviceInput{},
 		"UntagOpenIDConnectProviderOutput":               UntagOpenIDConnectProviderOutput{},
 		"UntagOpenIDConnectProviderRequest":              UntagOpenIDConnectProviderInput{},
 		"UntagPolicyOutput":                              UntagPolicyOutput{},
 		"UntagPolicyRequest":                             UntagPolicyInput{},
 		"UntagRoleOutput":                                UntagRoleOutput{},
 		"UntagRoleRequest":                               UntagRoleInput{},
+		"UntagSAMLProviderOutput":                        UntagSAMLProviderOutput{},
+		"UntagSAMLProviderRequest":                       UntagSAMLProviderInput{},
+		"UntagServerCertificateOutput":                   UntagServerCertificateOutput{},
+		"UntagServerCertificateRequest":                  UntagServerCertificateInput{},
 		"UntagUserOutput":                                UntagUserOutput{},
 		"UntagUserRequest":                               UntagUserInput{},
 		"UpdateAccessKeyOutput":                          UpdateAccessKeyOutput{},
 		"UpdateAccessKeyRequest":                         UpdateAccessKeyInput{},
+		"UpdateAccountPasswordPolicyOutput":              UpdateAccountPasswordPolicyOutput{},
+		"UpdateAccountPasswordPolicyRequest":             UpdateAccountPasswordPolicyInput{},
 		"UpdateAssumeRolePolicyOutput":                   UpdateAssumeRolePolicyOutput{},
 		"UpdateAssumeRolePolicyRequest":                  UpdateAssumeRolePolicyInput{},
 		"UpdateGroupOutput":                              UpdateGroupOutput{},
@@ -812,7 +1009,17 @@ func New(h Handler) *api.Service {
 		"UpdateRoleDescriptionResponse":                  UpdateRoleDescriptionOutput{},
 		"UpdateRoleRequest":                              UpdateRoleInput{},
 		"UpdateRoleResponse":                             UpdateRoleOutput{},
+		"UpdateSAMLProviderRequest":                      UpdateSAMLProviderInput{},
+		"UpdateSAMLProviderResponse":                     UpdateSAMLProviderOutput{},
+		"UpdateSSHPublicKeyOutput":                       UpdateSSHPublicKeyOutput{},
+		"UpdateSSHPublicKeyRequest":                      UpdateSSHPublicKeyInput{},
+		"UpdateServerCertificateOutput":                  UpdateServerCertificateOutput{},
+		"UpdateServerCertificateRequest":                 UpdateServerCertificateInput{},
 		"UpdateUserOutput":                               UpdateUserOutput{},
 		"UpdateUserRequest":                              UpdateUserInput{},
+		"UploadSSHPublicKeyRequest":                      UploadSSHPublicKeyInput{},
+		"UploadSSHPublicKeyResponse":                     UploadSSHPublicKeyOutput{},
+		"UploadServerCertificateRequest":                 UploadServerCertificateInput{},
+		"UploadServerCertificateResponse":                UploadServerCertificateOutput{},
 	})
 }

@@ -66,6 +66,14 @@ func shapes() []api.Shape {
 			{Name: "PolicyName", Shape: "policyNameType"},
 		}},
 		{Name: "BootstrapDatum", Kind: api.Blob, Sensitive: true},
+		{Name: "CertificationKeyType", HasMin: true, Min: 1, HasMax: true, Max: 128, Pattern: "[\\u0020-\\u00FF]+"},
+		{Name: "CertificationMapType", Kind: api.Map, Element: "CertificationValueType", Key: "CertificationKeyType"},
+		{Name: "CertificationValueType", HasMin: true, Min: 1, HasMax: true, Max: 32, Pattern: "[\\u0020-\\u00FF]+"},
+		{Name: "ChangePasswordOutput", Kind: api.Structure},
+		{Name: "ChangePasswordRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "NewPassword", Shape: "passwordType", Required: true},
+			{Name: "OldPassword", Shape: "passwordType", Required: true},
+		}},
 		{Name: "ColumnNumber", Kind: api.Integer},
 		{Name: "ConcurrentModificationException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ConcurrentModification", Status: 409}, Members: []api.Member{
 			{Name: "message", Shape: "ConcurrentModificationMessage"},
@@ -155,6 +163,17 @@ func shapes() []api.Shape {
 		{Name: "CreateRoleResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "Role", Shape: "Role", Required: true},
 		}},
+		{Name: "CreateSAMLProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "AddPrivateKey", Shape: "privateKeyType"},
+			{Name: "AssertionEncryptionMode", Shape: "assertionEncryptionModeType"},
+			{Name: "Name", Shape: "SAMLProviderNameType", Required: true},
+			{Name: "SAMLMetadataDocument", Shape: "SAMLMetadataDocumentType", Required: true},
+			{Name: "Tags", Shape: "tagListType"},
+		}},
+		{Name: "CreateSAMLProviderResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "SAMLProviderArn", Shape: "arnType"},
+			{Name: "Tags", Shape: "tagListType"},
+		}},
 		{Name: "CreateServiceLinkedRoleRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "AWSServiceName", Shape: "groupNameType", Required: true},
 			{Name: "CustomSuffix", Shape: "customSuffixType"},
@@ -172,6 +191,19 @@ func shapes() []api.Shape {
 		{Name: "CreateUserResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "User", Shape: "User"},
 		}},
+		{Name: "CreateVirtualMFADeviceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Path", Shape: "pathType"},
+			{Name: "Tags", Shape: "tagListType"},
+			{Name: "VirtualMFADeviceName", Shape: "virtualMFADeviceName", Required: true},
+		}},
+		{Name: "CreateVirtualMFADeviceResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "VirtualMFADevice", Shape: "VirtualMFADevice", Required: true},
+		}},
+		{Name: "DeactivateMFADeviceOutput", Kind: api.Structure},
+		{Name: "DeactivateMFADeviceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
+			{Name: "UserName", Shape: "existingUserNameType"},
+		}},
 		{Name: "DeleteAccessKeyOutput", Kind: api.Structure},
 		{Name: "DeleteAccessKeyRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "AccessKeyId", Shape: "accessKeyIdType", Required: true},
@@ -181,6 +213,8 @@ func shapes() []api.Shape {
 		{Name: "DeleteAccountAliasRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "AccountAlias", Shape: "accountAliasType", Required: true},
 		}},
+		{Name: "DeleteAccountPasswordPolicyInput", Kind: api.Structure},
+		{Name: "DeleteAccountPasswordPolicyOutput", Kind: api.Structure},
 		{Name: "DeleteConflictException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "DeleteConflict", Status: 409}, Members: []api.Member{
 			{Name: "message", Shape: "deleteConflictMessage"},
 		}},
@@ -227,6 +261,19 @@ func shapes() []api.Shape {
 		{Name: "DeleteRoleRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "RoleName", Shape: "roleNameType", Required: true},
 		}},
+		{Name: "DeleteSAMLProviderOutput", Kind: api.Structure},
+		{Name: "DeleteSAMLProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SAMLProviderArn", Shape: "arnType", Required: true},
+		}},
+		{Name: "DeleteSSHPublicKeyOutput", Kind: api.Structure},
+		{Name: "DeleteSSHPublicKeyRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SSHPublicKeyId", Shape: "publicKeyIdType", Required: true},
+			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
+		{Name: "DeleteServerCertificateOutput", Kind: api.Structure},
+		{Name: "DeleteServerCertificateRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "ServerCertificateName", Shape: "serverCertificateNameType", Required: true},
+		}},
 		{Name: "DeleteServiceLinkedRoleRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "RoleName", Shape: "roleNameType", Required: true},
 		}},
@@ -245,6 +292,10 @@ func shapes() []api.Shape {
 		}},
 		{Name: "DeleteUserRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "UserName", Shape: "existingUserNameType", Required: true},
+		}},
+		{Name: "DeleteVirtualMFADeviceOutput", Kind: api.Structure},
+		{Name: "DeleteVirtualMFADeviceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
 		}},
 		{Name: "DeletionTaskFailureReasonType", Kind: api.Structure, Members: []api.Member{
 			{Name: "Reason", Shape: "ReasonType"},
@@ -266,6 +317,16 @@ func shapes() []api.Shape {
 		{Name: "DetachUserPolicyRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "PolicyArn", Shape: "arnType", Required: true},
 			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
+		{Name: "DuplicateSSHPublicKeyException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "DuplicateSSHPublicKey", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "duplicateSSHPublicKeyMessage"},
+		}},
+		{Name: "EnableMFADeviceOutput", Kind: api.Structure},
+		{Name: "EnableMFADeviceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "AuthenticationCode1", Shape: "authenticationCodeType", Required: true},
+			{Name: "AuthenticationCode2", Shape: "authenticationCodeType", Required: true},
+			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
+			{Name: "UserName", Shape: "existingUserNameType", Required: true},
 		}},
 		{Name: "EntityAlreadyExistsException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "EntityAlreadyExists", Status: 409}, Members: []api.Member{
 			{Name: "message", Shape: "entityAlreadyExistsMessage"},
@@ -294,6 +355,23 @@ func shapes() []api.Shape {
 		{Name: "GetAccessKeyLastUsedResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "AccessKeyLastUsed", Shape: "AccessKeyLastUsed"},
 			{Name: "UserName", Shape: "existingUserNameType"},
+		}},
+		{Name: "GetAccountAuthorizationDetailsRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Filter", Shape: "entityListType"},
+			{Name: "Marker", Shape: "markerType"},
+			{Name: "MaxItems", Shape: "maxItemsType"},
+		}},
+		{Name: "GetAccountAuthorizationDetailsResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "GroupDetailList", Shape: "groupDetailListType"},
+			{Name: "IsTruncated", Shape: "booleanType"},
+			{Name: "Marker", Shape: "responseMarkerType"},
+			{Name: "Policies", Shape: "ManagedPolicyDetailListType"},
+			{Name: "RoleDetailList", Shape: "roleDetailListType"},
+			{Name: "UserDetailList", Shape: "userDetailListType"},
+		}},
+		{Name: "GetAccountPasswordPolicyInput", Kind: api.Structure},
+		{Name: "GetAccountPasswordPolicyResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "PasswordPolicy", Shape: "PasswordPolicy", Required: true},
 		}},
 		{Name: "GetAccountSummaryInput", Kind: api.Structure},
 		{Name: "GetAccountSummaryResponse", Kind: api.Structure, Members: []api.Member{
@@ -341,6 +419,16 @@ func shapes() []api.Shape {
 		{Name: "GetLoginProfileResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "LoginProfile", Shape: "LoginProfile", Required: true},
 		}},
+		{Name: "GetMFADeviceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
+			{Name: "UserName", Shape: "userNameType"},
+		}},
+		{Name: "GetMFADeviceResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "Certifications", Shape: "CertificationMapType"},
+			{Name: "EnableDate", Shape: "dateType"},
+			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
+			{Name: "UserName", Shape: "userNameType"},
+		}},
 		{Name: "GetOpenIDConnectProviderRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "OpenIDConnectProviderArn", Shape: "arnType", Required: true},
 		}},
@@ -379,6 +467,32 @@ func shapes() []api.Shape {
 		{Name: "GetRoleResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "Role", Shape: "Role", Required: true},
 		}},
+		{Name: "GetSAMLProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SAMLProviderArn", Shape: "arnType", Required: true},
+		}},
+		{Name: "GetSAMLProviderResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "AssertionEncryptionMode", Shape: "assertionEncryptionModeType"},
+			{Name: "CreateDate", Shape: "dateType"},
+			{Name: "PrivateKeyList", Shape: "privateKeyList"},
+			{Name: "SAMLMetadataDocument", Shape: "SAMLMetadataDocumentType"},
+			{Name: "SAMLProviderUUID", Shape: "privateKeyIdType"},
+			{Name: "Tags", Shape: "tagListType"},
+			{Name: "ValidUntil", Shape: "dateType"},
+		}},
+		{Name: "GetSSHPublicKeyRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Encoding", Shape: "encodingType", Required: true},
+			{Name: "SSHPublicKeyId", Shape: "publicKeyIdType", Required: true},
+			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
+		{Name: "GetSSHPublicKeyResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "SSHPublicKey", Shape: "SSHPublicKey"},
+		}},
+		{Name: "GetServerCertificateRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "ServerCertificateName", Shape: "serverCertificateNameType", Required: true},
+		}},
+		{Name: "GetServerCertificateResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "ServerCertificate", Shape: "ServerCertificate", Required: true},
+		}},
 		{Name: "GetServiceLinkedRoleDeletionStatusRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "DeletionTaskId", Shape: "DeletionTaskIdType", Required: true},
 		}},
@@ -408,6 +522,15 @@ func shapes() []api.Shape {
 			{Name: "GroupName", Shape: "groupNameType", Required: true},
 			{Name: "Path", Shape: "pathType", Required: true},
 		}},
+		{Name: "GroupDetail", Kind: api.Structure, Members: []api.Member{
+			{Name: "Arn", Shape: "arnType"},
+			{Name: "AttachedManagedPolicies", Shape: "attachedPoliciesListType"},
+			{Name: "CreateDate", Shape: "dateType"},
+			{Name: "GroupId", Shape: "idType"},
+			{Name: "GroupName", Shape: "groupNameType"},
+			{Name: "GroupPolicyList", Shape: "policyDetailListType"},
+			{Name: "Path", Shape: "pathType"},
+		}},
 		{Name: "InstanceProfile", Kind: api.Structure, Members: []api.Member{
 			{Name: "Arn", Shape: "arnType", Required: true},
 			{Name: "CreateDate", Shape: "dateType", Required: true},
@@ -417,8 +540,20 @@ func shapes() []api.Shape {
 			{Name: "Roles", Shape: "roleListType", Required: true},
 			{Name: "Tags", Shape: "tagListType"},
 		}},
+		{Name: "InvalidAuthenticationCodeException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidAuthenticationCode", Status: 403}, Members: []api.Member{
+			{Name: "message", Shape: "invalidAuthenticationCodeMessage"},
+		}},
 		{Name: "InvalidInputException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidInput", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "invalidInputMessage"},
+		}},
+		{Name: "InvalidPublicKeyException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidPublicKey", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "invalidPublicKeyMessage"},
+		}},
+		{Name: "InvalidUserTypeException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidUserType", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "invalidUserTypeMessage"},
+		}},
+		{Name: "KeyPairMismatchException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "KeyPairMismatch", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "keyPairMismatchMessage"},
 		}},
 		{Name: "LimitExceededException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "LimitExceeded", Status: 409}, Members: []api.Member{
 			{Name: "message", Shape: "limitExceededMessage"},
@@ -551,6 +686,16 @@ func shapes() []api.Shape {
 			{Name: "IsTruncated", Shape: "booleanType"},
 			{Name: "Marker", Shape: "responseMarkerType"},
 		}},
+		{Name: "ListMFADeviceTagsRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Marker", Shape: "markerType"},
+			{Name: "MaxItems", Shape: "maxItemsType"},
+			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
+		}},
+		{Name: "ListMFADeviceTagsResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "IsTruncated", Shape: "booleanType"},
+			{Name: "Marker", Shape: "responseMarkerType"},
+			{Name: "Tags", Shape: "tagListType", Required: true},
+		}},
 		{Name: "ListMFADevicesRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "Marker", Shape: "markerType"},
 			{Name: "MaxItems", Shape: "maxItemsType"},
@@ -638,6 +783,20 @@ func shapes() []api.Shape {
 			{Name: "Marker", Shape: "responseMarkerType"},
 			{Name: "Roles", Shape: "roleListType", Required: true},
 		}},
+		{Name: "ListSAMLProviderTagsRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Marker", Shape: "markerType"},
+			{Name: "MaxItems", Shape: "maxItemsType"},
+			{Name: "SAMLProviderArn", Shape: "arnType", Required: true},
+		}},
+		{Name: "ListSAMLProviderTagsResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "IsTruncated", Shape: "booleanType"},
+			{Name: "Marker", Shape: "responseMarkerType"},
+			{Name: "Tags", Shape: "tagListType", Required: true},
+		}},
+		{Name: "ListSAMLProvidersRequest", Kind: api.Structure},
+		{Name: "ListSAMLProvidersResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "SAMLProviderList", Shape: "SAMLProviderListType"},
+		}},
 		{Name: "ListSSHPublicKeysRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "Marker", Shape: "markerType"},
 			{Name: "MaxItems", Shape: "maxItemsType"},
@@ -647,6 +806,26 @@ func shapes() []api.Shape {
 			{Name: "IsTruncated", Shape: "booleanType"},
 			{Name: "Marker", Shape: "responseMarkerType"},
 			{Name: "SSHPublicKeys", Shape: "SSHPublicKeyListType"},
+		}},
+		{Name: "ListServerCertificateTagsRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Marker", Shape: "markerType"},
+			{Name: "MaxItems", Shape: "maxItemsType"},
+			{Name: "ServerCertificateName", Shape: "serverCertificateNameType", Required: true},
+		}},
+		{Name: "ListServerCertificateTagsResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "IsTruncated", Shape: "booleanType"},
+			{Name: "Marker", Shape: "responseMarkerType"},
+			{Name: "Tags", Shape: "tagListType", Required: true},
+		}},
+		{Name: "ListServerCertificatesRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "Marker", Shape: "markerType"},
+			{Name: "MaxItems", Shape: "maxItemsType"},
+			{Name: "PathPrefix", Shape: "pathPrefixType"},
+		}},
+		{Name: "ListServerCertificatesResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "IsTruncated", Shape: "booleanType"},
+			{Name: "Marker", Shape: "responseMarkerType"},
+			{Name: "ServerCertificateMetadataList", Shape: "serverCertificateMetadataListType", Required: true},
 		}},
 		{Name: "ListServiceSpecificCredentialsRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "AllUsers", Shape: "allUsers"},
@@ -720,9 +899,27 @@ func shapes() []api.Shape {
 			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
 			{Name: "UserName", Shape: "userNameType", Required: true},
 		}},
+		{Name: "MalformedCertificateException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "MalformedCertificate", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "malformedCertificateMessage"},
+		}},
 		{Name: "MalformedPolicyDocumentException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "MalformedPolicyDocument", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "malformedPolicyDocumentMessage"},
 		}},
+		{Name: "ManagedPolicyDetail", Kind: api.Structure, Members: []api.Member{
+			{Name: "Arn", Shape: "arnType"},
+			{Name: "AttachmentCount", Shape: "attachmentCountType"},
+			{Name: "CreateDate", Shape: "dateType"},
+			{Name: "DefaultVersionId", Shape: "policyVersionIdType"},
+			{Name: "Description", Shape: "policyDescriptionType"},
+			{Name: "IsAttachable", Shape: "booleanType"},
+			{Name: "Path", Shape: "policyPathType"},
+			{Name: "PermissionsBoundaryUsageCount", Shape: "attachmentCountType"},
+			{Name: "PolicyId", Shape: "idType"},
+			{Name: "PolicyName", Shape: "policyNameType"},
+			{Name: "PolicyVersionList", Shape: "policyDocumentVersionListType"},
+			{Name: "UpdateDate", Shape: "dateType"},
+		}},
+		{Name: "ManagedPolicyDetailListType", Kind: api.List, Element: "ManagedPolicyDetail"},
 		{Name: "NoSuchEntityException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "NoSuchEntity", Status: 404}, Members: []api.Member{
 			{Name: "message", Shape: "noSuchEntityMessage"},
 		}},
@@ -736,6 +933,18 @@ func shapes() []api.Shape {
 		}},
 		{Name: "OrganizationsDecisionDetail", Kind: api.Structure, Members: []api.Member{
 			{Name: "AllowedByOrganizations", Shape: "booleanType"},
+		}},
+		{Name: "PasswordPolicy", Kind: api.Structure, Members: []api.Member{
+			{Name: "AllowUsersToChangePassword", Shape: "booleanType"},
+			{Name: "ExpirePasswords", Shape: "booleanType"},
+			{Name: "HardExpiry", Shape: "booleanObjectType"},
+			{Name: "MaxPasswordAge", Shape: "maxPasswordAgeType"},
+			{Name: "MinimumPasswordLength", Shape: "minimumPasswordLengthType"},
+			{Name: "PasswordReusePrevention", Shape: "passwordReusePreventionType"},
+			{Name: "RequireLowercaseCharacters", Shape: "booleanType"},
+			{Name: "RequireNumbers", Shape: "booleanType"},
+			{Name: "RequireSymbols", Shape: "booleanType"},
+			{Name: "RequireUppercaseCharacters", Shape: "booleanType"},
 		}},
 		{Name: "PasswordPolicyViolationException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "PasswordPolicyViolation", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "passwordPolicyViolationMessage"},
@@ -757,6 +966,10 @@ func shapes() []api.Shape {
 			{Name: "PolicyName", Shape: "policyNameType"},
 			{Name: "Tags", Shape: "tagListType"},
 			{Name: "UpdateDate", Shape: "dateType"},
+		}},
+		{Name: "PolicyDetail", Kind: api.Structure, Members: []api.Member{
+			{Name: "PolicyDocument", Shape: "policyDocumentType"},
+			{Name: "PolicyName", Shape: "policyNameType"},
 		}},
 		{Name: "PolicyEvaluationDecisionType", Enum: []string{"allowed", "explicitDeny", "implicitDeny"}},
 		{Name: "PolicyEvaluationException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "PolicyEvaluation", Status: 500, Fault: true}, Members: []api.Member{
@@ -850,6 +1063,13 @@ func shapes() []api.Shape {
 			{Name: "PermissionsBoundaryDecisionDetail", Shape: "PermissionsBoundaryDecisionDetail"},
 		}},
 		{Name: "ResourceSpecificResultListType", Kind: api.List, Element: "ResourceSpecificResult"},
+		{Name: "ResyncMFADeviceOutput", Kind: api.Structure},
+		{Name: "ResyncMFADeviceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "AuthenticationCode1", Shape: "authenticationCodeType", Required: true},
+			{Name: "AuthenticationCode2", Shape: "authenticationCodeType", Required: true},
+			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
+			{Name: "UserName", Shape: "existingUserNameType", Required: true},
+		}},
 		{Name: "Role", Kind: api.Structure, Members: []api.Member{
 			{Name: "Arn", Shape: "arnType", Required: true},
 			{Name: "AssumeRolePolicyDocument", Shape: "policyDocumentType"},
@@ -863,6 +1083,20 @@ func shapes() []api.Shape {
 			{Name: "RoleName", Shape: "roleNameType", Required: true},
 			{Name: "Tags", Shape: "tagListType"},
 		}},
+		{Name: "RoleDetail", Kind: api.Structure, Members: []api.Member{
+			{Name: "Arn", Shape: "arnType"},
+			{Name: "AssumeRolePolicyDocument", Shape: "policyDocumentType"},
+			{Name: "AttachedManagedPolicies", Shape: "attachedPoliciesListType"},
+			{Name: "CreateDate", Shape: "dateType"},
+			{Name: "InstanceProfileList", Shape: "instanceProfileListType"},
+			{Name: "Path", Shape: "pathType"},
+			{Name: "PermissionsBoundary", Shape: "AttachedPermissionsBoundary"},
+			{Name: "RoleId", Shape: "idType"},
+			{Name: "RoleLastUsed", Shape: "RoleLastUsed"},
+			{Name: "RoleName", Shape: "roleNameType"},
+			{Name: "RolePolicyList", Shape: "policyDetailListType"},
+			{Name: "Tags", Shape: "tagListType"},
+		}},
 		{Name: "RoleLastUsed", Kind: api.Structure, Members: []api.Member{
 			{Name: "LastUsedDate", Shape: "dateType"},
 			{Name: "Region", Shape: "stringType"},
@@ -872,12 +1106,46 @@ func shapes() []api.Shape {
 			{Name: "Region", Shape: "RegionNameType"},
 			{Name: "Resources", Shape: "ArnListType"},
 		}},
+		{Name: "SAMLMetadataDocumentType", HasMin: true, Min: 1000, HasMax: true, Max: 1e+07},
+		{Name: "SAMLPrivateKey", Kind: api.Structure, Members: []api.Member{
+			{Name: "KeyId", Shape: "privateKeyIdType"},
+			{Name: "Timestamp", Shape: "dateType"},
+		}},
+		{Name: "SAMLProviderListEntry", Kind: api.Structure, Members: []api.Member{
+			{Name: "Arn", Shape: "arnType"},
+			{Name: "CreateDate", Shape: "dateType"},
+			{Name: "ValidUntil", Shape: "dateType"},
+		}},
+		{Name: "SAMLProviderListType", Kind: api.List, Element: "SAMLProviderListEntry"},
+		{Name: "SAMLProviderNameType", HasMin: true, Min: 1, HasMax: true, Max: 128, Pattern: "[\\w._-]+"},
+		{Name: "SSHPublicKey", Kind: api.Structure, Members: []api.Member{
+			{Name: "Fingerprint", Shape: "publicKeyFingerprintType", Required: true},
+			{Name: "SSHPublicKeyBody", Shape: "publicKeyMaterialType", Required: true},
+			{Name: "SSHPublicKeyId", Shape: "publicKeyIdType", Required: true},
+			{Name: "Status", Shape: "statusType", Required: true},
+			{Name: "UploadDate", Shape: "dateType"},
+			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
 		{Name: "SSHPublicKeyListType", Kind: api.List, Element: "SSHPublicKeyMetadata"},
 		{Name: "SSHPublicKeyMetadata", Kind: api.Structure, Members: []api.Member{
 			{Name: "SSHPublicKeyId", Shape: "publicKeyIdType", Required: true},
 			{Name: "Status", Shape: "statusType", Required: true},
 			{Name: "UploadDate", Shape: "dateType", Required: true},
 			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
+		{Name: "ServerCertificate", Kind: api.Structure, Members: []api.Member{
+			{Name: "CertificateBody", Shape: "certificateBodyType", Required: true},
+			{Name: "CertificateChain", Shape: "certificateChainType"},
+			{Name: "ServerCertificateMetadata", Shape: "ServerCertificateMetadata", Required: true},
+			{Name: "Tags", Shape: "tagListType"},
+		}},
+		{Name: "ServerCertificateMetadata", Kind: api.Structure, Members: []api.Member{
+			{Name: "Arn", Shape: "arnType", Required: true},
+			{Name: "Expiration", Shape: "dateType"},
+			{Name: "Path", Shape: "pathType", Required: true},
+			{Name: "ServerCertificateId", Shape: "idType", Required: true},
+			{Name: "ServerCertificateName", Shape: "serverCertificateNameType", Required: true},
+			{Name: "UploadDate", Shape: "dateType"},
 		}},
 		{Name: "ServiceFailureException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ServiceFailure", Status: 500, Fault: true}, Members: []api.Member{
 			{Name: "message", Shape: "serviceFailureExceptionMessage"},
@@ -957,6 +1225,11 @@ func shapes() []api.Shape {
 			{Name: "InstanceProfileName", Shape: "instanceProfileNameType", Required: true},
 			{Name: "Tags", Shape: "tagListType", Required: true},
 		}},
+		{Name: "TagMFADeviceOutput", Kind: api.Structure},
+		{Name: "TagMFADeviceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
+			{Name: "Tags", Shape: "tagListType", Required: true},
+		}},
 		{Name: "TagOpenIDConnectProviderOutput", Kind: api.Structure},
 		{Name: "TagOpenIDConnectProviderRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "OpenIDConnectProviderArn", Shape: "arnType", Required: true},
@@ -972,6 +1245,16 @@ func shapes() []api.Shape {
 			{Name: "RoleName", Shape: "roleNameType", Required: true},
 			{Name: "Tags", Shape: "tagListType", Required: true},
 		}},
+		{Name: "TagSAMLProviderOutput", Kind: api.Structure},
+		{Name: "TagSAMLProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SAMLProviderArn", Shape: "arnType", Required: true},
+			{Name: "Tags", Shape: "tagListType", Required: true},
+		}},
+		{Name: "TagServerCertificateOutput", Kind: api.Structure},
+		{Name: "TagServerCertificateRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "ServerCertificateName", Shape: "serverCertificateNameType", Required: true},
+			{Name: "Tags", Shape: "tagListType", Required: true},
+		}},
 		{Name: "TagUserOutput", Kind: api.Structure},
 		{Name: "TagUserRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "Tags", Shape: "tagListType", Required: true},
@@ -980,9 +1263,17 @@ func shapes() []api.Shape {
 		{Name: "UnmodifiableEntityException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "UnmodifiableEntity", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "unmodifiableEntityMessage"},
 		}},
+		{Name: "UnrecognizedPublicKeyEncodingException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "UnrecognizedPublicKeyEncoding", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "unrecognizedPublicKeyEncodingMessage"},
+		}},
 		{Name: "UntagInstanceProfileOutput", Kind: api.Structure},
 		{Name: "UntagInstanceProfileRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "InstanceProfileName", Shape: "instanceProfileNameType", Required: true},
+			{Name: "TagKeys", Shape: "tagKeyListType", Required: true},
+		}},
+		{Name: "UntagMFADeviceOutput", Kind: api.Structure},
+		{Name: "UntagMFADeviceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SerialNumber", Shape: "serialNumberType", Required: true},
 			{Name: "TagKeys", Shape: "tagKeyListType", Required: true},
 		}},
 		{Name: "UntagOpenIDConnectProviderOutput", Kind: api.Structure},
@@ -1000,6 +1291,16 @@ func shapes() []api.Shape {
 			{Name: "RoleName", Shape: "roleNameType", Required: true},
 			{Name: "TagKeys", Shape: "tagKeyListType", Required: true},
 		}},
+		{Name: "UntagSAMLProviderOutput", Kind: api.Structure},
+		{Name: "UntagSAMLProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SAMLProviderArn", Shape: "arnType", Required: true},
+			{Name: "TagKeys", Shape: "tagKeyListType", Required: true},
+		}},
+		{Name: "UntagServerCertificateOutput", Kind: api.Structure},
+		{Name: "UntagServerCertificateRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "ServerCertificateName", Shape: "serverCertificateNameType", Required: true},
+			{Name: "TagKeys", Shape: "tagKeyListType", Required: true},
+		}},
 		{Name: "UntagUserOutput", Kind: api.Structure},
 		{Name: "UntagUserRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "TagKeys", Shape: "tagKeyListType", Required: true},
@@ -1010,6 +1311,18 @@ func shapes() []api.Shape {
 			{Name: "AccessKeyId", Shape: "accessKeyIdType", Required: true},
 			{Name: "Status", Shape: "statusType", Required: true},
 			{Name: "UserName", Shape: "existingUserNameType"},
+		}},
+		{Name: "UpdateAccountPasswordPolicyOutput", Kind: api.Structure},
+		{Name: "UpdateAccountPasswordPolicyRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "AllowUsersToChangePassword", Shape: "booleanType"},
+			{Name: "HardExpiry", Shape: "booleanObjectType"},
+			{Name: "MaxPasswordAge", Shape: "maxPasswordAgeType"},
+			{Name: "MinimumPasswordLength", Shape: "minimumPasswordLengthType"},
+			{Name: "PasswordReusePrevention", Shape: "passwordReusePreventionType"},
+			{Name: "RequireLowercaseCharacters", Shape: "booleanType"},
+			{Name: "RequireNumbers", Shape: "booleanType"},
+			{Name: "RequireSymbols", Shape: "booleanType"},
+			{Name: "RequireUppercaseCharacters", Shape: "booleanType"},
 		}},
 		{Name: "UpdateAssumeRolePolicyOutput", Kind: api.Structure},
 		{Name: "UpdateAssumeRolePolicyRequest", Kind: api.Structure, Members: []api.Member{
@@ -1046,11 +1359,52 @@ func shapes() []api.Shape {
 			{Name: "RoleName", Shape: "roleNameType", Required: true},
 		}},
 		{Name: "UpdateRoleResponse", Kind: api.Structure},
+		{Name: "UpdateSAMLProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "AddPrivateKey", Shape: "privateKeyType"},
+			{Name: "AssertionEncryptionMode", Shape: "assertionEncryptionModeType"},
+			{Name: "RemovePrivateKey", Shape: "privateKeyIdType"},
+			{Name: "SAMLMetadataDocument", Shape: "SAMLMetadataDocumentType"},
+			{Name: "SAMLProviderArn", Shape: "arnType", Required: true},
+		}},
+		{Name: "UpdateSAMLProviderResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "SAMLProviderArn", Shape: "arnType"},
+		}},
+		{Name: "UpdateSSHPublicKeyOutput", Kind: api.Structure},
+		{Name: "UpdateSSHPublicKeyRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SSHPublicKeyId", Shape: "publicKeyIdType", Required: true},
+			{Name: "Status", Shape: "statusType", Required: true},
+			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
+		{Name: "UpdateServerCertificateOutput", Kind: api.Structure},
+		{Name: "UpdateServerCertificateRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "NewPath", Shape: "pathType"},
+			{Name: "NewServerCertificateName", Shape: "serverCertificateNameType"},
+			{Name: "ServerCertificateName", Shape: "serverCertificateNameType", Required: true},
+		}},
 		{Name: "UpdateUserOutput", Kind: api.Structure},
 		{Name: "UpdateUserRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "NewPath", Shape: "pathType"},
 			{Name: "NewUserName", Shape: "userNameType"},
 			{Name: "UserName", Shape: "existingUserNameType", Required: true},
+		}},
+		{Name: "UploadSSHPublicKeyRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SSHPublicKeyBody", Shape: "publicKeyMaterialType", Required: true},
+			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
+		{Name: "UploadSSHPublicKeyResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "SSHPublicKey", Shape: "SSHPublicKey"},
+		}},
+		{Name: "UploadServerCertificateRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "CertificateBody", Shape: "certificateBodyType", Required: true},
+			{Name: "CertificateChain", Shape: "certificateChainType"},
+			{Name: "Path", Shape: "pathType"},
+			{Name: "PrivateKey", Shape: "privateKeyType", Required: true},
+			{Name: "ServerCertificateName", Shape: "serverCertificateNameType", Required: true},
+			{Name: "Tags", Shape: "tagListType"},
+		}},
+		{Name: "UploadServerCertificateResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "ServerCertificateMetadata", Shape: "ServerCertificateMetadata"},
+			{Name: "Tags", Shape: "tagListType"},
 		}},
 		{Name: "User", Kind: api.Structure, Members: []api.Member{
 			{Name: "Arn", Shape: "arnType", Required: true},
@@ -1061,6 +1415,18 @@ func shapes() []api.Shape {
 			{Name: "Tags", Shape: "tagListType"},
 			{Name: "UserId", Shape: "idType", Required: true},
 			{Name: "UserName", Shape: "userNameType", Required: true},
+		}},
+		{Name: "UserDetail", Kind: api.Structure, Members: []api.Member{
+			{Name: "Arn", Shape: "arnType"},
+			{Name: "AttachedManagedPolicies", Shape: "attachedPoliciesListType"},
+			{Name: "CreateDate", Shape: "dateType"},
+			{Name: "GroupList", Shape: "groupNameListType"},
+			{Name: "Path", Shape: "pathType"},
+			{Name: "PermissionsBoundary", Shape: "AttachedPermissionsBoundary"},
+			{Name: "Tags", Shape: "tagListType"},
+			{Name: "UserId", Shape: "idType"},
+			{Name: "UserName", Shape: "userNameType"},
+			{Name: "UserPolicyList", Shape: "policyDetailListType"},
 		}},
 		{Name: "VirtualMFADevice", Kind: api.Structure, Members: []api.Member{
 			{Name: "Base32StringSeed", Shape: "BootstrapDatum"},
@@ -1077,12 +1443,15 @@ func shapes() []api.Shape {
 		{Name: "accountAliasType", HasMin: true, Min: 3, HasMax: true, Max: 63, Pattern: "^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$"},
 		{Name: "allUsers", Kind: api.Boolean},
 		{Name: "arnType", HasMin: true, Min: 20, HasMax: true, Max: 2048},
+		{Name: "assertionEncryptionModeType", Enum: []string{"Required", "Allowed"}},
 		{Name: "assignmentStatusType", Enum: []string{"Assigned", "Unassigned", "Any"}},
 		{Name: "attachedPoliciesListType", Kind: api.List, Element: "AttachedPolicy"},
 		{Name: "attachmentCountType", Kind: api.Integer},
+		{Name: "authenticationCodeType", HasMin: true, Min: 6, HasMax: true, Max: 6, Pattern: "[\\d]+"},
 		{Name: "booleanObjectType", Kind: api.Boolean},
 		{Name: "booleanType", Kind: api.Boolean},
 		{Name: "certificateBodyType", HasMin: true, Min: 1, HasMax: true, Max: 16384, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+"},
+		{Name: "certificateChainType", HasMin: true, Min: 1, HasMax: true, Max: 2.097152e+06, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+"},
 		{Name: "certificateIdType", HasMin: true, Min: 24, HasMax: true, Max: 128, Pattern: "[\\w]+"},
 		{Name: "certificateListType", Kind: api.List, Element: "SigningCertificate"},
 		{Name: "clientIDListType", Kind: api.List, Element: "clientIDType"},
@@ -1090,27 +1459,41 @@ func shapes() []api.Shape {
 		{Name: "customSuffixType", HasMin: true, Min: 1, HasMax: true, Max: 64, Pattern: "[\\w+=,.@-]+"},
 		{Name: "dateType", Kind: api.Timestamp},
 		{Name: "deleteConflictMessage"},
+		{Name: "duplicateSSHPublicKeyMessage"},
+		{Name: "encodingType", Enum: []string{"SSH", "PEM"}},
 		{Name: "entityAlreadyExistsMessage"},
+		{Name: "entityListType", Kind: api.List, Element: "EntityType"},
 		{Name: "entityTemporarilyUnmodifiableMessage"},
 		{Name: "existingUserNameType", HasMin: true, Min: 1, HasMax: true, Max: 128, Pattern: "[\\w+=,.@-]+"},
+		{Name: "groupDetailListType", Kind: api.List, Element: "GroupDetail"},
 		{Name: "groupListType", Kind: api.List, Element: "Group"},
+		{Name: "groupNameListType", Kind: api.List, Element: "groupNameType"},
 		{Name: "groupNameType", HasMin: true, Min: 1, HasMax: true, Max: 128, Pattern: "[\\w+=,.@-]+"},
 		{Name: "idType", HasMin: true, Min: 16, HasMax: true, Max: 128, Pattern: "[\\w]+"},
 		{Name: "instanceProfileListType", Kind: api.List, Element: "InstanceProfile"},
 		{Name: "instanceProfileNameType", HasMin: true, Min: 1, HasMax: true, Max: 128, Pattern: "[\\w+=,.@-]+"},
+		{Name: "invalidAuthenticationCodeMessage"},
 		{Name: "invalidInputMessage"},
+		{Name: "invalidPublicKeyMessage"},
+		{Name: "invalidUserTypeMessage"},
+		{Name: "keyPairMismatchMessage"},
 		{Name: "limitExceededMessage"},
+		{Name: "malformedCertificateMessage"},
 		{Name: "malformedPolicyDocumentMessage"},
 		{Name: "markerType", HasMin: true, Min: 1, HasMax: true, Max: 320, Pattern: "[\\u0020-\\u00FF]+"},
 		{Name: "maxItemsType", Kind: api.Integer, HasMin: true, Min: 1, HasMax: true, Max: 1000},
+		{Name: "maxPasswordAgeType", Kind: api.Integer, HasMin: true, Min: 1, HasMax: true, Max: 1095},
 		{Name: "mfaDeviceListType", Kind: api.List, Element: "MFADevice"},
+		{Name: "minimumPasswordLengthType", Kind: api.Integer, HasMin: true, Min: 6, HasMax: true, Max: 128},
 		{Name: "noSuchEntityMessage"},
 		{Name: "openIdIdpCommunicationErrorExceptionMessage"},
 		{Name: "passwordPolicyViolationMessage"},
+		{Name: "passwordReusePreventionType", Kind: api.Integer, HasMin: true, Min: 1, HasMax: true, Max: 24},
 		{Name: "passwordType", HasMin: true, Min: 1, HasMax: true, Max: 128, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+", Sensitive: true},
 		{Name: "pathPrefixType", HasMin: true, Min: 1, HasMax: true, Max: 512, Pattern: "\\u002F[\\u0021-\\u007F]*"},
 		{Name: "pathType", HasMin: true, Min: 1, HasMax: true, Max: 512, Pattern: "(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)"},
 		{Name: "policyDescriptionType", HasMax: true, Max: 1000},
+		{Name: "policyDetailListType", Kind: api.List, Element: "PolicyDetail"},
 		{Name: "policyDocumentType", HasMin: true, Min: 1, HasMax: true, Max: 131072, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+"},
 		{Name: "policyDocumentVersionListType", Kind: api.List, Element: "PolicyVersion"},
 		{Name: "policyEvaluationErrorMessage"},
@@ -1121,13 +1504,21 @@ func shapes() []api.Shape {
 		{Name: "policyPathType", HasMin: true, Min: 1, HasMax: true, Max: 512, Pattern: "((/[A-Za-z0-9\\.,\\+@=_-]+)*)/"},
 		{Name: "policyScopeType", Enum: []string{"All", "AWS", "Local"}},
 		{Name: "policyVersionIdType", Pattern: "v[1-9][0-9]*(\\.[A-Za-z0-9-]*)?"},
+		{Name: "privateKeyIdType", HasMin: true, Min: 22, HasMax: true, Max: 64, Pattern: "[A-Z0-9]+"},
+		{Name: "privateKeyList", Kind: api.List, Element: "SAMLPrivateKey", HasMax: true, Max: 2},
+		{Name: "privateKeyType", HasMin: true, Min: 1, HasMax: true, Max: 16384, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+", Sensitive: true},
+		{Name: "publicKeyFingerprintType", HasMin: true, Min: 48, HasMax: true, Max: 48, Pattern: "[:\\w]+"},
 		{Name: "publicKeyIdType", HasMin: true, Min: 20, HasMax: true, Max: 128, Pattern: "[\\w]+"},
+		{Name: "publicKeyMaterialType", HasMin: true, Min: 1, HasMax: true, Max: 16384, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+"},
 		{Name: "responseMarkerType"},
 		{Name: "roleDescriptionType", HasMax: true, Max: 1000, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u00A1-\\u00FF]*"},
+		{Name: "roleDetailListType", Kind: api.List, Element: "RoleDetail"},
 		{Name: "roleListType", Kind: api.List, Element: "Role"},
 		{Name: "roleMaxSessionDurationType", Kind: api.Integer, HasMin: true, Min: 3600, HasMax: true, Max: 43200},
 		{Name: "roleNameType", HasMin: true, Min: 1, HasMax: true, Max: 64, Pattern: "[\\w+=,.@-]+"},
 		{Name: "serialNumberType", HasMin: true, Min: 9, HasMax: true, Max: 256, Pattern: "[\\w+=/:,.@-]+"},
+		{Name: "serverCertificateMetadataListType", Kind: api.List, Element: "ServerCertificateMetadata"},
+		{Name: "serverCertificateNameType", HasMin: true, Min: 1, HasMax: true, Max: 128, Pattern: "[\\w+=,.@-]+"},
 		{Name: "serviceCredentialAlias", HasMin: true, Min: 0, HasMax: true, Max: 200, Pattern: "[\\w+=,.@-]+"},
 		{Name: "serviceFailureExceptionMessage"},
 		{Name: "serviceName"},
@@ -1146,8 +1537,11 @@ func shapes() []api.Shape {
 		{Name: "thumbprintListType", Kind: api.List, Element: "thumbprintType"},
 		{Name: "thumbprintType", HasMin: true, Min: 40, HasMax: true, Max: 40},
 		{Name: "unmodifiableEntityMessage"},
+		{Name: "unrecognizedPublicKeyEncodingMessage"},
+		{Name: "userDetailListType", Kind: api.List, Element: "UserDetail"},
 		{Name: "userListType", Kind: api.List, Element: "User"},
 		{Name: "userNameType", HasMin: true, Min: 1, HasMax: true, Max: 64, Pattern: "[\\w+=,.@-]+"},
 		{Name: "virtualMFADeviceListType", Kind: api.List, Element: "VirtualMFADevice"},
+		{Name: "virtualMFADeviceName", HasMin: true, Min: 1, Pattern: "[\\w+=,.@-]+"},
 	}
 }

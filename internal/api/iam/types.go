@@ -100,6 +100,16 @@ type AttachedPolicy struct {
 	PolicyName *string
 }
 
+// ChangePasswordOutput is a shape of the model.
+type ChangePasswordOutput struct {
+}
+
+// ChangePasswordInput is the model's ChangePasswordRequest.
+type ChangePasswordInput struct {
+	NewPassword *string
+	OldPassword *string
+}
+
 // ContextEntry is a shape of the model.
 type ContextEntry struct {
 	ContextKeyName   *string
@@ -236,6 +246,21 @@ type CreateRoleOutput struct {
 	Role *Role
 }
 
+// CreateSAMLProviderInput is the model's CreateSAMLProviderRequest.
+type CreateSAMLProviderInput struct {
+	AddPrivateKey           *string
+	AssertionEncryptionMode AssertionEncryptionModeType
+	Name                    *string
+	SAMLMetadataDocument    *string
+	Tags                    []Tag
+}
+
+// CreateSAMLProviderOutput is the model's CreateSAMLProviderResponse.
+type CreateSAMLProviderOutput struct {
+	SAMLProviderArn *string
+	Tags            []Tag
+}
+
 // CreateServiceLinkedRoleInput is the model's CreateServiceLinkedRoleRequest.
 type CreateServiceLinkedRoleInput struct {
 	AWSServiceName *string
@@ -261,6 +286,28 @@ type CreateUserOutput struct {
 	User *User
 }
 
+// CreateVirtualMFADeviceInput is the model's CreateVirtualMFADeviceRequest.
+type CreateVirtualMFADeviceInput struct {
+	Path                 *string
+	Tags                 []Tag
+	VirtualMFADeviceName *string
+}
+
+// CreateVirtualMFADeviceOutput is the model's CreateVirtualMFADeviceResponse.
+type CreateVirtualMFADeviceOutput struct {
+	VirtualMFADevice *VirtualMFADevice
+}
+
+// DeactivateMFADeviceOutput is a shape of the model.
+type DeactivateMFADeviceOutput struct {
+}
+
+// DeactivateMFADeviceInput is the model's DeactivateMFADeviceRequest.
+type DeactivateMFADeviceInput struct {
+	SerialNumber *string
+	UserName     *string
+}
+
 // DeleteAccessKeyOutput is a shape of the model.
 type DeleteAccessKeyOutput struct {
 }
@@ -278,6 +325,14 @@ type DeleteAccountAliasOutput struct {
 // DeleteAccountAliasInput is the model's DeleteAccountAliasRequest.
 type DeleteAccountAliasInput struct {
 	AccountAlias *string
+}
+
+// DeleteAccountPasswordPolicyInput is a shape of the model.
+type DeleteAccountPasswordPolicyInput struct {
+}
+
+// DeleteAccountPasswordPolicyOutput is a shape of the model.
+type DeleteAccountPasswordPolicyOutput struct {
 }
 
 // DeleteGroupOutput is a shape of the model.
@@ -373,6 +428,34 @@ type DeleteRoleInput struct {
 	RoleName *string
 }
 
+// DeleteSAMLProviderOutput is a shape of the model.
+type DeleteSAMLProviderOutput struct {
+}
+
+// DeleteSAMLProviderInput is the model's DeleteSAMLProviderRequest.
+type DeleteSAMLProviderInput struct {
+	SAMLProviderArn *string
+}
+
+// DeleteSSHPublicKeyOutput is a shape of the model.
+type DeleteSSHPublicKeyOutput struct {
+}
+
+// DeleteSSHPublicKeyInput is the model's DeleteSSHPublicKeyRequest.
+type DeleteSSHPublicKeyInput struct {
+	SSHPublicKeyId *string
+	UserName       *string
+}
+
+// DeleteServerCertificateOutput is a shape of the model.
+type DeleteServerCertificateOutput struct {
+}
+
+// DeleteServerCertificateInput is the model's DeleteServerCertificateRequest.
+type DeleteServerCertificateInput struct {
+	ServerCertificateName *string
+}
+
 // DeleteServiceLinkedRoleInput is the model's DeleteServiceLinkedRoleRequest.
 type DeleteServiceLinkedRoleInput struct {
 	RoleName *string
@@ -409,6 +492,15 @@ type DeleteUserPolicyInput struct {
 // DeleteUserInput is the model's DeleteUserRequest.
 type DeleteUserInput struct {
 	UserName *string
+}
+
+// DeleteVirtualMFADeviceOutput is a shape of the model.
+type DeleteVirtualMFADeviceOutput struct {
+}
+
+// DeleteVirtualMFADeviceInput is the model's DeleteVirtualMFADeviceRequest.
+type DeleteVirtualMFADeviceInput struct {
+	SerialNumber *string
 }
 
 // DeletionTaskFailureReasonType is a shape of the model.
@@ -458,6 +550,18 @@ type DetachUserPolicyInput struct {
 	UserName  *string
 }
 
+// EnableMFADeviceOutput is a shape of the model.
+type EnableMFADeviceOutput struct {
+}
+
+// EnableMFADeviceInput is the model's EnableMFADeviceRequest.
+type EnableMFADeviceInput struct {
+	AuthenticationCode1 *string
+	AuthenticationCode2 *string
+	SerialNumber        *string
+	UserName            *string
+}
+
 // EntityType is an enumeration of the model.
 type EntityType string
 
@@ -492,6 +596,32 @@ type GetAccessKeyLastUsedInput struct {
 type GetAccessKeyLastUsedOutput struct {
 	AccessKeyLastUsed *AccessKeyLastUsed
 	UserName          *string
+}
+
+// GetAccountAuthorizationDetailsInput is the model's GetAccountAuthorizationDetailsRequest.
+type GetAccountAuthorizationDetailsInput struct {
+	Filter   []EntityType
+	Marker   *string
+	MaxItems *int32
+}
+
+// GetAccountAuthorizationDetailsOutput is the model's GetAccountAuthorizationDetailsResponse.
+type GetAccountAuthorizationDetailsOutput struct {
+	GroupDetailList []GroupDetail
+	IsTruncated     *bool
+	Marker          *string
+	Policies        []ManagedPolicyDetail
+	RoleDetailList  []RoleDetail
+	UserDetailList  []UserDetail
+}
+
+// GetAccountPasswordPolicyInput is a shape of the model.
+type GetAccountPasswordPolicyInput struct {
+}
+
+// GetAccountPasswordPolicyOutput is the model's GetAccountPasswordPolicyResponse.
+type GetAccountPasswordPolicyOutput struct {
+	PasswordPolicy *PasswordPolicy
 }
 
 // GetAccountSummaryInput is a shape of the model.
@@ -567,6 +697,20 @@ type GetLoginProfileOutput struct {
 	LoginProfile *LoginProfile
 }
 
+// GetMFADeviceInput is the model's GetMFADeviceRequest.
+type GetMFADeviceInput struct {
+	SerialNumber *string
+	UserName     *string
+}
+
+// GetMFADeviceOutput is the model's GetMFADeviceResponse.
+type GetMFADeviceOutput struct {
+	Certifications map[string]string
+	EnableDate     *time.Time
+	SerialNumber   *string
+	UserName       *string
+}
+
 // GetOpenIDConnectProviderInput is the model's GetOpenIDConnectProviderRequest.
 type GetOpenIDConnectProviderInput struct {
 	OpenIDConnectProviderArn *string
@@ -625,6 +769,44 @@ type GetRoleOutput struct {
 	Role *Role
 }
 
+// GetSAMLProviderInput is the model's GetSAMLProviderRequest.
+type GetSAMLProviderInput struct {
+	SAMLProviderArn *string
+}
+
+// GetSAMLProviderOutput is the model's GetSAMLProviderResponse.
+type GetSAMLProviderOutput struct {
+	AssertionEncryptionMode AssertionEncryptionModeType
+	CreateDate              *time.Time
+	PrivateKeyList          []SAMLPrivateKey
+	SAMLMetadataDocument    *string
+	SAMLProviderUUID        *string
+	Tags                    []Tag
+	ValidUntil              *time.Time
+}
+
+// GetSSHPublicKeyInput is the model's GetSSHPublicKeyRequest.
+type GetSSHPublicKeyInput struct {
+	Encoding       EncodingType
+	SSHPublicKeyId *string
+	UserName       *string
+}
+
+// GetSSHPublicKeyOutput is the model's GetSSHPublicKeyResponse.
+type GetSSHPublicKeyOutput struct {
+	SSHPublicKey *SSHPublicKey
+}
+
+// GetServerCertificateInput is the model's GetServerCertificateRequest.
+type GetServerCertificateInput struct {
+	ServerCertificateName *string
+}
+
+// GetServerCertificateOutput is the model's GetServerCertificateResponse.
+type GetServerCertificateOutput struct {
+	ServerCertificate *ServerCertificate
+}
+
 // GetServiceLinkedRoleDeletionStatusInput is the model's GetServiceLinkedRoleDeletionStatusRequest.
 type GetServiceLinkedRoleDeletionStatusInput struct {
 	DeletionTaskId *string
@@ -666,6 +848,17 @@ type Group struct {
 	GroupId    *string
 	GroupName  *string
 	Path       *string
+}
+
+// GroupDetail is a shape of the model.
+type GroupDetail struct {
+	Arn                     *string
+	AttachedManagedPolicies []AttachedPolicy
+	CreateDate              *time.Time
+	GroupId                 *string
+	GroupName               *string
+	GroupPolicyList         []PolicyDetail
+	Path                    *string
 }
 
 // InstanceProfile is a shape of the model.
@@ -854,6 +1047,20 @@ type ListInstanceProfilesOutput struct {
 	Marker           *string
 }
 
+// ListMFADeviceTagsInput is the model's ListMFADeviceTagsRequest.
+type ListMFADeviceTagsInput struct {
+	Marker       *string
+	MaxItems     *int32
+	SerialNumber *string
+}
+
+// ListMFADeviceTagsOutput is the model's ListMFADeviceTagsResponse.
+type ListMFADeviceTagsOutput struct {
+	IsTruncated *bool
+	Marker      *string
+	Tags        []Tag
+}
+
 // ListMFADevicesInput is the model's ListMFADevicesRequest.
 type ListMFADevicesInput struct {
 	Marker   *string
@@ -978,6 +1185,29 @@ type ListRolesOutput struct {
 	Roles       []Role
 }
 
+// ListSAMLProviderTagsInput is the model's ListSAMLProviderTagsRequest.
+type ListSAMLProviderTagsInput struct {
+	Marker          *string
+	MaxItems        *int32
+	SAMLProviderArn *string
+}
+
+// ListSAMLProviderTagsOutput is the model's ListSAMLProviderTagsResponse.
+type ListSAMLProviderTagsOutput struct {
+	IsTruncated *bool
+	Marker      *string
+	Tags        []Tag
+}
+
+// ListSAMLProvidersInput is the model's ListSAMLProvidersRequest.
+type ListSAMLProvidersInput struct {
+}
+
+// ListSAMLProvidersOutput is the model's ListSAMLProvidersResponse.
+type ListSAMLProvidersOutput struct {
+	SAMLProviderList []SAMLProviderListEntry
+}
+
 // ListSSHPublicKeysInput is the model's ListSSHPublicKeysRequest.
 type ListSSHPublicKeysInput struct {
 	Marker   *string
@@ -990,6 +1220,34 @@ type ListSSHPublicKeysOutput struct {
 	IsTruncated   *bool
 	Marker        *string
 	SSHPublicKeys []SSHPublicKeyMetadata
+}
+
+// ListServerCertificateTagsInput is the model's ListServerCertificateTagsRequest.
+type ListServerCertificateTagsInput struct {
+	Marker                *string
+	MaxItems              *int32
+	ServerCertificateName *string
+}
+
+// ListServerCertificateTagsOutput is the model's ListServerCertificateTagsResponse.
+type ListServerCertificateTagsOutput struct {
+	IsTruncated *bool
+	Marker      *string
+	Tags        []Tag
+}
+
+// ListServerCertificatesInput is the model's ListServerCertificatesRequest.
+type ListServerCertificatesInput struct {
+	Marker     *string
+	MaxItems   *int32
+	PathPrefix *string
+}
+
+// ListServerCertificatesOutput is the model's ListServerCertificatesResponse.
+type ListServerCertificatesOutput struct {
+	IsTruncated                   *bool
+	Marker                        *string
+	ServerCertificateMetadataList []ServerCertificateMetadata
 }
 
 // ListServiceSpecificCredentialsInput is the model's ListServiceSpecificCredentialsRequest.
@@ -1092,6 +1350,22 @@ type MFADevice struct {
 	UserName     *string
 }
 
+// ManagedPolicyDetail is a shape of the model.
+type ManagedPolicyDetail struct {
+	Arn                           *string
+	AttachmentCount               *int32
+	CreateDate                    *time.Time
+	DefaultVersionId              *string
+	Description                   *string
+	IsAttachable                  *bool
+	Path                          *string
+	PermissionsBoundaryUsageCount *int32
+	PolicyId                      *string
+	PolicyName                    *string
+	PolicyVersionList             []PolicyVersion
+	UpdateDate                    *time.Time
+}
+
 // OpenIDConnectProviderListEntry is a shape of the model.
 type OpenIDConnectProviderListEntry struct {
 	Arn *string
@@ -1100,6 +1374,20 @@ type OpenIDConnectProviderListEntry struct {
 // OrganizationsDecisionDetail is a shape of the model.
 type OrganizationsDecisionDetail struct {
 	AllowedByOrganizations *bool
+}
+
+// PasswordPolicy is a shape of the model.
+type PasswordPolicy struct {
+	AllowUsersToChangePassword *bool
+	ExpirePasswords            *bool
+	HardExpiry                 *bool
+	MaxPasswordAge             *int32
+	MinimumPasswordLength      *int32
+	PasswordReusePrevention    *int32
+	RequireLowercaseCharacters *bool
+	RequireNumbers             *bool
+	RequireSymbols             *bool
+	RequireUppercaseCharacters *bool
 }
 
 // PermissionsBoundaryAttachmentType is an enumeration of the model.
@@ -1129,6 +1417,12 @@ type Policy struct {
 	PolicyName                    *string
 	Tags                          []Tag
 	UpdateDate                    *time.Time
+}
+
+// PolicyDetail is a shape of the model.
+type PolicyDetail struct {
+	PolicyDocument *string
+	PolicyName     *string
 }
 
 // PolicyEvaluationDecisionType is an enumeration of the model.
@@ -1289,6 +1583,18 @@ type ResourceSpecificResult struct {
 	PermissionsBoundaryDecisionDetail *PermissionsBoundaryDecisionDetail
 }
 
+// ResyncMFADeviceOutput is a shape of the model.
+type ResyncMFADeviceOutput struct {
+}
+
+// ResyncMFADeviceInput is the model's ResyncMFADeviceRequest.
+type ResyncMFADeviceInput struct {
+	AuthenticationCode1 *string
+	AuthenticationCode2 *string
+	SerialNumber        *string
+	UserName            *string
+}
+
 // Role is a shape of the model.
 type Role struct {
 	Arn                      *string
@@ -1304,6 +1610,22 @@ type Role struct {
 	Tags                     []Tag
 }
 
+// RoleDetail is a shape of the model.
+type RoleDetail struct {
+	Arn                      *string
+	AssumeRolePolicyDocument *string
+	AttachedManagedPolicies  []AttachedPolicy
+	CreateDate               *time.Time
+	InstanceProfileList      []InstanceProfile
+	Path                     *string
+	PermissionsBoundary      *AttachedPermissionsBoundary
+	RoleId                   *string
+	RoleLastUsed             *RoleLastUsed
+	RoleName                 *string
+	RolePolicyList           []PolicyDetail
+	Tags                     []Tag
+}
+
 // RoleLastUsed is a shape of the model.
 type RoleLastUsed struct {
 	LastUsedDate *time.Time
@@ -1316,12 +1638,53 @@ type RoleUsageType struct {
 	Resources []string
 }
 
+// SAMLPrivateKey is a shape of the model.
+type SAMLPrivateKey struct {
+	KeyId     *string
+	Timestamp *time.Time
+}
+
+// SAMLProviderListEntry is a shape of the model.
+type SAMLProviderListEntry struct {
+	Arn        *string
+	CreateDate *time.Time
+	ValidUntil *time.Time
+}
+
+// SSHPublicKey is a shape of the model.
+type SSHPublicKey struct {
+	Fingerprint      *string
+	SSHPublicKeyBody *string
+	SSHPublicKeyId   *string
+	Status           StatusType
+	UploadDate       *time.Time
+	UserName         *string
+}
+
 // SSHPublicKeyMetadata is a shape of the model.
 type SSHPublicKeyMetadata struct {
 	SSHPublicKeyId *string
 	Status         StatusType
 	UploadDate     *time.Time
 	UserName       *string
+}
+
+// ServerCertificate is a shape of the model.
+type ServerCertificate struct {
+	CertificateBody           *string
+	CertificateChain          *string
+	ServerCertificateMetadata *ServerCertificateMetadata
+	Tags                      []Tag
+}
+
+// ServerCertificateMetadata is a shape of the model.
+type ServerCertificateMetadata struct {
+	Arn                   *string
+	Expiration            *time.Time
+	Path                  *string
+	ServerCertificateId   *string
+	ServerCertificateName *string
+	UploadDate            *time.Time
 }
 
 // ServiceSpecificCredentialMetadata is a shape of the model.
@@ -1417,6 +1780,16 @@ type TagInstanceProfileInput struct {
 	Tags                []Tag
 }
 
+// TagMFADeviceOutput is a shape of the model.
+type TagMFADeviceOutput struct {
+}
+
+// TagMFADeviceInput is the model's TagMFADeviceRequest.
+type TagMFADeviceInput struct {
+	SerialNumber *string
+	Tags         []Tag
+}
+
 // TagOpenIDConnectProviderOutput is a shape of the model.
 type TagOpenIDConnectProviderOutput struct {
 }
@@ -1447,6 +1820,26 @@ type TagRoleInput struct {
 	Tags     []Tag
 }
 
+// TagSAMLProviderOutput is a shape of the model.
+type TagSAMLProviderOutput struct {
+}
+
+// TagSAMLProviderInput is the model's TagSAMLProviderRequest.
+type TagSAMLProviderInput struct {
+	SAMLProviderArn *string
+	Tags            []Tag
+}
+
+// TagServerCertificateOutput is a shape of the model.
+type TagServerCertificateOutput struct {
+}
+
+// TagServerCertificateInput is the model's TagServerCertificateRequest.
+type TagServerCertificateInput struct {
+	ServerCertificateName *string
+	Tags                  []Tag
+}
+
 // TagUserOutput is a shape of the model.
 type TagUserOutput struct {
 }
@@ -1465,6 +1858,16 @@ type UntagInstanceProfileOutput struct {
 type UntagInstanceProfileInput struct {
 	InstanceProfileName *string
 	TagKeys             []string
+}
+
+// UntagMFADeviceOutput is a shape of the model.
+type UntagMFADeviceOutput struct {
+}
+
+// UntagMFADeviceInput is the model's UntagMFADeviceRequest.
+type UntagMFADeviceInput struct {
+	SerialNumber *string
+	TagKeys      []string
 }
 
 // UntagOpenIDConnectProviderOutput is a shape of the model.
@@ -1497,6 +1900,26 @@ type UntagRoleInput struct {
 	TagKeys  []string
 }
 
+// UntagSAMLProviderOutput is a shape of the model.
+type UntagSAMLProviderOutput struct {
+}
+
+// UntagSAMLProviderInput is the model's UntagSAMLProviderRequest.
+type UntagSAMLProviderInput struct {
+	SAMLProviderArn *string
+	TagKeys         []string
+}
+
+// UntagServerCertificateOutput is a shape of the model.
+type UntagServerCertificateOutput struct {
+}
+
+// UntagServerCertificateInput is the model's UntagServerCertificateRequest.
+type UntagServerCertificateInput struct {
+	ServerCertificateName *string
+	TagKeys               []string
+}
+
 // UntagUserOutput is a shape of the model.
 type UntagUserOutput struct {
 }
@@ -1516,6 +1939,23 @@ type UpdateAccessKeyInput struct {
 	AccessKeyId *string
 	Status      StatusType
 	UserName    *string
+}
+
+// UpdateAccountPasswordPolicyOutput is a shape of the model.
+type UpdateAccountPasswordPolicyOutput struct {
+}
+
+// UpdateAccountPasswordPolicyInput is the model's UpdateAccountPasswordPolicyRequest.
+type UpdateAccountPasswordPolicyInput struct {
+	AllowUsersToChangePassword *bool
+	HardExpiry                 *bool
+	MaxPasswordAge             *int32
+	MinimumPasswordLength      *int32
+	PasswordReusePrevention    *int32
+	RequireLowercaseCharacters *bool
+	RequireNumbers             *bool
+	RequireSymbols             *bool
+	RequireUppercaseCharacters *bool
 }
 
 // UpdateAssumeRolePolicyOutput is a shape of the model.
@@ -1582,6 +2022,42 @@ type UpdateRoleInput struct {
 type UpdateRoleOutput struct {
 }
 
+// UpdateSAMLProviderInput is the model's UpdateSAMLProviderRequest.
+type UpdateSAMLProviderInput struct {
+	AddPrivateKey           *string
+	AssertionEncryptionMode AssertionEncryptionModeType
+	RemovePrivateKey        *string
+	SAMLMetadataDocument    *string
+	SAMLProviderArn         *string
+}
+
+// UpdateSAMLProviderOutput is the model's UpdateSAMLProviderResponse.
+type UpdateSAMLProviderOutput struct {
+	SAMLProviderArn *string
+}
+
+// UpdateSSHPublicKeyOutput is a shape of the model.
+type UpdateSSHPublicKeyOutput struct {
+}
+
+// UpdateSSHPublicKeyInput is the model's UpdateSSHPublicKeyRequest.
+type UpdateSSHPublicKeyInput struct {
+	SSHPublicKeyId *string
+	Status         StatusType
+	UserName       *string
+}
+
+// UpdateServerCertificateOutput is a shape of the model.
+type UpdateServerCertificateOutput struct {
+}
+
+// UpdateServerCertificateInput is the model's UpdateServerCertificateRequest.
+type UpdateServerCertificateInput struct {
+	NewPath                  *string
+	NewServerCertificateName *string
+	ServerCertificateName    *string
+}
+
 // UpdateUserOutput is a shape of the model.
 type UpdateUserOutput struct {
 }
@@ -1591,6 +2067,33 @@ type UpdateUserInput struct {
 	NewPath     *string
 	NewUserName *string
 	UserName    *string
+}
+
+// UploadSSHPublicKeyInput is the model's UploadSSHPublicKeyRequest.
+type UploadSSHPublicKeyInput struct {
+	SSHPublicKeyBody *string
+	UserName         *string
+}
+
+// UploadSSHPublicKeyOutput is the model's UploadSSHPublicKeyResponse.
+type UploadSSHPublicKeyOutput struct {
+	SSHPublicKey *SSHPublicKey
+}
+
+// UploadServerCertificateInput is the model's UploadServerCertificateRequest.
+type UploadServerCertificateInput struct {
+	CertificateBody       *string
+	CertificateChain      *string
+	Path                  *string
+	PrivateKey            *string
+	ServerCertificateName *string
+	Tags                  []Tag
+}
+
+// UploadServerCertificateOutput is the model's UploadServerCertificateResponse.
+type UploadServerCertificateOutput struct {
+	ServerCertificateMetadata *ServerCertificateMetadata
+	Tags                      []Tag
 }
 
 // User is a shape of the model.
@@ -1605,6 +2108,20 @@ type User struct {
 	UserName            *string
 }
 
+// UserDetail is a shape of the model.
+type UserDetail struct {
+	Arn                     *string
+	AttachedManagedPolicies []AttachedPolicy
+	CreateDate              *time.Time
+	GroupList               []string
+	Path                    *string
+	PermissionsBoundary     *AttachedPermissionsBoundary
+	Tags                    []Tag
+	UserId                  *string
+	UserName                *string
+	UserPolicyList          []PolicyDetail
+}
+
 // VirtualMFADevice is a shape of the model.
 type VirtualMFADevice struct {
 	Base32StringSeed []byte
@@ -1615,6 +2132,15 @@ type VirtualMFADevice struct {
 	User             *User
 }
 
+// AssertionEncryptionModeType is an enumeration of the model.
+type AssertionEncryptionModeType string
+
+// The values of AssertionEncryptionModeType.
+const (
+	AssertionEncryptionModeTypeRequired AssertionEncryptionModeType = "Required"
+	AssertionEncryptionModeTypeAllowed  AssertionEncryptionModeType = "Allowed"
+)
+
 // AssignmentStatusType is an enumeration of the model.
 type AssignmentStatusType string
 
@@ -1623,6 +2149,15 @@ const (
 	AssignmentStatusTypeAssigned   AssignmentStatusType = "Assigned"
 	AssignmentStatusTypeUnassigned AssignmentStatusType = "Unassigned"
 	AssignmentStatusTypeAny        AssignmentStatusType = "Any"
+)
+
+// EncodingType is an enumeration of the model.
+type EncodingType string
+
+// The values of EncodingType.
+const (
+	EncodingTypeSsh EncodingType = "SSH"
+	EncodingTypePem EncodingType = "PEM"
 )
 
 // PolicyScopeType is an enumeration of the model.

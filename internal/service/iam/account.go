@@ -96,15 +96,28 @@ func (s *Service) GetAccountSummary(ctx context.Context, _ *iam.GetAccountSummar
 		"GlobalEndpointTokenVersion": 1, "GroupPolicySizeQuota": 5120, "GroupsPerUserQuota": maxGroups, "GroupsQuota": 300,
 		"InstanceProfilesQuota": 1000, "MFADevices": 0, "MFADevicesInUse": 0, "PoliciesQuota": 1500, "PolicySizeQuota": maxPolicySize,
 		"PolicyVersionsInUseQuota": 10000, "Providers": 0, "RolePolicySizeQuota": 10240, "RolesQuota": 1000,
-		"ServerCertificates": 0, "ServerCertificatesQuota": 20, "SigningCertificatesPerUserQuota": 2,
+		"ServerCertificates": 0, "ServerCertificatesQuota": maxCertificates, "SigningCertificatesPerUserQuota": 2,
 		"UserPolicySizeQuota": 2048, "UsersQuota": 5000, "VersionsPerPolicyQuota": maxVersions,
 	}
 	q := store.Query{Account: account}
-	var errs [5]error
+	var errs [9]error
 	m["Users"], errs[0] = count(ctx, s.store, tables.Users, q)
 	m["Groups"], errs[1] = count(ctx, s.store, tables.Groups, q)
 	m["Roles"], errs[2] = count(ctx, s.store, tables.Roles, q)
 	m["InstanceProfiles"], errs[3] = count(ctx, s.store, tables.InstanceProfiles, q)
+	m["ServerCertificates"], errs[5] = count(ctx, s.store, tables.ServerCertificates, q)
+	var oidc, saml int32
+	oidc, errs[6] = count(ctx, s.store, tables.OIDCProviders, q)
+	saml, errs[7] = count(ctx, s.store, tables.SAMLProviders, q)
+	m["Providers"] = oidc + saml
+	var devices []store.Row[model.MFADevice]
+	devices, errs[8] = tables.MFADevices.List(ctx, s.store, q)
+	m["MFADevices"] = int32(len(devices))
+	for _, d := range devices {
+		if d.V.User != "" {
+			m["MFADevicesInUse"]++
+		}
+	}
 	var policies []store.Row[model.Policy]
 	policies, errs[4] = tables.Policies.List(ctx, s.store, q)
 	if err := errors.Join(errs[:]...); err != nil {

@@ -125,7 +125,7 @@ func (s *Service) listAttached(ctx context.Context, read reader, owner, prefix, 
 			out = append(out, iam.AttachedPolicy{PolicyArn: &arn, PolicyName: &name})
 		}
 	}
-	return page(out, func(a iam.AttachedPolicy) string { return *a.PolicyName + "\x00" + *a.PolicyArn }, marker, limit)
+	return page(ctx, out, func(a iam.AttachedPolicy) string { return *a.PolicyName + "\x00" + *a.PolicyArn }, marker, limit, "attached", p.ARN, str(prefix))
 }
 
 // setBoundary gives a principal a permissions boundary, or takes it away

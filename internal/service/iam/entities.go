@@ -88,7 +88,8 @@ func (s *Service) ListEntitiesForPolicy(ctx context.Context, in *iam.ListEntitie
 		seen[e.ARN] = true
 		kept = append(kept, e)
 	}
-	kept, more, next, err := page(kept, func(e entity) string { return e.ARN }, in.Marker, in.MaxItems)
+	kept, more, next, err := page(ctx, kept, func(e entity) string { return e.ARN }, in.Marker, in.MaxItems,
+		"entities", *in.PolicyArn, str(in.PathPrefix), string(in.EntityFilter), string(in.PolicyUsageFilter))
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (s *Service) GetGroup(ctx context.Context, in *iam.GetGroupInput) (*iam.Get
 	if err != nil {
 		return nil, err
 	}
-	users, more, next, err := page(users, func(r store.Row[model.User]) string { return r.Key.ID }, in.Marker, in.MaxItems)
+	users, more, next, err := page(ctx, users, func(r store.Row[model.User]) string { return r.Key.ID }, in.Marker, in.MaxItems, "members", g.Key.ID)
 	return &iam.GetGroupOutput{
 		Group:       new(describedGroup(g.V)),
 		Users:       mapped(users, func(r store.Row[model.User]) iam.User { return listedUser(r.V) }),
@@ -74,7 +74,7 @@ func (s *Service) ListGroups(ctx context.Context, in *iam.ListGroupsInput) (*iam
 		return nil, err
 	}
 	rows = slices.DeleteFunc(rows, func(r store.Row[model.Group]) bool { return !strings.HasPrefix(r.V.Path, pathOf(in.PathPrefix)) })
-	rows, more, next, err := page(rows, func(r store.Row[model.Group]) string { return r.Key.ID }, in.Marker, in.MaxItems)
+	rows, more, next, err := page(ctx, rows, func(r store.Row[model.Group]) string { return r.Key.ID }, in.Marker, in.MaxItems, "groups", str(in.PathPrefix))
 	return &iam.ListGroupsOutput{
 		Groups:      mapped(rows, func(r store.Row[model.Group]) iam.Group { return describedGroup(r.V) }),
 		IsTruncated: more, Marker: next,

@@ -14,6 +14,7 @@ import (
 	"roadstead.dev/internal/api/iam"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/identity"
+	"roadstead.dev/internal/seal"
 	service "roadstead.dev/internal/service/iam"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/memory"
@@ -41,8 +42,12 @@ func newBench(t *testing.T) bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sealing, err := seal.New(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
 	root := api.Identity{ARN: "arn:aws:iam::" + account + ":root", UserID: account, Root: true, AccessKeyID: "root"}
-	return bench{service.New(service.Config{Store: s, Principals: d}), s, as(t.Context(), root)}
+	return bench{service.New(service.Config{Store: s, Principals: d, Key: sealing}), s, as(t.Context(), root)}
 }
 
 func as(ctx context.Context, who api.Identity) context.Context {

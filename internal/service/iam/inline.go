@@ -59,7 +59,7 @@ func (s *Service) listInline(ctx context.Context, read reader, owner, marker *st
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return page(slices.Collect(maps.Keys(p.Policies)), same, marker, limit)
+	return page(ctx, slices.Collect(maps.Keys(p.Policies)), same, marker, limit, "inline", p.ARN)
 }
 
 func (s *Service) deleteInline(ctx context.Context, read reader, owner, name *string) error {

@@ -71,7 +71,7 @@ func (s *Service) ListAccessKeys(ctx context.Context, in *iam.ListAccessKeysInpu
 	if err != nil {
 		return nil, err
 	}
-	ids, more, next, err := page(slices.Clone(row.V.AccessKeys), same, in.Marker, in.MaxItems)
+	ids, more, next, err := page(ctx, slices.Clone(row.V.AccessKeys), same, in.Marker, in.MaxItems, "keys", row.Key.ID)
 	if err != nil {
 		return nil, err
 	}

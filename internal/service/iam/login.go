@@ -5,7 +5,8 @@ import (
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
-	"unicode"
+	"crypto/subtle"
+	"slices"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/iam"
@@ -14,50 +15,48 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
-const (
-	// passwordRounds is the work that trying a password takes.
-	passwordRounds = 600_000
-	minPassword    = 8
-	// passwordKinds of characters out of four must be in a password: upper and
-	// lower case, digits and others.
-	passwordKinds = 3
-)
+// passwordRounds is the work that trying a password takes.
+const passwordRounds = 600_000
 
-// checkPassword applies the policy of accounts that have none of their own.
-func checkPassword(p string) error {
-	var upper, lower, digit, other int
-	for _, r := range p {
-		switch {
-		case unicode.IsUpper(r):
-			upper = 1
-		case unicode.IsLower(r):
-			lower = 1
-		case unicode.IsDigit(r):
-			digit = 1
-		default:
-			other = 1
+// setPassword puts a new password's hash into a login profile, if the account's
+// policy allows the password.
+func (s *Service) setPassword(ctx context.Context, l *model.LoginProfile, password string) error {
+	p, err := s.passwordPolicy(ctx)
+	if err != nil {
+		return err
+	}
+	if err := checkPassword(p, password); err != nil {
+		return err
+	}
+	// A user's hashes share their salt, so that one look tells whether a
+	// password is one of the former ones.
+	if l.Salt == nil {
+		l.Salt, l.Rounds = make([]byte, 16), passwordRounds
+		_, _ = rand.Read(l.Salt) // never fails
+	}
+	hash, err := hashPassword(l, password)
+	if err != nil {
+		return err
+	}
+	reuse := 0
+	if p != nil {
+		reuse = p.ReusePrevention
+	}
+	used := l.Former
+	if l.Hash != nil {
+		used = slices.Insert(slices.Clone(used), 0, l.Hash)
+	}
+	for _, h := range used[:min(len(used), reuse)] {
+		if subtle.ConstantTimeCompare(h, hash) == 1 {
+			return iam.NewPasswordPolicyViolationException("The password was used recently: the account's password policy forbids to use one of the last %d again.", reuse)
 		}
 	}
-	switch {
-	case len(p) < minPassword:
-		return iam.NewPasswordPolicyViolationException("Password should have a minimum length of %d", minPassword)
-	case upper+lower+digit+other < passwordKinds:
-		return iam.NewPasswordPolicyViolationException("Password should have a minimum of %d of the following mix of character types: uppercase, lowercase, numbers, and symbols", passwordKinds)
-	}
+	l.Hash, l.Former = hash, used[:min(len(used), maxFormer)]
 	return nil
 }
 
-// setPassword puts a new password's hash into a login profile.
-func setPassword(l *model.LoginProfile, password string) error {
-	if err := checkPassword(password); err != nil {
-		return err
-	}
-	l.Salt = make([]byte, 16)
-	_, _ = rand.Read(l.Salt) // never fails
-	l.Rounds = passwordRounds
-	var err error
-	l.Hash, err = pbkdf2.Key(sha256.New, password, l.Salt, l.Rounds, sha256.Size)
-	return err
+func hashPassword(l *model.LoginProfile, password string) ([]byte, error) {
+	return pbkdf2.Key(sha256.New, password, l.Salt, l.Rounds, sha256.Size)
 }
 
 func noLogin(user string) error {
@@ -97,7 +96,7 @@ func (s *Service) CreateLoginProfile(ctx context.Context, in *iam.CreateLoginPro
 		return nil, fault(400, "ValidationError", "1 validation error detected: Value null at 'password' failed to satisfy constraint: Member must not be null")
 	}
 	l := &model.LoginProfile{CreateDate: now(api.CallFrom(ctx)), ResetRequired: in.PasswordResetRequired != nil && *in.PasswordResetRequired}
-	if err := setPassword(l, *in.Password); err != nil {
+	if err := s.setPassword(ctx, l, *in.Password); err != nil {
 		return nil, err
 	}
 	u, err := s.changeLogin(ctx, in.UserName, func(u *model.User) error {
@@ -131,25 +130,42 @@ func (s *Service) GetLoginProfile(ctx context.Context, in *iam.GetLoginProfileIn
 
 // UpdateLoginProfile changes a user's password.
 func (s *Service) UpdateLoginProfile(ctx context.Context, in *iam.UpdateLoginProfileInput) (*iam.UpdateLoginProfileOutput, error) {
-	fresh := &model.LoginProfile{}
-	if in.Password != nil {
-		if err := setPassword(fresh, *in.Password); err != nil {
-			return nil, err
-		}
-	}
 	_, err := s.changeLogin(ctx, in.UserName, func(u *model.User) error {
 		if u.Login == nil {
 			return noLogin(u.Name)
 		}
-		if in.Password != nil {
-			u.Login.Hash, u.Login.Salt, u.Login.Rounds = fresh.Hash, fresh.Salt, fresh.Rounds
-		}
 		if in.PasswordResetRequired != nil {
 			u.Login.ResetRequired = *in.PasswordResetRequired
 		}
-		return nil
+		if in.Password == nil {
+			return nil
+		}
+		return s.setPassword(ctx, u.Login, *in.Password)
 	})
 	return &iam.UpdateLoginProfileOutput{}, err
+}
+
+// ChangePassword lets a user change its own password.
+func (s *Service) ChangePassword(ctx context.Context, in *iam.ChangePasswordInput) (*iam.ChangePasswordOutput, error) {
+	name, err := callersName(ctx, nil)
+	if err != nil {
+		return nil, iam.NewInvalidUserTypeException("Only IAM Users can change their own password.")
+	}
+	_, err = s.changeLogin(ctx, &name, func(u *model.User) error {
+		if u.Login == nil {
+			return noLogin(u.Name)
+		}
+		old, err := hashPassword(u.Login, *in.OldPassword)
+		if err != nil {
+			return err
+		}
+		if subtle.ConstantTimeCompare(old, u.Login.Hash) != 1 {
+			return fault(403, "AccessDenied", "The old password was incorrect.")
+		}
+		u.Login.ResetRequired = false
+		return s.setPassword(ctx, u.Login, *in.NewPassword)
+	})
+	return &iam.ChangePasswordOutput{}, err
 }
 
 // DeleteLoginProfile takes a user's password away.
@@ -162,49 +178,4 @@ func (s *Service) DeleteLoginProfile(ctx context.Context, in *iam.DeleteLoginPro
 		return nil
 	})
 	return &iam.DeleteLoginProfileOutput{}, err
-}
-
-// userNamed checks that the user of a request exists.
-func (s *Service) userNamed(ctx context.Context, name *string) error {
-	given, err := callersName(ctx, name)
-	if err != nil {
-		if api.CallFrom(ctx).Identity.Root {
-			return nil // the root user's own
-		}
-		return err
-	}
-	_, err = s.user(ctx, given)
-	return err
-}
-
-// ListMFADevices lists a user's MFA devices. None can be made: EnableMFADevice
-// is not served.
-func (s *Service) ListMFADevices(ctx context.Context, in *iam.ListMFADevicesInput) (*iam.ListMFADevicesOutput, error) {
-	return &iam.ListMFADevicesOutput{MFADevices: []iam.MFADevice{}, IsTruncated: new(false)}, s.userNamed(ctx, in.UserName)
-}
-
-// ListVirtualMFADevices lists the account's virtual MFA devices. None can be
-// made: CreateVirtualMFADevice is not served.
-func (s *Service) ListVirtualMFADevices(context.Context, *iam.ListVirtualMFADevicesInput) (*iam.ListVirtualMFADevicesOutput, error) {
-	return &iam.ListVirtualMFADevicesOutput{VirtualMFADevices: []iam.VirtualMFADevice{}, IsTruncated: new(false)}, nil
-}
-
-// ListSSHPublicKeys lists a user's SSH keys. None can be made:
-// UploadSSHPublicKey is not served.
-func (s *Service) ListSSHPublicKeys(ctx context.Context, in *iam.ListSSHPublicKeysInput) (*iam.ListSSHPublicKeysOutput, error) {
-	return &iam.ListSSHPublicKeysOutput{SSHPublicKeys: []iam.SSHPublicKeyMetadata{}, IsTruncated: new(false)}, s.userNamed(ctx, in.UserName)
-}
-
-// ListServiceSpecificCredentials lists a user's credentials for single
-// services. None can be made: CreateServiceSpecificCredential is not served.
-func (s *Service) ListServiceSpecificCredentials(ctx context.Context, in *iam.ListServiceSpecificCredentialsInput) (*iam.ListServiceSpecificCredentialsOutput, error) {
-	return &iam.ListServiceSpecificCredentialsOutput{
-		ServiceSpecificCredentials: []iam.ServiceSpecificCredentialMetadata{}, IsTruncated: new(false),
-	}, s.userNamed(ctx, in.UserName)
-}
-
-// ListSigningCertificates lists a user's certificates. None can be made:
-// UploadSigningCertificate is not served.
-func (s *Service) ListSigningCertificates(ctx context.Context, in *iam.ListSigningCertificatesInput) (*iam.ListSigningCertificatesOutput, error) {
-	return &iam.ListSigningCertificatesOutput{Certificates: []iam.SigningCertificate{}, IsTruncated: new(false)}, s.userNamed(ctx, in.UserName)
 }

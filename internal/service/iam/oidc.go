@@ -167,7 +167,7 @@ func (s *Service) taggedProvider(ctx context.Context, arn string) (tagged, error
 		return tagged{}, err
 	}
 	v := row.Copy()
-	return tagged{&v.Tags, func(tx *store.Txn) { tables.OIDCProviders.Replace(tx, row, v) }}, nil
+	return tagged{"oidc", &v.Tags, func(tx *store.Txn) { tables.OIDCProviders.Replace(tx, row, v) }}, nil
 }
 
 // TagOpenIDConnectProvider adds tags to an identity provider.

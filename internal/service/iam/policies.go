@@ -143,7 +143,8 @@ func (s *Service) ListPolicies(ctx context.Context, in *iam.ListPoliciesInput) (
 			in.PolicyUsageFilter == iam.PolicyUsageTypePermissionsPolicy && only && p.Attachments == 0 ||
 			in.PolicyUsageFilter == iam.PolicyUsageTypePermissionsBoundary && p.Boundaries == 0
 	})
-	all, more, next, err := page(all, func(p *model.Policy) string { return key(p.Name) + "\x00" + p.ARN }, in.Marker, in.MaxItems)
+	all, more, next, err := page(ctx, all, func(p *model.Policy) string { return key(p.Name) + "\x00" + p.ARN }, in.Marker, in.MaxItems,
+		"policies", string(in.Scope), str(in.PathPrefix), strconv.FormatBool(only), string(in.PolicyUsageFilter))
 	return &iam.ListPoliciesOutput{
 		Policies:    mapped(all, listedPolicy),
 		IsTruncated: more, Marker: next,
@@ -235,10 +236,10 @@ func (s *Service) ListPolicyVersions(ctx context.Context, in *iam.ListPolicyVers
 		list = append(list, *versionOf(&p.Versions[i], p, false))
 	}
 	// There are five at most; their order is what the marker goes by.
-	list, more, next, err := page(list, func(v iam.PolicyVersion) string {
+	list, more, next, err := page(ctx, list, func(v iam.PolicyVersion) string {
 		n, _ := strconv.Atoi((*v.VersionId)[1:])
 		return strconv.Itoa(1<<30 - n)
-	}, in.Marker, in.MaxItems)
+	}, in.Marker, in.MaxItems, "versions", *in.PolicyArn)
 	return &iam.ListPolicyVersionsOutput{Versions: list, IsTruncated: more, Marker: next}, err
 }
 

@@ -60,8 +60,8 @@ func (s *Service) GetInstanceProfile(ctx context.Context, in *iam.GetInstancePro
 }
 
 // describeProfiles pages through rows.
-func (s *Service) describeProfiles(ctx context.Context, rows []store.Row[model.InstanceProfile], marker *string, limit *int32) ([]iam.InstanceProfile, *bool, *string, error) {
-	rows, more, next, err := page(rows, func(r store.Row[model.InstanceProfile]) string { return r.Key.ID }, marker, limit)
+func (s *Service) describeProfiles(ctx context.Context, rows []store.Row[model.InstanceProfile], marker *string, limit *int32, list ...string) ([]iam.InstanceProfile, *bool, *string, error) {
+	rows, more, next, err := page(ctx, rows, func(r store.Row[model.InstanceProfile]) string { return r.Key.ID }, marker, limit, list...)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -85,7 +85,7 @@ func (s *Service) ListInstanceProfiles(ctx context.Context, in *iam.ListInstance
 	rows = slices.DeleteFunc(rows, func(r store.Row[model.InstanceProfile]) bool {
 		return !strings.HasPrefix(r.V.Path, pathOf(in.PathPrefix))
 	})
-	list, more, next, err := s.describeProfiles(ctx, rows, in.Marker, in.MaxItems)
+	list, more, next, err := s.describeProfiles(ctx, rows, in.Marker, in.MaxItems, "profiles", str(in.PathPrefix))
 	return &iam.ListInstanceProfilesOutput{InstanceProfiles: list, IsTruncated: more, Marker: next}, err
 }
 
@@ -103,7 +103,7 @@ func (s *Service) ListInstanceProfilesForRole(ctx context.Context, in *iam.ListI
 		}
 		rows = append(rows, row)
 	}
-	list, more, next, err := s.describeProfiles(ctx, rows, in.Marker, in.MaxItems)
+	list, more, next, err := s.describeProfiles(ctx, rows, in.Marker, in.MaxItems, "profiles of", role.Key.ID)
 	return &iam.ListInstanceProfilesForRoleOutput{InstanceProfiles: list, IsTruncated: more, Marker: next}, err
 }
 

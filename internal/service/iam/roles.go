@@ -158,14 +158,8 @@ func (s *Service) GetRole(ctx context.Context, in *iam.GetRoleInput) (*iam.GetRo
 		return nil, err
 	}
 	out := describedRole(row.V)
-	out.RoleLastUsed = &iam.RoleLastUsed{}
-	used, err := tables.IAMLastUsed.Get(ctx, s.store, row.Key.Account, "", row.V.ID)
-	if err == nil {
-		out.RoleLastUsed = &iam.RoleLastUsed{LastUsedDate: &used.V.Time, Region: &used.V.Region}
-	} else if !errors.Is(err, store.ErrNotFound) {
-		return nil, err
-	}
-	return &iam.GetRoleOutput{Role: out}, nil
+	out.RoleLastUsed, err = s.roleLastUsed(ctx, row)
+	return &iam.GetRoleOutput{Role: out}, err
 }
 
 // ListRoles lists the roles below a path.
@@ -175,7 +169,7 @@ func (s *Service) ListRoles(ctx context.Context, in *iam.ListRolesInput) (*iam.L
 		return nil, err
 	}
 	rows = slices.DeleteFunc(rows, func(r store.Row[model.Role]) bool { return !strings.HasPrefix(r.V.Path, pathOf(in.PathPrefix)) })
-	rows, more, next, err := page(rows, func(r store.Row[model.Role]) string { return r.Key.ID }, in.Marker, in.MaxItems)
+	rows, more, next, err := page(ctx, rows, func(r store.Row[model.Role]) string { return r.Key.ID }, in.Marker, in.MaxItems, "roles", str(in.PathPrefix))
 	return &iam.ListRolesOutput{
 		Roles:       mapped(rows, func(r store.Row[model.Role]) iam.Role { return listedRole(r.V) }),
 		IsTruncated: more, Marker: next,

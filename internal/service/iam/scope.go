@@ -71,6 +71,20 @@ func (s *Service) scope(ctx context.Context, op string, f fields, conditions map
 		return arnOf(c.Account, "instance-profile", "/", "")
 	case "ListPolicies":
 		return "policy path /"
+	case "ListServerCertificates":
+		return arnOf(c.Account, "server-certificate", "/", "")
+	case "ListVirtualMFADevices":
+		return arnOf(c.Account, "mfa", "/", "")
+	case "ListSAMLProviders":
+		return arnOf(c.Account, "saml-provider", "/", "")
+	case "ListOpenIDConnectProviders":
+		return arnOf(c.Account, "oidc-provider", "/", "")
+	case "CreateVirtualMFADevice":
+		return arnOf(c.Account, "mfa", pathOf(new(f.str("Path"))), f.str("VirtualMFADeviceName"))
+	case "CreateSAMLProvider":
+		return arnOf(c.Account, "saml-provider", "/", f.str("Name"))
+	case "ChangePassword":
+		return c.Identity.ARN
 	case "CreatePolicy":
 		return arnOf(c.Account, "policy", pathOf(new(f.str("Path"))), f.str("PolicyName"))
 	case "SimulatePrincipalPolicy", "GetContextKeysForPrincipalPolicy":
@@ -81,7 +95,7 @@ func (s *Service) scope(ctx context.Context, op string, f fields, conditions map
 		return arnOf(c.Account, "role", "/aws-service-role/"+service+"/", linkedRoles[service].name)
 	}
 	path := ""
-	if strings.HasPrefix(op, "Create") {
+	if strings.HasPrefix(op, "Create") || op == "UploadServerCertificate" {
 		path = pathOf(new(f.str("Path")))
 	}
 	tagsOf := func(tags model.Tags) {
@@ -127,6 +141,23 @@ func (s *Service) scope(ctx context.Context, op string, f fields, conditions map
 			return row.V.ARN
 		}
 		return arnOf(c.Account, "user", pathOf(&path), name)
+	case f.str("ServerCertificateName") != "":
+		name := f.str("ServerCertificateName")
+		if row, err := tables.ServerCertificates.Get(ctx, s.store, c.Account, "", key(name)); err == nil && path == "" {
+			tagsOf(row.V.Tags)
+			return row.V.ARN
+		}
+		return arnOf(c.Account, "server-certificate", pathOf(&path), name)
+	case f.str("SAMLProviderArn") != "":
+		if row, err := s.samlProvider(ctx, f.str("SAMLProviderArn")); err == nil {
+			tagsOf(row.V.Tags)
+		}
+		return f.str("SAMLProviderArn")
+	case f.str("SerialNumber") != "":
+		if row, err := s.mfaDevice(ctx, f.str("SerialNumber")); err == nil {
+			tagsOf(row.V.Tags)
+		}
+		return f.str("SerialNumber")
 	case f.str("OpenIDConnectProviderArn") != "":
 		if row, err := s.oidcProvider(ctx, f.str("OpenIDConnectProviderArn")); err == nil {
 			tagsOf(row.V.Tags)

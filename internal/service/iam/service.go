@@ -4,7 +4,7 @@ package iam
 
 import (
 	"context"
-	"encoding/base64"
+	"crypto/sha256"
 	"errors"
 	"sort"
 	"strings"
@@ -14,7 +14,9 @@ import (
 	"roadstead.dev/internal/api/iam"
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/pagetoken"
 	"roadstead.dev/internal/plan/policy"
+	"roadstead.dev/internal/seal"
 	"roadstead.dev/internal/store"
 )
 
@@ -25,16 +27,19 @@ type Principals interface {
 	PoliciesOf(ctx context.Context, arn string) (*policy.Set, policy.Context, error)
 }
 
-// Config is what a Service needs; both are required.
+// Config is what a Service needs. All of it is required.
 type Config struct {
 	Store      store.Store
 	Principals Principals
+	// Key seals the private keys of server certificates.
+	Key *seal.Key
 }
 
 // Service implements IAM's operations.
 type Service struct {
 	store      store.Store
 	principals Principals
+	key        *seal.Key
 }
 
 var (
@@ -44,7 +49,7 @@ var (
 
 // New makes the service.
 func New(cfg Config) *Service {
-	return &Service{store: cfg.Store, principals: cfg.Principals}
+	return &Service{store: cfg.Store, principals: cfg.Principals, key: cfg.Key}
 }
 
 // write runs change on an empty transaction and commits it, again and again
@@ -108,16 +113,20 @@ func absent(err, own error) error {
 // defaultItems is how many items a page holds where the caller does not say.
 const defaultItems = 100
 
-// page cuts a page from items, which it sorts by their ids.
-func page[T any](items []T, idOf func(T) string, marker *string, limit *int32) (cut []T, truncated *bool, next *string, err error) {
+// page cuts a page from items, which it sorts by their ids. List says what the
+// items are: the operation, and all that chose them.
+func page[T any](ctx context.Context, items []T, idOf func(T) string, marker *string, limit *int32, list ...string) (cut []T, truncated *bool, next *string, err error) {
+	list = append([]string{api.CallFrom(ctx).Account}, list...)
+	whole := idOf
+	idOf = func(item T) string { return clipped(whole(item)) }
 	sort.SliceStable(items, func(i, j int) bool { return idOf(items[i]) < idOf(items[j]) })
 	start := 0
 	if marker != nil {
-		after, err := base64.RawURLEncoding.DecodeString(*marker)
-		if err != nil {
+		after, ok := pagetoken.Open(*marker, list...)
+		if !ok {
 			return nil, nil, nil, fault(400, "ValidationError", "Invalid Marker.")
 		}
-		start = sort.Search(len(items), func(i int) bool { return idOf(items[i]) > string(after) })
+		start = sort.Search(len(items), func(i int) bool { return idOf(items[i]) > after })
 	}
 	n := defaultItems
 	if limit != nil {
@@ -130,8 +139,17 @@ func page[T any](items []T, idOf func(T) string, marker *string, limit *int32) (
 		}
 		return items, new(false), nil, nil
 	}
-	last := idOf(items[n-1])
-	return items[:n], new(true), new(base64.RawURLEncoding.EncodeToString([]byte(last))), nil
+	return items[:n], new(true), new(pagetoken.Make(idOf(items[n-1]), list...)), nil
+}
+
+// clipped is an id that fits into a marker, which has 320 characters at most.
+func clipped(id string) string {
+	const most, kept = 160, 140
+	if len(id) <= most {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return id[:kept] + "\xff" + string(sum[:12])
 }
 
 // mapped is f of each item.

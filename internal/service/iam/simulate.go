@@ -3,6 +3,7 @@ package iam
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ type simulation struct {
 	actions, resources []string
 	entries            []iam.ContextEntry
 	resourcePolicy     *string
+	owner              *string
 	caller             *string
 	marker             *string
 	limit              *int32
@@ -77,14 +79,14 @@ func inputPolicies(member string, texts []string) ([]policy.Named, error) {
 }
 
 // SimulateCustomPolicy decides requests by the given documents alone.
-func (s *Service) SimulateCustomPolicy(_ context.Context, in *iam.SimulateCustomPolicyInput) (*iam.SimulateCustomPolicyOutput, error) {
+func (s *Service) SimulateCustomPolicy(ctx context.Context, in *iam.SimulateCustomPolicyInput) (*iam.SimulateCustomPolicyOutput, error) {
 	docs, err := inputPolicies("PolicyInputList", in.PolicyInputList)
 	if err != nil {
 		return nil, err
 	}
 	set := &policy.Set{Identity: docs}
-	results, more, next, err := simulate(set, policy.Context{}, in.PermissionsBoundaryPolicyInputList, simulation{
-		in.ActionNames, in.ResourceArns, in.ContextEntries, in.ResourcePolicy, in.CallerArn, in.Marker, in.MaxItems,
+	results, more, next, err := simulate(ctx, set, policy.Context{}, in.PermissionsBoundaryPolicyInputList, simulation{
+		in.ActionNames, in.ResourceArns, in.ContextEntries, in.ResourcePolicy, in.ResourceOwner, in.CallerArn, in.Marker, in.MaxItems,
 	})
 	return &iam.SimulateCustomPolicyOutput{EvaluationResults: results, IsTruncated: more, Marker: next}, err
 }
@@ -105,13 +107,13 @@ func (s *Service) SimulatePrincipalPolicy(ctx context.Context, in *iam.SimulateP
 	if caller == nil {
 		caller = in.PolicySourceArn
 	}
-	results, more, next, err := simulate(set, keys, in.PermissionsBoundaryPolicyInputList, simulation{
-		in.ActionNames, in.ResourceArns, in.ContextEntries, in.ResourcePolicy, caller, in.Marker, in.MaxItems,
+	results, more, next, err := simulate(ctx, set, keys, in.PermissionsBoundaryPolicyInputList, simulation{
+		in.ActionNames, in.ResourceArns, in.ContextEntries, in.ResourcePolicy, in.ResourceOwner, caller, in.Marker, in.MaxItems,
 	})
 	return &iam.SimulatePrincipalPolicyOutput{EvaluationResults: results, IsTruncated: more, Marker: next}, err
 }
 
-func simulate(set *policy.Set, keys policy.Context, boundaries []string, sim simulation) ([]iam.EvaluationResult, *bool, *string, error) {
+func simulate(ctx context.Context, set *policy.Set, keys policy.Context, boundaries []string, sim simulation) ([]iam.EvaluationResult, *bool, *string, error) {
 	bounds, err := inputPolicies("PermissionsBoundaryPolicyInputList", boundaries)
 	if err != nil {
 		return nil, nil, nil, err
@@ -125,6 +127,14 @@ func simulate(set *policy.Set, keys policy.Context, boundaries []string, sim sim
 			return nil, nil, nil, iam.NewInvalidInputException("Invalid Syntax: ResourcePolicy: %s", err.Error())
 		}
 		set.Resource = &policy.Named{Name: "ResourcePolicy", Document: doc}
+	}
+	if owner, ok := strings.CutPrefix(str(sim.owner), "arn:aws:iam::"); ok {
+		set.Owner, _, _ = strings.Cut(owner, ":")
+	} else {
+		set.Owner = str(sim.owner)
+	}
+	if sim.resourcePolicy != nil && str(sim.caller) == "" {
+		return nil, nil, nil, iam.NewInvalidInputException("CallerArn is required when a ResourcePolicy is given.")
 	}
 	for _, e := range sim.entries {
 		keys.Set(str(e.ContextKeyName), e.ContextKeyValues...)
@@ -140,18 +150,26 @@ func simulate(set *policy.Set, keys policy.Context, boundaries []string, sim sim
 			req.Principal.Account = p[4]
 		}
 	}
-	results := make([]iam.EvaluationResult, 0, len(sim.actions)*len(resources))
+	type pair struct{ action, resource, place string }
+	var pairs []pair
 	for _, a := range sim.actions {
 		if !strings.Contains(a, ":") {
 			return nil, nil, nil, iam.NewInvalidInputException("Invalid Entity Name: %s", a)
 		}
 		for _, r := range resources {
-			q := req
-			q.Action, q.Resource = a, r
-			results = append(results, evaluation(set, &q))
+			pairs = append(pairs, pair{a, r, fmt.Sprintf("%09d", len(pairs))})
 		}
 	}
-	return page(results, func(r iam.EvaluationResult) string { return *r.EvalActionName + "\x00" + *r.EvalResourceName }, sim.marker, sim.limit)
+	// Results come as they were asked for; only those of the page are decided.
+	pairs, more, next, err := page(ctx, pairs, func(p pair) string { return p.place }, sim.marker, sim.limit,
+		append(append([]string{"simulation", str(sim.caller)}, sim.actions...), resources...)...)
+	results := make([]iam.EvaluationResult, 0, len(pairs))
+	for _, p := range pairs {
+		q := req
+		q.Action, q.Resource = p.action, p.resource
+		results = append(results, evaluation(set, &q))
+	}
+	return results, more, next, err
 }
 
 func evaluation(set *policy.Set, q *policy.Request) iam.EvaluationResult {

@@ -16,6 +16,7 @@ const maxTags = 50
 
 // tagged is a resource whose tags may be changed, and how to write it.
 type tagged struct {
+	kind string
 	tags *model.Tags
 	put  func(tx *store.Txn)
 }
@@ -29,7 +30,7 @@ func (s *Service) taggedUser(ctx context.Context, name string) (tagged, error) {
 		return tagged{}, err
 	}
 	v := row.Copy()
-	return tagged{&v.Tags, func(tx *store.Txn) { tables.Users.Replace(tx, row, v) }}, nil
+	return tagged{"user", &v.Tags, func(tx *store.Txn) { tables.Users.Replace(tx, row, v) }}, nil
 }
 
 func (s *Service) taggedRole(ctx context.Context, name string) (tagged, error) {
@@ -38,7 +39,7 @@ func (s *Service) taggedRole(ctx context.Context, name string) (tagged, error) {
 		return tagged{}, err
 	}
 	v := row.Copy()
-	return tagged{&v.Tags, func(tx *store.Txn) { tables.Roles.Replace(tx, row, v) }}, nil
+	return tagged{"role", &v.Tags, func(tx *store.Txn) { tables.Roles.Replace(tx, row, v) }}, nil
 }
 
 func (s *Service) taggedProfile(ctx context.Context, name string) (tagged, error) {
@@ -47,7 +48,7 @@ func (s *Service) taggedProfile(ctx context.Context, name string) (tagged, error
 		return tagged{}, err
 	}
 	v := row.Copy()
-	return tagged{&v.Tags, func(tx *store.Txn) { tables.InstanceProfiles.Replace(tx, row, v) }}, nil
+	return tagged{"profile", &v.Tags, func(tx *store.Txn) { tables.InstanceProfiles.Replace(tx, row, v) }}, nil
 }
 
 func (s *Service) taggedPolicy(ctx context.Context, arn string) (tagged, error) {
@@ -56,7 +57,7 @@ func (s *Service) taggedPolicy(ctx context.Context, arn string) (tagged, error) 
 		return tagged{}, err
 	}
 	v := row.Copy()
-	return tagged{&v.Tags, func(tx *store.Txn) { tables.Policies.Replace(tx, row, v) }}, nil
+	return tagged{"policy", &v.Tags, func(tx *store.Txn) { tables.Policies.Replace(tx, row, v) }}, nil
 }
 
 // tag adds tags. A key that differs from an old one by case replaces it.
@@ -112,7 +113,7 @@ func (s *Service) listTags(ctx context.Context, read taggable, name, marker *str
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return page(tagList(*t.tags), func(t iam.Tag) string { return *t.Key }, marker, limit)
+	return page(ctx, tagList(*t.tags), func(t iam.Tag) string { return *t.Key }, marker, limit, "tags", t.kind, *name)
 }
 
 // TagUser adds tags to a user.

@@ -98,7 +98,7 @@ func (s *Service) ListUsers(ctx context.Context, in *iam.ListUsersInput) (*iam.L
 		return nil, err
 	}
 	rows = slices.DeleteFunc(rows, func(r store.Row[model.User]) bool { return !strings.HasPrefix(r.V.Path, pathOf(in.PathPrefix)) })
-	rows, more, next, err := page(rows, func(r store.Row[model.User]) string { return r.Key.ID }, in.Marker, in.MaxItems)
+	rows, more, next, err := page(ctx, rows, func(r store.Row[model.User]) string { return r.Key.ID }, in.Marker, in.MaxItems, "users", str(in.PathPrefix))
 	return &iam.ListUsersOutput{
 		Users:       mapped(rows, func(r store.Row[model.User]) iam.User { return listedUser(r.V) }),
 		IsTruncated: more, Marker: next,
@@ -142,6 +142,15 @@ func (s *Service) UpdateUser(ctx context.Context, in *iam.UpdateUserInput) (*iam
 			v.User, v.UserName = key(u.Name), u.Name
 			tables.AccessKeys.Replace(tx, k, v)
 		}
+		for _, id := range u.MFADevices {
+			d, err := tables.MFADevices.Get(ctx, s.store, c.Account, "", id)
+			if err != nil {
+				return err
+			}
+			v := d.Copy()
+			v.User = key(u.Name)
+			tables.MFADevices.Replace(tx, d, v)
+		}
 		return nil
 	})
 }
@@ -160,6 +169,10 @@ func (s *Service) DeleteUser(ctx context.Context, in *iam.DeleteUserInput) (*iam
 			return conflict("must delete login profile first.")
 		case len(row.V.AccessKeys) > 0:
 			return conflict("must delete access keys first.")
+		case len(row.V.MFADevices) > 0:
+			return conflict("must delete MFA device first.")
+		case len(row.V.SSHKeys) > 0:
+			return conflict("must remove referenced objects first.")
 		}
 		if err := deletable(&row.V.IAMPrincipal); err != nil {
 			return err
@@ -180,7 +193,7 @@ func (s *Service) ListGroupsForUser(ctx context.Context, in *iam.ListGroupsForUs
 	if err != nil {
 		return nil, err
 	}
-	names, more, next, err := page(slices.Clone(row.V.Groups), same, in.Marker, in.MaxItems)
+	names, more, next, err := page(ctx, slices.Clone(row.V.Groups), same, in.Marker, in.MaxItems, "groups of", row.Key.ID)
 	if err != nil {
 		return nil, err
 	}

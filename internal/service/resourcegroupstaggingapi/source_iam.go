@@ -16,6 +16,9 @@ import (
 var iamSource = source{
 	list: []lister{
 		fromGlobal(tables.InstanceProfiles, func(v *model.InstanceProfile) model.Tags { return v.Tags }, func(r store.Row[model.InstanceProfile]) string { return r.V.ARN }),
+		fromGlobal(tables.MFADevices, func(v *model.MFADevice) model.Tags { return v.Tags }, func(r store.Row[model.MFADevice]) string { return r.V.Serial }),
+		fromGlobal(tables.SAMLProviders, func(v *model.SAMLProvider) model.Tags { return v.Tags }, func(r store.Row[model.SAMLProvider]) string { return r.V.ARN }),
+		fromGlobal(tables.ServerCertificates, func(v *model.ServerCertificate) model.Tags { return v.Tags }, func(r store.Row[model.ServerCertificate]) string { return r.V.ARN }),
 		fromGlobal(tables.OIDCProviders, func(v *model.OIDCProvider) model.Tags { return v.Tags }, func(r store.Row[model.OIDCProvider]) string { return r.V.ARN }),
 		fromGlobal(tables.Policies, func(v *model.Policy) model.Tags { return v.Tags }, func(r store.Row[model.Policy]) string { return r.V.ARN }),
 	},
@@ -33,6 +36,12 @@ var iamSource = source{
 			return does(ops.Invoke(ctx, "iam", "TagInstanceProfile", &iam.TagInstanceProfileInput{InstanceProfileName: &name, Tags: list}))
 		case "oidc-provider":
 			return does(ops.Invoke(ctx, "iam", "TagOpenIDConnectProvider", &iam.TagOpenIDConnectProviderInput{OpenIDConnectProviderArn: new(arn.String()), Tags: list}))
+		case "mfa":
+			return does(ops.Invoke(ctx, "iam", "TagMFADevice", &iam.TagMFADeviceInput{SerialNumber: new(arn.String()), Tags: list}))
+		case "saml-provider":
+			return does(ops.Invoke(ctx, "iam", "TagSAMLProvider", &iam.TagSAMLProviderInput{SAMLProviderArn: new(arn.String()), Tags: list}))
+		case "server-certificate":
+			return does(ops.Invoke(ctx, "iam", "TagServerCertificate", &iam.TagServerCertificateInput{ServerCertificateName: &name, Tags: list}))
 		}
 		return errType
 	},
@@ -49,6 +58,12 @@ var iamSource = source{
 			return does(ops.Invoke(ctx, "iam", "UntagInstanceProfile", &iam.UntagInstanceProfileInput{InstanceProfileName: &name, TagKeys: keys}))
 		case "oidc-provider":
 			return does(ops.Invoke(ctx, "iam", "UntagOpenIDConnectProvider", &iam.UntagOpenIDConnectProviderInput{OpenIDConnectProviderArn: new(arn.String()), TagKeys: keys}))
+		case "mfa":
+			return does(ops.Invoke(ctx, "iam", "UntagMFADevice", &iam.UntagMFADeviceInput{SerialNumber: new(arn.String()), TagKeys: keys}))
+		case "saml-provider":
+			return does(ops.Invoke(ctx, "iam", "UntagSAMLProvider", &iam.UntagSAMLProviderInput{SAMLProviderArn: new(arn.String()), TagKeys: keys}))
+		case "server-certificate":
+			return does(ops.Invoke(ctx, "iam", "UntagServerCertificate", &iam.UntagServerCertificateInput{ServerCertificateName: &name, TagKeys: keys}))
 		}
 		return errType
 	},

@@ -28,6 +28,14 @@ var (
 
 	OIDCProviders = store.NewTable[model.OIDCProvider]("iam", "OIDCProvider")
 
+	SAMLProviders = store.NewTable[model.SAMLProvider]("iam", "SAMLProvider")
+
+	MFADevices = store.NewTable[model.MFADevice]("iam", "MFADevice")
+
+	ServerCertificates = store.NewTable[model.ServerCertificate]("iam", "ServerCertificate")
+
+	PasswordPolicies = store.NewTable[model.PasswordPolicy]("iam", "PasswordPolicy")
+
 	IAMLastUsed = store.NewTable[model.IAMLastUsed]("iam", "LastUsed")
 
 	AccountAliases = store.NewTable[model.AccountAlias]("iam", "AccountAlias")
