@@ -26,6 +26,7 @@ const forwardMarker = "/run/roadstead.ip_forward"
 type hostState struct {
 	mu    sync.Mutex
 	links map[string]hostLink // by VPC
+	rules *ruleset            // as they were written last
 }
 
 // hostLink is what one VPC needs of the host.
@@ -186,15 +187,11 @@ func syncHostRoutes(dev netlink.Link, l link, wanted map[netip.Prefix]bool) (tak
 	return taken, nil
 }
 
-// writeHostRules replaces the instance's table on the host: what comes from
+// writeHostRules writes the instance's table on the host: what comes from
 // VPCs leaves with the host's address, and new connections to VPCs come from
 // the host itself, or from another VPC to a public address.
 func (n *Network) writeHostRules() error {
-	rs, done, err := newRuleset("", n.cfg.Prefix)
-	if err != nil {
-		return err
-	}
-	defer done()
+	rs := newRuleset("", n.cfg.Prefix)
 	sources := n.addressSet(rs, "sources", func(l *hostLink) []netip.Addr { return l.sources })
 	public := n.addressSet(rs, "public", func(l *hostLink) []netip.Addr { return l.public })
 	post := rs.base("depart", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, *nftables.ChainPriorityNATSource, nftables.ChainPolicyAccept)
@@ -203,9 +200,12 @@ func (n *Network) writeHostRules() error {
 	rs.rule(fwd, outPrefix(n.linkPrefix()), notInPrefix(n.linkPrefix()), ctState(expr.CtStateBitNEW), drop())
 	// The host has routes to private addresses for itself, not for other VPCs.
 	rs.rule(fwd, outPrefix(n.linkPrefix()), ctState(expr.CtStateBitNEW), notMember(offsetDest, public), drop())
-	if err := rs.commit(); err != nil {
+	previous := n.host.rules
+	n.host.rules = nil
+	if err := rs.commit(previous); err != nil {
 		return fmt.Errorf("write the host's rules: %w", err)
 	}
+	n.host.rules = rs
 	return nil
 }
 

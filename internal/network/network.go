@@ -42,6 +42,8 @@ type vpcState struct {
 	mu sync.Mutex
 	// applied is what Apply made last, nil before it first succeeded.
 	applied *VPC
+	// rules is the table that goes with applied.
+	rules   *ruleset
 	link    link
 	removed bool
 }
@@ -105,6 +107,7 @@ func (n *Network) Apply(ctx context.Context, v VPC) error {
 	if err := n.apply(st, v); err != nil {
 		// What is there is unknown now: the next Apply compares with nothing.
 		n.setApplied(st, nil)
+		st.rules = nil
 		return fmt.Errorf("apply VPC %s: %w", v.ID, err)
 	}
 	n.setApplied(st, &v)
@@ -126,6 +129,7 @@ func (n *Network) apply(st *vpcState, v VPC) error {
 		return err
 	}
 	if made || st.applied == nil {
+		st.rules = nil
 		if err := runIn(path, prepareRouter); err != nil {
 			return err
 		}
@@ -148,9 +152,11 @@ func (n *Network) apply(st *vpcState, v VPC) error {
 	if err := setRoutes(h, v, numbers, st.link); err != nil {
 		return err
 	}
-	if err := writeRuleset(path, v, numbers); err != nil {
+	rules := compile(path, v, numbers)
+	if err := rules.commit(st.rules); err != nil {
 		return fmt.Errorf("write rules: %w", err)
 	}
+	st.rules = rules
 	if err := dropStaleRules(h, numbers); err != nil {
 		return err
 	}

@@ -2,8 +2,8 @@ package network
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -11,84 +11,77 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ruleset builds one nftables table that replaces the one of the same name,
-// in one transaction.
+// ruleset is what one nftables table should be. It is put together first and
+// written by commit.
 type ruleset struct {
-	conn  *nftables.Conn
-	table *nftables.Table
-	setID uint32
-	err   error
+	// path is the namespace's; empty is the process's own.
+	path   string
+	table  *nftables.Table
+	sets   []*setSpec
+	chains []*chainSpec
+	// setOf and chainOf find what the library's value stands for.
+	setOf   map[*nftables.Set]*setSpec
+	chainOf map[*nftables.Chain]*chainSpec
+	setID   uint32
 }
 
-// newRuleset begins a table of IPv4 in the namespace at path; an empty path is
-// the process's own.
-func newRuleset(path, name string) (rs *ruleset, closeFn func(), err error) {
-	opts, closeFn, err := nftOptions(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	conn, err := nftables.New(opts...)
-	if err != nil {
-		closeFn()
-		return nil, nil, fmt.Errorf("nftables: %w", err)
-	}
-	rs = &ruleset{conn: conn, table: &nftables.Table{Name: name, Family: nftables.TableFamilyIPv4}}
-	// Deleting a table fails when there is none, so it is made first.
-	conn.AddTable(rs.table)
-	conn.DelTable(rs.table)
-	conn.AddTable(rs.table)
-	return rs, closeFn, nil
+// setSpec is a set or a map, with what is in it.
+type setSpec struct {
+	*nftables.Set
+	elements []nftables.SetElement
 }
 
-func (rs *ruleset) commit() error {
-	if rs.err != nil {
-		return rs.err
+// chainSpec is a chain with its rules.
+type chainSpec struct {
+	*nftables.Chain
+	rules [][]expr.Any
+}
+
+// newRuleset begins a table of IPv4 in the namespace at path.
+func newRuleset(path, name string) *ruleset {
+	return &ruleset{
+		path: path, table: &nftables.Table{Name: name, Family: nftables.TableFamilyIPv4},
+		setOf: map[*nftables.Set]*setSpec{}, chainOf: map[*nftables.Chain]*chainSpec{},
 	}
-	return rs.conn.Flush()
 }
 
 // base adds a chain that packets meet at a hook.
 func (rs *ruleset) base(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority nftables.ChainPriority, policy nftables.ChainPolicy) *nftables.Chain {
-	return rs.conn.AddChain(&nftables.Chain{
+	return rs.add(&nftables.Chain{
 		Name: name, Table: rs.table, Type: kind, Hooknum: hook, Priority: &priority, Policy: &policy,
 	})
 }
 
 // chain adds a chain that others jump or go to.
 func (rs *ruleset) chain(name string) *nftables.Chain {
-	return rs.conn.AddChain(&nftables.Chain{Name: name, Table: rs.table})
+	return rs.add(&nftables.Chain{Name: name, Table: rs.table})
 }
 
-// rule adds a rule made of parts.
+func (rs *ruleset) add(c *nftables.Chain) *nftables.Chain {
+	rs.chainOf[c] = &chainSpec{Chain: c}
+	rs.chains = append(rs.chains, rs.chainOf[c])
+	return c
+}
+
+// rule adds a rule made of parts to a chain.
 func (rs *ruleset) rule(c *nftables.Chain, parts ...[]expr.Any) {
-	var all []expr.Any
-	for _, p := range parts {
-		all = append(all, p...)
-	}
-	rs.conn.AddRule(&nftables.Rule{Table: rs.table, Chain: c, Exprs: all})
+	spec := rs.chainOf[c]
+	spec.rules = append(spec.rules, slices.Concat(parts...))
 }
 
 // set adds a named set or map, empty as yet.
 func (rs *ruleset) set(s *nftables.Set) *nftables.Set {
 	rs.setID++
 	s.Table, s.ID = rs.table, rs.setID
-	if err := rs.conn.AddSet(s, nil); err != nil && rs.err == nil {
-		rs.err = fmt.Errorf("set %s: %w", s.Name, err)
-	}
+	rs.setOf[s] = &setSpec{Set: s}
+	rs.sets = append(rs.sets, rs.setOf[s])
 	return s
 }
 
-// fill adds elements to a set, in portions that fit into a message. Verdicts
-// of maps name chains that must be there already.
+// fill adds elements to a set.
 func (rs *ruleset) fill(s *nftables.Set, elements []nftables.SetElement) {
-	const portion = 400
-	for len(elements) > 0 {
-		k := min(portion, len(elements))
-		if err := rs.conn.SetAddElements(s, elements[:k]); err != nil && rs.err == nil {
-			rs.err = fmt.Errorf("elements of %s: %w", s.Name, err)
-		}
-		elements = elements[k:]
-	}
+	spec := rs.setOf[s]
+	spec.elements = append(spec.elements, elements...)
 }
 
 // Parts of rules. Each loads what it needs into register 1 first.

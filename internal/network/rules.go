@@ -18,25 +18,20 @@ const (
 	reg32IP    = unix.NFT_REG32_00 + 6
 )
 
-// writeRuleset replaces the VPC's table.
+// compile makes the VPC's table.
 //
 // A packet is first checked for a source that its device may send from, and
 // marked with its subnet's route table. When it is forwarded, what belongs to
 // a known connection passes; the rest needs the leave of one of the sender's
 // groups ("out-…") and of one of the receiver's ("in-…"), or of the route
 // table to leave the VPC ("leave-…").
-func writeRuleset(path string, v VPC, numbers map[string]uint32) error {
-	rs, done, err := newRuleset(path, vpcTable)
-	if err != nil {
-		return err
-	}
-	defer done()
-	c := compiler{ruleset: rs, vpc: v, numbers: numbers}
+func compile(path string, v VPC, numbers map[string]uint32) *ruleset {
+	c := compiler{ruleset: newRuleset(path, vpcTable), vpc: v, numbers: numbers}
 	c.sources()
 	c.edge()
 	c.input()
 	c.forward()
-	return rs.commit()
+	return c.ruleset
 }
 
 type compiler struct {
