@@ -176,12 +176,30 @@ func compilePattern(p string) func() *regexp.Regexp {
 		return nil
 	}
 	return sync.OnceValue(func() *regexp.Regexp {
-		re, err := regexp.Compile(`^(?s:` + p + `)$`)
+		re, err := regexp.Compile(`^(?s:` + goPattern(p) + `)$`)
 		if err != nil {
 			return nil
 		}
 		return re
 	})
+}
+
+// javaEscape is a character by its number, as Java writes it. The models write
+// those beyond the first plane so, too.
+var javaEscape = regexp.MustCompile(`\\u(10[0-9A-Fa-f]{4}|10000|[0-9A-Fa-f]{4})`)
+
+// withoutLookahead are the patterns that look ahead, which Go's cannot, said
+// otherwise. Lengths are limited apart.
+var withoutLookahead = map[string]string{
+	`^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`: `[a-z0-9](-?[a-z0-9])*`,
+}
+
+// goPattern is a pattern of Java's dialect in Go's.
+func goPattern(p string) string {
+	if other, ok := withoutLookahead[p]; ok {
+		return other
+	}
+	return javaEscape.ReplaceAllString(p, `\x{$1}`)
 }
 
 // link resolves the names in a service's shapes to pointers and gives each

@@ -178,11 +178,16 @@ func ecrConstraint(vs []validate.Violation) *api.Fault {
 // iamName is the pattern of IAM's names.
 const iamName = `[\w+=,.@-]+`
 
-// iamConstraint is IAM's, which has a sentence of its own for names.
+// iamConstraint is IAM's, which has sentences of its own for names and paths.
 func iamConstraint(vs []validate.Violation) *api.Fault {
-	if v := &vs[0]; v.Rule == validate.Pattern && v.Shape.Pattern == iamName {
-		return api.NewFault("ValidationError",
-			"The specified value for %s is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-", v.Where())
+	if v := &vs[0]; v.Rule == validate.Pattern {
+		const invalid = "The specified value for %s is invalid. "
+		switch {
+		case v.Shape.Pattern == iamName:
+			return api.NewFault("ValidationError", invalid+"It must contain only alphanumeric characters and/or the following: +=,.@_-", v.Where())
+		case v.Shape.Name == "pathType":
+			return api.NewFault("ValidationError", invalid+"It must begin and end with / and contain only alphanumeric characters and/or / characters.", v.Where())
+		}
 	}
 	return sentence("ValidationError")(vs)
 }

@@ -44,6 +44,17 @@ func TestEveryServiceIsTested(t *testing.T) {
 	}
 }
 
+// A pattern that Go cannot say would be no constraint at all.
+func TestEveryPatternIsChecked(t *testing.T) {
+	for _, s := range services {
+		for i := range s.Shapes {
+			if sh := &s.Shapes[i]; sh.Pattern != "" && sh.Regexp() == nil {
+				t.Errorf("%s: the pattern of %s is not checked: %s", s.Name, sh.Name, sh.Pattern)
+			}
+		}
+	}
+}
+
 func service(name string) *api.Service {
 	for _, s := range services {
 		if s.Name == name {

@@ -175,9 +175,9 @@ func (m *maker) text(name string, s *api.Shape) string {
 			return v
 		}
 	}
-	if s.Pattern != "" {
+	if re := s.Regexp(); re != nil {
 		for range 5 {
-			if v, ok := matching(m.r, s.Pattern); ok && fits(s, v) {
+			if v, ok := matching(m.r, re.String()); ok && fits(s, v) {
 				return v
 			}
 		}
