@@ -75,11 +75,31 @@ func settings(lb balance.LoadBalancer, l balance.Listener) l7.Settings {
 		XFF:               mode,
 		XFFClientPort:     a["routing.http.xff_client_port.enabled"] == "true",
 		HideServer:        l.Attributes["routing.http.response.server.enabled"] == "false",
+		Add:               added(l.Attributes),
 		// The cookie must be opened by every process that serves the load
 		// balancer. It hides targets' addresses; nothing is trusted in it but
 		// that it names a registered target.
 		CookieKey: sha256.Sum256([]byte("stickiness of " + lb.ARN)),
 	}
+}
+
+// addable are the fields that a listener's attributes can add to responses, in
+// the order in which they are sent.
+var addable = []string{
+	"Strict-Transport-Security", "Access-Control-Allow-Origin", "Access-Control-Allow-Methods", "Access-Control-Allow-Headers",
+	"Access-Control-Allow-Credentials", "Access-Control-Expose-Headers", "Access-Control-Max-Age", "Content-Security-Policy",
+	"X-Content-Type-Options", "X-Frame-Options",
+}
+
+func added(a map[string]string) []l7.Field {
+	var out []l7.Field
+	for _, name := range addable {
+		key := "routing.http.response." + strings.ReplaceAll(strings.ToLower(name), "-", "_") + ".header_value"
+		if v := a[key]; v != "" {
+			out = append(out, l7.Field{Name: name, Value: v})
+		}
+	}
+	return out
 }
 
 func groupSettings(a map[string]string) l7.GroupSettings {
@@ -91,6 +111,7 @@ func groupSettings(a map[string]string) l7.GroupSettings {
 		Algorithm: alg,
 		Sticky:    a["stickiness.enabled"] == "true",
 		StickyFor: seconds(a["stickiness.lb_cookie.duration_seconds"], 24*time.Hour),
+		SlowStart: seconds(a["slow_start.duration_seconds"], 0),
 	}
 }
 
@@ -101,4 +122,18 @@ func seconds(s string, otherwise time.Duration) time.Duration {
 		return otherwise
 	}
 	return time.Duration(n) * time.Second
+}
+
+// fewest is how many of a group's targets must be healthy for the others to
+// be left out.
+func fewest(a map[string]string, all int) int {
+	const prefix = "target_group_health.unhealthy_state_routing.minimum_healthy_targets."
+	least := 1
+	if n, err := strconv.Atoi(a[prefix+"count"]); err == nil {
+		least = n
+	}
+	if percent, err := strconv.Atoi(a[prefix+"percentage"]); err == nil {
+		least = max(least, (all*percent+99)/100)
+	}
+	return least
 }

@@ -120,8 +120,8 @@ func (g *group) newTarget(addr string, ts balance.Target) *target {
 }
 
 // publish tells the data plane which targets to send requests to: the healthy
-// ones; when there are none, all of them, since a wrong answer is no worse
-// than none.
+// ones; when they are fewer than the group wants, all of them, since a wrong
+// answer is no worse than none.
 func (g *group) publish() {
 	var healthy, all []*l7.Target
 	for _, t := range g.sorted() {
@@ -133,10 +133,26 @@ func (g *group) publish() {
 			healthy = append(healthy, t.l7)
 		}
 	}
-	if len(healthy) == 0 {
+	if len(healthy) < fewest(g.spec.Attributes, len(all)) {
 		healthy = all
 	}
 	g.l7.Set(groupSettings(g.spec.Attributes), healthy)
+}
+
+// warm begins the slow start of a target that has become healthy, if another
+// target takes its full share meanwhile.
+func (g *group) warm(t *target) {
+	slow := groupSettings(g.spec.Attributes).SlowStart
+	if slow == 0 {
+		return
+	}
+	now := g.in.b.cfg.Clock.Now()
+	for _, other := range g.targets {
+		if other != t && !other.spec.Draining && other.state.Status == model.TargetHealthHealthy && !other.l7.Warming(now, slow) {
+			t.l7.Warm(now)
+			return
+		}
+	}
 }
 
 // sorted is the targets in an order that stays.
@@ -206,6 +222,9 @@ func (t *target) observe(ctx context.Context, r health.Result, th health.Thresho
 	t.state = health.Observe(t.state, r, th, in.b.cfg.Clock.Now())
 	after := t.recorded()
 	if before.State != after.State {
+		if after.State == model.TargetHealthHealthy {
+			t.g.warm(t)
+		}
 		t.g.publish()
 	}
 	in.mu.Unlock()

@@ -72,6 +72,7 @@ func (c *conn) answer(status int, contentType, body, location string, keep bool)
 		b = append(b, location...)
 		b = append(b, "\r\n"...)
 	}
+	b = append(b, c.settings().added...)
 	if keep {
 		b = append(b, "Connection: keep-alive\r\n\r\n"...)
 	} else {

@@ -39,6 +39,9 @@ type GroupSettings struct {
 	// Sticky binds clients to targets by cookie for StickyFor.
 	Sticky    bool
 	StickyFor time.Duration
+	// SlowStart is how long the share of a target grows from nothing that
+	// Target.Warm was called for; round robin alone knows it.
+	SlowStart time.Duration
 }
 
 // NewGroup makes a group without targets.
@@ -69,7 +72,7 @@ func (s *groupState) pick(g *Group, avoid *Target) *Target {
 	case RoundRobin:
 		fallthrough
 	default:
-		t = s.targets[g.turn.Add(1)%uint64(n)]
+		t = s.next(g)
 	}
 	if t == avoid && n > 1 {
 		for i := range s.targets {
@@ -79,6 +82,24 @@ func (s *groupState) pick(g *Group, avoid *Target) *Target {
 		}
 	}
 	return t
+}
+
+// next takes turns. A target whose share still grows lets some of its turns
+// pass, unless all others do as well.
+func (s *groupState) next(g *Group) *Target {
+	n := uint64(len(s.targets))
+	first := g.turn.Add(1)
+	if s.settings.SlowStart == 0 {
+		return s.targets[first%n]
+	}
+	now := time.Now()
+	for i := range n {
+		t := s.targets[(first+i)%n]
+		if share := t.share(now, s.settings.SlowStart); share >= 1 || rand.Float64() < share { //nolint:gosec // spreading load needs no secrecy
+			return t
+		}
+	}
+	return s.targets[first%n]
 }
 
 // least begins its search at a different target each time, so that equals

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"roadstead.dev/internal/balancer/h1"
@@ -211,10 +212,12 @@ func (c *conn) appendInterim(b []byte) []byte {
 // appendFields writes the response's fields that are meant for the client.
 // Framed leaves Content-Length to the caller.
 func (c *conn) appendFields(b []byte, framed bool) []byte {
-	r := &c.resp
+	r, add := &c.resp, c.settings().Add
 	for i := range r.Fields {
 		f := &r.Fields[i]
 		switch {
+		case len(add) > 0 && replaced(add, f.Name):
+			continue
 		case f.ID == h1.ContentLength:
 			if framed {
 				continue
@@ -228,6 +231,17 @@ func (c *conn) appendFields(b []byte, framed bool) []byte {
 	return b
 }
 
+// replaced tells whether the listener has a field of its own in the place of
+// the target's.
+func replaced(add []Field, name []byte) bool {
+	for i := range add {
+		if strings.EqualFold(add[i].Name, string(name)) {
+			return true
+		}
+	}
+	return false
+}
+
 // appendResponse writes the head that the client gets.
 func (c *conn) appendResponse(b []byte, x *exchange, mode bodyMode) []byte {
 	r := &c.resp
@@ -238,6 +252,7 @@ func (c *conn) appendResponse(b []byte, x *exchange, mode bodyMode) []byte {
 		b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
 		b = append(b, "\r\n"...)
 	}
+	b = append(b, c.settings().added...)
 	b = append(b, x.cookies...)
 	if mode == bodyChunked || mode == bodyToChunks || (mode == bodyNone && r.Chunked && c.minor == 1 && c.isHead) {
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)

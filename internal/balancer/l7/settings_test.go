@@ -123,3 +123,62 @@ func TestLeastOutstanding(t *testing.T) {
 		t.Errorf("equals do not take turns: %v", seen)
 	}
 }
+
+// A listener's own fields come with every response, once.
+func TestAddedFields(t *testing.T) {
+	addr := backend(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Frame-Options", "ALLOWALL")
+		w.Header().Set("X-Other", "stays")
+	})
+	add := []Field{{"Strict-Transport-Security", "max-age=60"}, {"X-Frame-Options", "DENY"}}
+	for name, b := range map[string]*lb{
+		"a target's response": start(t, Settings{Add: add}, addr),
+		"the listener's own":  start(t, Settings{Add: add}),
+	} {
+		got := talk(t, b.addr, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		head, _, _ := strings.Cut(got, "\r\n\r\n")
+		if strings.Count(head, "\r\nX-Frame-Options: ") != 1 || !strings.Contains(head, "\r\nX-Frame-Options: DENY\r\n") ||
+			!strings.Contains(head, "\r\nStrict-Transport-Security: max-age=60\r\n") {
+			t.Errorf("%s: %s", name, head)
+		}
+		if name == "a target's response" && !strings.Contains(head, "\r\nX-Other: stays\r\n") {
+			t.Errorf("a field of the target's is lost: %s", head)
+		}
+	}
+}
+
+// A target that has just become healthy takes a share that grows.
+func TestSlowStart(t *testing.T) {
+	g := NewGroup("g")
+	warm, cold := NewTarget("warm", nil), NewTarget("cold", nil)
+	g.Set(GroupSettings{SlowStart: time.Hour}, []*Target{warm, cold})
+	turns := func() (n int) {
+		for range 3000 {
+			if g.state.Load().pick(g, nil) == cold {
+				n++
+			}
+		}
+		return n
+	}
+	if n := turns(); n != 1500 {
+		t.Errorf("%d turns of 3000 without slow start", n)
+	}
+	cold.Warm(time.Now())
+	if n := turns(); n > 10 {
+		t.Errorf("%d turns of 3000 at the beginning", n)
+	}
+	// Of two turns the cold one takes half of its own.
+	cold.Warm(time.Now().Add(-30 * time.Minute))
+	if n := turns(); n < 650 || n > 850 {
+		t.Errorf("%d turns of 3000 half way, want about 750", n)
+	}
+	warm.Warm(time.Now())
+	cold.Warm(time.Now())
+	if n := turns(); n < 1300 || n > 1700 {
+		t.Errorf("%d turns of 3000 when both are cold", n)
+	}
+	cold.Warm(time.Now().Add(-time.Hour))
+	if n := turns(); n < 2900 {
+		t.Errorf("%d turns of 3000 at the end, beside a cold one", n)
+	}
+}

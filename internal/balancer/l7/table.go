@@ -75,12 +75,19 @@ type Settings struct {
 	// HideServer leaves the Server header out of the load balancer's own
 	// answers (routing.http.response.server.enabled set to false).
 	HideServer bool
+	// Add are fields that every response gets, in the place of the target's of
+	// the same names.
+	Add []Field
 	// CookieKey seals stickiness cookies.
 	CookieKey [32]byte
 
 	portText string
 	cookies  *sealer
+	added    []byte // Add as it is sent
 }
+
+// Field is a header field.
+type Field struct{ Name, Value string }
 
 // prepare computes what requests need again and again.
 func (t *Table) prepare() {
@@ -96,6 +103,10 @@ func (t *Table) prepare() {
 	}
 	s.portText = portText(s.Port)
 	s.cookies = newSealer(s.CookieKey)
+	s.added = nil
+	for _, f := range s.Add {
+		s.added = appendField(s.added, []byte(f.Name), []byte(f.Value))
+	}
 	for i := range t.Actions {
 		if f := t.Actions[i].Forward; f != nil {
 			f.total = 0

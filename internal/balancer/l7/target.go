@@ -37,6 +37,9 @@ type Target struct {
 
 	dial     Dial
 	inflight atomic.Int64
+	// warming is when the target began to take requests, in Unix nanoseconds;
+	// 0 of one that has its full share.
+	warming atomic.Int64
 
 	mu     sync.Mutex
 	closed bool
@@ -64,6 +67,27 @@ func NewTarget(addr string, dial Dial) *Target {
 	t := &Target{Addr: addr, dial: dial}
 	t.active.prev, t.active.next = &t.active, &t.active
 	return t
+}
+
+// Warm tells that the target begins to take requests: for a group's time of
+// slow start its share grows.
+func (t *Target) Warm(now time.Time) { t.warming.Store(now.UnixNano()) }
+
+// Warming tells whether the target's share still grows.
+func (t *Target) Warming(now time.Time, slowStart time.Duration) bool {
+	return t.share(now, slowStart) < 1
+}
+
+// share is the part of its turns that the target takes: 1 of one that is warm.
+func (t *Target) share(now time.Time, slowStart time.Duration) float64 {
+	began := t.warming.Load()
+	if began == 0 {
+		return 1
+	}
+	if passed := now.UnixNano() - began; passed < int64(slowStart) {
+		return float64(passed) / float64(slowStart)
+	}
+	return 1
 }
 
 // InFlight is the number of requests and tunnels that the target serves now.

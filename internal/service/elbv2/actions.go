@@ -15,8 +15,6 @@ import (
 )
 
 const (
-	// maxGroupsPerAction limits the target groups of one forward action.
-	maxGroupsPerAction = 5
 	// maxWeight limits the weight of a target group.
 	maxWeight = 999
 	// maxStickySeconds is seven days.
@@ -160,15 +158,20 @@ func fixedAction(in *elbv2.FixedResponseActionConfig) (*model.FixedResponseActio
 }
 
 // bind makes tx depend on the target groups that a load balancer's rule is to
-// forward to, and wakes whoever follows them; before names those that it
-// forwarded to until now.
-func (s *Service) bind(ctx context.Context, tx *store.Txn, lb store.Row[model.LoadBalancer], now, before []model.RuleAction) error {
+// forward to, and wakes whoever follows them; old is the rule as it is until
+// now, nil for a new one.
+func (s *Service) bind(ctx context.Context, tx *store.Txn, lb store.Row[model.LoadBalancer], now []model.RuleAction, old *store.Row[model.Rule]) error {
+	groups := balance.ForwardsTo(now)
+	touched := groups
+	if old != nil {
+		touched = append(slices.Clone(groups), balance.ForwardsTo(old.V.Actions)...)
+	}
 	// The groups are read, for tx to depend on, before their users are: a user
 	// that comes in between makes tx fail.
-	if err := s.touch(ctx, tx, append(balance.ForwardsTo(now), balance.ForwardsTo(before)...)); err != nil {
+	if err := s.touch(ctx, tx, touched); err != nil {
 		return err
 	}
-	for _, arn := range balance.ForwardsTo(now) {
+	for _, arn := range groups {
 		g, err := s.targetGroup(ctx, arn)
 		if err != nil {
 			return err
@@ -185,6 +188,45 @@ func (s *Service) bind(ctx context.Context, tx *store.Txn, lb store.Row[model.Lo
 				return elbv2.NewTargetGroupAssociationLimitException("The following target groups cannot be associated with more than one load balancer: %s", arn)
 			}
 		}
+	}
+	return s.checkUse(ctx, lb.Key.ID, groups, old)
+}
+
+// checkUse holds a load balancer whose rules begin to forward to more groups,
+// but for the rule old, against the quotas of groups and of targets.
+func (s *Service) checkUse(ctx context.Context, lb string, more []string, old *store.Row[model.Rule]) error {
+	if len(more) == 0 {
+		return nil
+	}
+	rules, err := tables.Rules.List(ctx, s.Store, children(ctx, lb))
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, arn := range more {
+		used[arn] = true
+	}
+	for _, r := range rules {
+		if old != nil && r.Key == old.Key {
+			continue
+		}
+		for _, arn := range balance.ForwardsTo(r.V.Actions) {
+			used[arn] = true
+		}
+	}
+	if len(used) > maxGroupsPerBalancer {
+		return elbv2.NewTooManyUniqueTargetGroupsPerLoadBalancerException("The maximum number of unique target groups per load balancer is %d", maxGroupsPerBalancer)
+	}
+	targets := 0
+	for arn := range used {
+		rows, err := tables.Targets.List(ctx, s.Store, children(ctx, model.TargetGroupID(arn)))
+		if err != nil {
+			return err
+		}
+		targets += len(rows)
+	}
+	if targets > maxTargetsPerBalancer {
+		return elbv2.NewTooManyTargetsException("The maximum number of targets per load balancer is %d", maxTargetsPerBalancer)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/model"
@@ -12,7 +13,13 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
-const deletionProtection = "deletion_protection.enabled"
+// Attributes that more is known of than their values.
+const (
+	deletionProtection = "deletion_protection.enabled"
+	slowStartSeconds   = "slow_start.duration_seconds"
+	algorithmType      = "load_balancing.algorithm.type"
+	roundRobin         = "round_robin"
+)
 
 // attribute describes a key that may be set. Those without a check may only
 // be set to their default: what else AWS offers is not there yet.
@@ -30,6 +37,21 @@ func between(low, high int) func(string) bool {
 		return err == nil && n >= low && n <= high
 	}
 }
+
+// maxFieldValue bounds the value of a header that a listener adds.
+const maxFieldValue = 1024
+
+// fieldValue holds for what can stand in a header.
+func fieldValue(v string) bool {
+	return len(v) <= maxFieldValue && strings.TrimSpace(v) == v && !strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r >= 0x7f })
+}
+
+func frameOptions(v string) bool {
+	return v == "DENY" || v == "SAMEORIGIN" || strings.HasPrefix(v, "ALLOW-FROM https://") && fieldValue(v)
+}
+
+// slowStart is off or takes from half a minute to a quarter of an hour.
+func slowStart(v string) bool { return v == "0" || between(30, 900)(v) }
 
 func oneOf(values ...string) func(string) bool {
 	return func(v string) bool { return slices.Contains(values, v) }
@@ -65,16 +87,28 @@ var loadBalancerAttributes = []attribute{
 	{"zonal_shift.config.enabled", "false", nil},
 }
 
+// listenerAttributes are those of HTTP listeners: what is said of TLS has no
+// place there.
 var listenerAttributes = []attribute{
+	{"routing.http.response.access_control_allow_credentials.header_value", "", oneOf("true")},
+	{"routing.http.response.access_control_allow_headers.header_value", "", fieldValue},
+	{"routing.http.response.access_control_allow_methods.header_value", "", fieldValue},
+	{"routing.http.response.access_control_allow_origin.header_value", "", fieldValue},
+	{"routing.http.response.access_control_expose_headers.header_value", "", fieldValue},
+	{"routing.http.response.access_control_max_age.header_value", "", between(0, 86400)},
+	{"routing.http.response.content_security_policy.header_value", "", fieldValue},
 	{"routing.http.response.server.enabled", "true", boolean},
+	{"routing.http.response.strict_transport_security.header_value", "", fieldValue},
+	{"routing.http.response.x_content_type_options.header_value", "", oneOf("nosniff")},
+	{"routing.http.response.x_frame_options.header_value", "", frameOptions},
 }
 
 var targetGroupAttributes = []attribute{
 	{"deregistration_delay.timeout_seconds", "300", between(0, 3600)},
 	{"load_balancing.algorithm.anomaly_mitigation", "off", nil},
-	{"load_balancing.algorithm.type", "round_robin", oneOf("round_robin", "least_outstanding_requests", "weighted_random")},
+	{algorithmType, roundRobin, oneOf("round_robin", "least_outstanding_requests", "weighted_random")},
 	{"load_balancing.cross_zone.enabled", "use_load_balancer_configuration", oneOf("use_load_balancer_configuration", "true")},
-	{"slow_start.duration_seconds", "0", nil},
+	{slowStartSeconds, "0", slowStart},
 	{"stickiness.app_cookie.cookie_name", "", nil},
 	{"stickiness.app_cookie.duration_seconds", "86400", between(1, 604800)},
 	{"stickiness.enabled", "false", boolean},
@@ -82,8 +116,8 @@ var targetGroupAttributes = []attribute{
 	{"stickiness.type", "lb_cookie", nil},
 	{"target_group_health.dns_failover.minimum_healthy_targets.count", "1", nil},
 	{"target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", nil},
-	{"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", nil},
-	{"target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", nil},
+	{"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", between(1, maxTargets)},
+	{"target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", between(1, 100)},
 }
 
 // pair is a key with its value.
@@ -226,8 +260,14 @@ func (s *Service) ModifyTargetGroupAttributes(ctx context.Context, in *elbv2.Mod
 		pairs[i] = pair{a.Key, a.Value}
 	}
 	v, err := s.changeTargetGroup(ctx, value(in.TargetGroupArn), func(g *model.TargetGroup) (err error) {
-		g.Attributes, err = setAttributes("Target group", targetGroupAttributes, g.Attributes, pairs)
-		return err
+		if g.Attributes, err = setAttributes("Target group", targetGroupAttributes, g.Attributes, pairs); err != nil {
+			return err
+		}
+		slow, algorithm := g.Attributes[slowStartSeconds], g.Attributes[algorithmType]
+		if slow != "" && slow != "0" && algorithm != "" && algorithm != roundRobin {
+			return unsupported("Slow start mode is not supported with the load balancing algorithm '%s'", algorithm)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err

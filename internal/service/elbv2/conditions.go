@@ -11,8 +11,6 @@ import (
 
 // Limits of a rule's conditions.
 const (
-	maxConditionValues = 5
-	maxWildcards       = 5
 	maxConditionLength = 128
 	maxMethodLength    = 40
 	maxHeaderName      = 40

@@ -13,8 +13,6 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
-const maxListeners = 50
-
 // checkProtocol accepts the protocols that listeners can have.
 func checkProtocol(p elbv2.ProtocolEnum, alpn []string, certificates []elbv2.Certificate, policy *string, auth *elbv2.MutualAuthenticationAttributes) error {
 	switch p {
@@ -136,6 +134,9 @@ func (s *Service) DescribeListeners(ctx context.Context, in *elbv2.DescribeListe
 	if (in.LoadBalancerArn == nil) == (len(in.ListenerArns) == 0) {
 		return nil, invalid("You must specify either listener ARNs or a load balancer ARN")
 	}
+	if err := checkARNs("listenerArns", in.ListenerArns); err != nil {
+		return nil, err
+	}
 	out := &elbv2.DescribeListenersOutput{Listeners: []elbv2.Listener{}}
 	var rows []store.Row[model.Listener]
 	if in.LoadBalancerArn != nil {
@@ -155,7 +156,11 @@ func (s *Service) DescribeListeners(ctx context.Context, in *elbv2.DescribeListe
 		rows = append(rows, row)
 	}
 	if in.LoadBalancerArn != nil {
-		rows, out.NextMarker = page(rows, in.Marker, in.PageSize)
+		var err error
+		rows, out.NextMarker, err = page(ctx, paged{in.Marker, in.PageSize, []string{"DescribeListeners", *in.LoadBalancerArn}}, rows, byID[model.Listener])
+		if err != nil {
+			return nil, err
+		}
 	}
 	for _, r := range rows {
 		def, err := s.defaultRule(ctx, r.V)
@@ -200,7 +205,7 @@ func (s *Service) ModifyListener(ctx context.Context, in *elbv2.ModifyListenerIn
 		}
 		shown = def.V.Actions
 		if acts != nil {
-			if err := s.bind(ctx, tx, lb, acts, def.V.Actions); err != nil {
+			if err := s.bind(ctx, tx, lb, acts, &def); err != nil {
 				return err
 			}
 			d := def.Copy()
@@ -269,16 +274,18 @@ func (s *Service) DescribeListenerCertificates(ctx context.Context, in *elbv2.De
 	if _, err := s.listener(ctx, value(in.ListenerArn)); err != nil {
 		return nil, err
 	}
-	return &elbv2.DescribeListenerCertificatesOutput{Certificates: []elbv2.Certificate{}}, nil
+	_, _, err := page(ctx, paged{in.Marker, in.PageSize, []string{"DescribeListenerCertificates", *in.ListenerArn}}, nil, none)
+	return &elbv2.DescribeListenerCertificatesOutput{Certificates: []elbv2.Certificate{}}, err
 }
 
 // DescribeSSLPolicies lists the policies that listeners can use: none, while
 // there are no HTTPS listeners.
-func (s *Service) DescribeSSLPolicies(_ context.Context, in *elbv2.DescribeSSLPoliciesInput) (*elbv2.DescribeSSLPoliciesOutput, error) {
+func (s *Service) DescribeSSLPolicies(ctx context.Context, in *elbv2.DescribeSSLPoliciesInput) (*elbv2.DescribeSSLPoliciesOutput, error) {
 	if len(in.Names) > 0 {
 		return nil, elbv2.NewSSLPolicyNotFoundException("SSL policy '%s' not found", in.Names[0])
 	}
-	return &elbv2.DescribeSSLPoliciesOutput{SslPolicies: []elbv2.SslPolicy{}}, nil
+	_, _, err := page(ctx, paged{in.Marker, in.PageSize, []string{"DescribeSSLPolicies"}}, nil, none)
+	return &elbv2.DescribeSSLPoliciesOutput{SslPolicies: []elbv2.SslPolicy{}}, err
 }
 
 // isNotFound tells that a record is gone.

@@ -10,13 +10,11 @@ import (
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/address"
 	"roadstead.dev/internal/plan/balance"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
-
-// maxLoadBalancers is the quota of application load balancers in a region.
-const maxLoadBalancers = 50
 
 // CreateLoadBalancer writes a load balancer, which the controller provisions.
 func (s *Service) CreateLoadBalancer(ctx context.Context, in *elbv2.CreateLoadBalancerInput) (*elbv2.CreateLoadBalancerOutput, error) {
@@ -26,14 +24,17 @@ func (s *Service) CreateLoadBalancer(ctx context.Context, in *elbv2.CreateLoadBa
 	}
 	c := api.CallFrom(ctx)
 	err = s.commit(ctx, func(tx *store.Txn) error {
+		existing, err := s.sameName(ctx, lb.Name)
+		if err != nil {
+			return err
+		}
+		if existing != nil {
+			lb.AvailabilityZones = existing.AvailabilityZones // has room where it stands
+		}
 		if err := s.placeIn(ctx, tx, lb, in.Subnets, in.SubnetMappings); err != nil {
 			return err
 		}
 		if err := s.secure(ctx, tx, lb, in.SecurityGroups); err != nil {
-			return err
-		}
-		existing, err := s.sameName(ctx, lb.Name)
-		if err != nil {
 			return err
 		}
 		if existing != nil {
@@ -164,6 +165,9 @@ func (s *Service) placeIn(ctx context.Context, tx *store.Txn, lb *model.LoadBala
 			return unsupported("A load balancer cannot be attached to multiple subnets in the same Availability Zone")
 		}
 		seen[row.V.Zone] = true
+		if err := s.checkSpace(ctx, lb, row.V); err != nil {
+			return err
+		}
 		tables.Subnets.Check(tx, row)
 		zones = append(zones, model.LoadBalancerZone{ZoneName: row.V.Zone, SubnetID: sn})
 	}
@@ -173,9 +177,49 @@ func (s *Service) placeIn(ctx context.Context, tx *store.Txn, lb *model.LoadBala
 	if lb.VpcID != "" && lb.VpcID != vpc {
 		return elbv2.NewInvalidSubnetException("The subnets must belong to the VPC '%s' of the load balancer", lb.VpcID)
 	}
+	if err := s.checkGateway(ctx, lb, vpc); err != nil {
+		return err
+	}
 	slices.SortFunc(zones, func(a, b model.LoadBalancerZone) int { return strings.Compare(a.ZoneName, b.ZoneName) })
 	lb.VpcID, lb.AvailabilityZones = vpc, zones
 	return nil
+}
+
+// minFree is how many free addresses a subnet needs for a load balancer.
+const minFree = 8
+
+// checkSpace refuses subnets that have no room for a load balancer which does
+// not stand there yet.
+func (s *Service) checkSpace(ctx context.Context, lb *model.LoadBalancer, sn *model.Subnet) error {
+	if slices.ContainsFunc(lb.AvailabilityZones, func(z model.LoadBalancerZone) bool { return z.SubnetID == sn.ID }) {
+		return nil
+	}
+	claims, err := tables.PrivateAddressClaims.List(ctx, s.Store, children(ctx, sn.ID))
+	if err != nil {
+		return err
+	}
+	if address.Capacity(sn.CIDR)-len(claims) < minFree {
+		return elbv2.NewInvalidSubnetException("Not enough IP space available in %s. ELB requires at least %d free IP addresses in each subnet.", sn.ID, minFree)
+	}
+	return nil
+}
+
+// checkGateway refuses that a load balancer faces an internet that its VPC
+// does not lead to.
+func (s *Service) checkGateway(ctx context.Context, lb *model.LoadBalancer, vpc string) error {
+	if lb.Scheme != string(elbv2.LoadBalancerSchemeEnumInternetFacing) {
+		return nil
+	}
+	q := everything(ctx)
+	q.Index = store.Index{Name: tables.ByVPC, Value: vpc}
+	gateways, err := tables.InternetGateways.List(ctx, s.Store, q)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(gateways, func(g store.Row[model.InternetGateway]) bool { return !g.V.Deleting }) {
+		return nil
+	}
+	return elbv2.NewInvalidSubnetException("VPC %s has no internet gateway", vpc)
 }
 
 // secure gives lb its security groups, which tx then depends on; without any
@@ -188,6 +232,9 @@ func (s *Service) secure(ctx context.Context, tx *store.Txn, lb *model.LoadBalan
 			return err
 		}
 		groups = []string{vpc.V.DefaultGroupID}
+	}
+	if len(groups) > maxSecurityGroups {
+		return invalid("You can specify at most %d security groups for a load balancer", maxSecurityGroups)
 	}
 	lb.SecurityGroups = nil
 	for _, g := range groups {
@@ -211,6 +258,12 @@ func (s *Service) DescribeLoadBalancers(ctx context.Context, in *elbv2.DescribeL
 	c := api.CallFrom(ctx)
 	if len(in.LoadBalancerArns) > 0 && len(in.Names) > 0 {
 		return nil, invalid("Load balancer names and load balancer ARNs cannot be specified at the same time")
+	}
+	if err := checkARNs("loadBalancerArns", in.LoadBalancerArns); err != nil {
+		return nil, err
+	}
+	if err := checkARNs("names", in.Names); err != nil {
+		return nil, err
 	}
 	out := &elbv2.DescribeLoadBalancersOutput{LoadBalancers: []elbv2.LoadBalancer{}}
 	for _, arn := range in.LoadBalancerArns {
@@ -246,7 +299,10 @@ func (s *Service) DescribeLoadBalancers(ctx context.Context, in *elbv2.DescribeL
 		return nil, err
 	}
 	rows = slices.DeleteFunc(rows, func(r store.Row[model.LoadBalancer]) bool { return r.V.DeletedAt != nil })
-	rows, out.NextMarker = page(rows, in.Marker, in.PageSize)
+	rows, out.NextMarker, err = page(ctx, paged{in.Marker, in.PageSize, []string{"DescribeLoadBalancers"}}, rows, byID[model.LoadBalancer])
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range rows {
 		out.LoadBalancers = append(out.LoadBalancers, renderLoadBalancer(c.Region, r.V))
 	}

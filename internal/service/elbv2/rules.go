@@ -3,6 +3,7 @@ package elbv2
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -13,9 +14,6 @@ import (
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
-
-// maxRules limits the rules of a load balancer, default rules aside.
-const maxRules = 100
 
 // CreateRule adds a rule to a listener.
 func (s *Service) CreateRule(ctx context.Context, in *elbv2.CreateRuleInput) (*elbv2.CreateRuleOutput, error) {
@@ -97,6 +95,9 @@ func (s *Service) DescribeRules(ctx context.Context, in *elbv2.DescribeRulesInpu
 	if (in.ListenerArn == nil) == (len(in.RuleArns) == 0) {
 		return nil, invalid("You must specify either listener rule ARNs or a listener ARN")
 	}
+	if err := checkARNs("ruleArns", in.RuleArns); err != nil {
+		return nil, err
+	}
 	out := &elbv2.DescribeRulesOutput{Rules: []elbv2.Rule{}}
 	var rows []store.Row[model.Rule]
 	if in.ListenerArn != nil {
@@ -107,7 +108,6 @@ func (s *Service) DescribeRules(ctx context.Context, in *elbv2.DescribeRulesInpu
 		if rows, err = tables.Rules.List(ctx, s.Store, children(ctx, l.Key.ID)); err != nil {
 			return nil, err
 		}
-		rows, out.NextMarker = page(rows, in.Marker, in.PageSize)
 	}
 	for _, arn := range in.RuleArns {
 		row, err := s.rule(ctx, arn)
@@ -116,20 +116,26 @@ func (s *Service) DescribeRules(ctx context.Context, in *elbv2.DescribeRulesInpu
 		}
 		rows = append(rows, row)
 	}
-	// Lowest priority first, the default rule last, within what is answered.
-	slices.SortStableFunc(rows, func(a, b store.Row[model.Rule]) int {
-		if a.V.Default != b.V.Default {
-			if a.V.Default {
-				return 1
-			}
-			return -1
+	slices.SortStableFunc(rows, func(a, b store.Row[model.Rule]) int { return cmp.Compare(rulePosition(a), rulePosition(b)) })
+	if in.ListenerArn != nil {
+		var err error
+		rows, out.NextMarker, err = page(ctx, paged{in.Marker, in.PageSize, []string{"DescribeRules", *in.ListenerArn}}, rows, rulePosition)
+		if err != nil {
+			return nil, err
 		}
-		return cmp.Compare(a.V.Priority, b.V.Priority)
-	})
+	}
 	for _, r := range rows {
 		out.Rules = append(out.Rules, renderRule(r.V))
 	}
 	return out, nil
+}
+
+// rulePosition orders rules: lowest priority first, the default rule last.
+func rulePosition(r store.Row[model.Rule]) string {
+	if r.V.Default {
+		return "default"
+	}
+	return fmt.Sprintf("%05d", r.V.Priority)
 }
 
 // ModifyRule replaces a rule's conditions, actions, or both.
@@ -172,7 +178,7 @@ func (s *Service) ModifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*e
 			if err != nil {
 				return err
 			}
-			if err := s.bind(ctx, tx, lb, acts, r.Actions); err != nil {
+			if err := s.bind(ctx, tx, lb, acts, &row); err != nil {
 				return err
 			}
 			r.Actions = acts

@@ -2,7 +2,6 @@ package elbv2
 
 import (
 	"context"
-	"strconv"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
@@ -78,25 +77,4 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) ([]stri
 	default:
 		return nil, nil
 	}
-}
-
-// DescribeAccountLimits lists the quotas that are enforced.
-func (s *Service) DescribeAccountLimits(context.Context, *elbv2.DescribeAccountLimitsInput) (*elbv2.DescribeAccountLimitsOutput, error) {
-	out := &elbv2.DescribeAccountLimitsOutput{}
-	for _, l := range []struct {
-		name string
-		max  int
-	}{
-		{"application-load-balancers", maxLoadBalancers},
-		{"condition-values-per-alb-rule", maxConditionValues},
-		{"condition-wildcards-per-alb-rule", maxWildcards},
-		{"listeners-per-application-load-balancer", maxListeners},
-		{"rules-per-application-load-balancer", maxRules},
-		{"target-groups", maxTargetGroups},
-		{"target-groups-per-action-on-application-load-balancer", maxGroupsPerAction},
-		{"targets-per-target-group", maxTargets},
-	} {
-		out.Limits = append(out.Limits, elbv2.Limit{Name: new(l.name), Max: new(strconv.Itoa(l.max))})
-	}
-	return out, nil
 }

@@ -68,6 +68,18 @@ func unsupported(format string, args ...any) error {
 // newID makes what ends the ARNs of the service's resources.
 func newID() string { return id.Hex(16) }
 
+// maxARNs is how many resources a request that describes or tags may name.
+const maxARNs = 20
+
+// checkARNs refuses too many ARNs, in the words of a constraint, though the
+// model knows none.
+func checkARNs(member string, arns []string) error {
+	if len(arns) <= maxARNs {
+		return nil
+	}
+	return invalid("1 validation error detected: Value '[%s]' at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", strings.Join(arns, ", "), member, maxARNs)
+}
+
 func loadBalancerARN(c *api.Call, name, lb string) string {
 	return model.MakeARN("elasticloadbalancing", c.Region, c.Account, "loadbalancer/app/"+name+"/"+lb)
 }
@@ -149,26 +161,6 @@ func children(ctx context.Context, parent string) store.Query {
 func everything(ctx context.Context) store.Query {
 	c := api.CallFrom(ctx)
 	return store.Query{Account: c.Account, Region: c.Region}
-}
-
-// page is the part of rows behind marker, at most size of them, and the
-// marker of the next part. Rows are ordered by id, which markers are.
-func page[T any](rows []store.Row[T], marker *string, size *int32) ([]store.Row[T], *string) {
-	if marker != nil {
-		i := 0
-		for i < len(rows) && rows[i].Key.ID <= *marker {
-			i++
-		}
-		rows = rows[i:]
-	}
-	limit := 400
-	if size != nil {
-		limit = int(*size)
-	}
-	if len(rows) <= limit {
-		return rows, nil
-	}
-	return rows[:limit], new(rows[limit-1].Key.ID)
 }
 
 func value[T any](p *T) T {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/model"
@@ -20,13 +21,21 @@ func newTags(in []elbv2.Tag) (model.Tags, error) {
 	}
 	tags := model.Tags{}
 	for _, t := range in {
+		if reserved(value(t.Key)) {
+			return nil, errReserved
+		}
 		if _, twice := tags[value(t.Key)]; twice {
 			return nil, elbv2.NewDuplicateTagKeysException("Tag key '%s' was specified more than once", value(t.Key))
 		}
 		tags[value(t.Key)] = value(t.Value)
 	}
-	return tags, nil
+	return tags.Initial(), nil
 }
+
+// reserved keys are AWS's own.
+func reserved(key string) bool { return strings.HasPrefix(strings.ToLower(key), "aws:") }
+
+var errReserved = invalid("aws: prefixed tag key names are not allowed for external use.")
 
 // tagged reads the tags of the resource with the ARN; when change is not nil
 // it alters them, and tx writes them.
@@ -108,6 +117,9 @@ func (s *Service) AddTags(ctx context.Context, in *elbv2.AddTagsInput) (*elbv2.A
 
 // RemoveTags removes tags from resources.
 func (s *Service) RemoveTags(ctx context.Context, in *elbv2.RemoveTagsInput) (*elbv2.RemoveTagsOutput, error) {
+	if slices.ContainsFunc(in.TagKeys, reserved) {
+		return nil, errReserved
+	}
 	err := s.changeTags(ctx, in.ResourceArns, func(tags model.Tags) (model.Tags, error) {
 		for _, k := range in.TagKeys {
 			delete(tags, k)
@@ -121,6 +133,9 @@ func (s *Service) RemoveTags(ctx context.Context, in *elbv2.RemoveTagsInput) (*e
 }
 
 func (s *Service) changeTags(ctx context.Context, arns []string, change func(model.Tags) (model.Tags, error)) error {
+	if err := checkARNs("resourceArns", arns); err != nil {
+		return err
+	}
 	arns = slices.Compact(slices.Sorted(slices.Values(arns)))
 	return s.commit(ctx, func(tx *store.Txn) error {
 		for _, arn := range arns {
@@ -134,6 +149,9 @@ func (s *Service) changeTags(ctx context.Context, arns []string, change func(mod
 
 // DescribeTags lists the tags of resources.
 func (s *Service) DescribeTags(ctx context.Context, in *elbv2.DescribeTagsInput) (*elbv2.DescribeTagsOutput, error) {
+	if err := checkARNs("resourceArns", in.ResourceArns); err != nil {
+		return nil, err
+	}
 	out := &elbv2.DescribeTagsOutput{TagDescriptions: []elbv2.TagDescription{}}
 	for _, arn := range in.ResourceArns {
 		tags, err := s.tagged(ctx, nil, arn, nil)

@@ -16,8 +16,6 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
-const maxTargetGroups = 3000
-
 // The statuses that a matcher for HTTP may name.
 const (
 	lowestCode  = 200
@@ -239,6 +237,12 @@ func (s *Service) DescribeTargetGroups(ctx context.Context, in *elbv2.DescribeTa
 	if given > 1 {
 		return nil, invalid("You can specify only one of target group names, target group ARNs and a load balancer ARN")
 	}
+	if err := checkARNs("targetGroupArns", in.TargetGroupArns); err != nil {
+		return nil, err
+	}
+	if err := checkARNs("names", in.Names); err != nil {
+		return nil, err
+	}
 	var rows []store.Row[model.TargetGroup]
 	out := &elbv2.DescribeTargetGroupsOutput{TargetGroups: []elbv2.TargetGroup{}}
 	var err error
@@ -247,7 +251,6 @@ func (s *Service) DescribeTargetGroups(ctx context.Context, in *elbv2.DescribeTa
 		if rows, err = s.groupsOf(ctx, *in.LoadBalancerArn); err != nil {
 			return nil, err
 		}
-		rows, out.NextMarker = page(rows, in.Marker, in.PageSize)
 	case len(in.Names) > 0:
 		for _, name := range in.Names {
 			n, err := tables.ELBNames.Get(ctx, s.Store, c.Account, c.Region, "tg/"+name)
@@ -275,7 +278,12 @@ func (s *Service) DescribeTargetGroups(ctx context.Context, in *elbv2.DescribeTa
 		if rows, err = tables.TargetGroups.List(ctx, s.Store, everything(ctx)); err != nil {
 			return nil, err
 		}
-		rows, out.NextMarker = page(rows, in.Marker, in.PageSize)
+	}
+	if len(in.Names) == 0 && len(in.TargetGroupArns) == 0 {
+		rows, out.NextMarker, err = page(ctx, paged{in.Marker, in.PageSize, []string{"DescribeTargetGroups", value(in.LoadBalancerArn)}}, rows, byID[model.TargetGroup])
+		if err != nil {
+			return nil, err
+		}
 	}
 	for _, r := range rows {
 		lbs, err := s.loadBalancersOf(ctx, r.V.ARN)

@@ -4,15 +4,15 @@ import (
 	"context"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
-
-const maxTargets = 1000
 
 // private are the ranges outside of a VPC in which targets may be.
 var private = []netip.Prefix{
@@ -67,12 +67,47 @@ func (s *Service) RegisterTargets(ctx context.Context, in *elbv2.RegisterTargets
 		if len(have) > maxTargets {
 			return elbv2.NewTooManyTargetsException("The maximum number of targets per target group is %d", maxTargets)
 		}
-		return nil
+		return s.checkBalancerTargets(ctx, g.V, len(have)-len(rows))
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &elbv2.RegisterTargetsOutput{}, nil
+}
+
+// checkBalancerTargets refuses that the load balancer which uses a group gets
+// too many targets.
+func (s *Service) checkBalancerTargets(ctx context.Context, g *model.TargetGroup, more int) error {
+	if more == 0 {
+		return nil
+	}
+	users, err := s.usersOf(ctx, g.ARN)
+	if err != nil || len(users) == 0 {
+		return err
+	}
+	lb, _, _ := strings.Cut(users[0].Key.ID, "/")
+	rules, err := tables.Rules.List(ctx, s.Store, children(ctx, lb))
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, r := range rules {
+		for _, arn := range balance.ForwardsTo(r.V.Actions) {
+			if seen[arn] {
+				continue
+			}
+			seen[arn] = true
+			rows, err := tables.Targets.List(ctx, s.Store, children(ctx, model.TargetGroupID(arn)))
+			if err != nil {
+				return err
+			}
+			more += len(rows)
+		}
+	}
+	if more > maxTargetsPerBalancer {
+		return elbv2.NewTooManyTargetsException("The maximum number of targets per load balancer is %d", maxTargetsPerBalancer)
+	}
+	return nil
 }
 
 func newTarget(c *api.Call, g *model.TargetGroup, vpc *model.VPC, d elbv2.TargetDescription) (*model.Target, error) {
@@ -150,6 +185,9 @@ func described(t *model.Target, ds []elbv2.TargetDescription) bool {
 
 // DescribeTargetHealth tells the health of a group's targets.
 func (s *Service) DescribeTargetHealth(ctx context.Context, in *elbv2.DescribeTargetHealthInput) (*elbv2.DescribeTargetHealthOutput, error) {
+	if len(in.Include) > 0 {
+		return nil, unsupported("Anomaly detection is not supported")
+	}
 	g, err := s.targetGroup(ctx, value(in.TargetGroupArn))
 	if err != nil {
 		return nil, err
