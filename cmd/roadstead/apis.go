@@ -31,6 +31,7 @@ import (
 	"roadstead.dev/internal/service/ec2"
 	"roadstead.dev/internal/service/ecr"
 	"roadstead.dev/internal/service/ecr/catalog"
+	"roadstead.dev/internal/service/ecr/mirror"
 	"roadstead.dev/internal/service/ecs"
 	"roadstead.dev/internal/service/elbv2"
 	"roadstead.dev/internal/service/iam"
@@ -61,6 +62,7 @@ type apis struct {
 	registry *registry.Handler
 	tokens   *token.Signer
 	catalog  *catalog.Catalog
+	mirror   *mirror.Mirror
 	blobs    *blob.Store
 	logstore *logstore.Store
 	logs     *logs.Service
@@ -89,12 +91,16 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	}
 	a.catalog = &catalog.Catalog{Store: s.store, Clock: s.clock}
 	contents := &registry.Registry{Catalog: a.catalog, Blobs: a.blobs}
+	if a.mirror, err = newMirror(a, s, contents); err != nil {
+		return nil, err
+	}
 	a.registry = registry.NewHandler(registry.Config{
 		Registry: contents, Signer: a.tokens, Authorizer: ecr.Authorizer{IAM: s.directory}, Clock: s.clock,
 		Default: registry.Space{Account: s.accountID, Region: s.region}, Log: s.log,
 		Throttle: func(account, region, operation string) bool {
 			return a.throttle.Allow(account, region, "ecr", operation)
 		},
+		Provider: a.mirror,
 	})
 	sealing, err := seal.Load(s.path("secrets", "seal.key"))
 	if err != nil {
@@ -117,7 +123,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		return nil, errors.Join(err, a.logstore.Close())
 	}
 	tasks := ecs.New(ecs.Config{Store: s.store, Log: s.log})
-	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry})
+	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry, Upstreams: a.mirror})
 	balancers := elbv2.New(elbv2.Config{Store: s.store})
 	principals := iam.New(iam.Config{Store: s.store, Principals: s.directory, Key: sealing})
 	sessions := sts.New(sts.Config{Directory: s.directory, RootMayAssume: s.builtinKey()})
@@ -147,7 +153,7 @@ func (a *apis) onHost(s *server) *gateway.Gateway {
 	cfg.LoopbackRootKey = s.builtinKey()
 	if host, _, err := net.SplitHostPort(s.listen); err == nil && loopback(host) {
 		// What it says needs no signature, so it is for this machine alone.
-		cfg.Mounts = map[string]http.Handler{statusPath: statusHandler(s.store, s.options, s.begun)}
+		cfg.Mounts[statusPath] = statusHandler(s.store, s.options, s.begun)
 	}
 	return gateway.New(cfg)
 }
@@ -160,6 +166,7 @@ func (a *apis) config(s *server) gateway.Config {
 	return gateway.Config{
 		Services: a.services, Credentials: s.directory, Authorizer: s.directory, Clock: s.clock, Log: s.log,
 		Account: s.accountID, Registry: a.registry, Ready: s.readiness, Throttle: a.throttle,
+		Mounts: map[string]http.Handler{caPath: serveCA(s.ca)},
 	}
 }
 

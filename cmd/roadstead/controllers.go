@@ -3,6 +3,7 @@ package main
 import (
 	"roadstead.dev/internal/controller"
 	"roadstead.dev/internal/controller/ecrlifecycle"
+	"roadstead.dev/internal/controller/ecrreplication"
 	"roadstead.dev/internal/controller/ecscleanup"
 	"roadstead.dev/internal/controller/ecsservice"
 	"roadstead.dev/internal/controller/ecstask"
@@ -16,7 +17,9 @@ func (s *server) controllers() []*controller.Controller {
 	return []*controller.Controller{
 		ecsservice.New(ecsservice.Config{Store: s.store, Clock: s.clock}),
 		ecstask.New(ecstask.Config{Store: s.store, Clock: s.clock, FargateNode: fargateNode}),
+		ecstask.NewForget(ecstask.Config{Store: s.store, Clock: s.clock}),
 		ecscleanup.New(ecscleanup.Config{Store: s.store, Clock: s.clock}),
 		ecrlifecycle.New(ecrlifecycle.Config{Store: s.store, Clock: s.clock, Images: s.apis.catalog}),
+		ecrreplication.New(ecrreplication.Config{Store: s.store, Images: s.apis.mirror}),
 	}
 }

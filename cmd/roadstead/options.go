@@ -27,9 +27,12 @@ type options struct {
 	containerd string
 	store      string
 	hostsFile  string
+	tlsNames   string
 	throttle   string
-	rootKey    string
-	rootSecret string
+	// registryMirrors lead upstream registries elsewhere: HOST=URL,…
+	registryMirrors string
+	rootKey         string
+	rootSecret      string
 }
 
 // Engines that --engine names.
@@ -72,6 +75,8 @@ func (o *options) bind(f *pflag.FlagSet) {
 	str(&o.store, "store", "where records are kept, bolt:PATH; empty means a file in the data folder")
 	str(&o.hostsFile, "hosts-file", "hosts file to keep names of load balancers and registries in; no leaves it alone")
 	str(&o.throttle, "throttle", "limits of API requests for each account, region and operation: aws (what AWS publishes), off, requests a second such as 20 or 20/100 (with bursts), or a file of rules; empty means some that nobody meets")
+	str(&o.registryMirrors, "registry-mirror", "where pull through cache rules find an upstream registry instead: HOST=URL, and more of them after commas")
+	str(&o.tlsNames, "tls-names", "further names and addresses, between commas, that HTTPS is to answer to")
 	str(&o.rootKey, "root-access-key", "access key of the account's root; needed when listening beyond loopback")
 	str(&o.rootSecret, "root-secret-key", "secret key of the account's root")
 }
@@ -101,12 +106,18 @@ func (o *options) check() error {
 	if _, err := throttle.Parse(o.throttle); err != nil {
 		return fmt.Errorf("--throttle: %w", err)
 	}
+	if _, err := mirrorHosts(o.registryMirrors); err != nil {
+		return fmt.Errorf("--registry-mirror: %w", err)
+	}
 	host, _, err := net.SplitHostPort(o.listen)
 	if err != nil {
 		return fmt.Errorf("--listen %q: %w", o.listen, err)
 	}
 	if !loopback(host) && o.rootKey == "" {
 		return fmt.Errorf("--listen %s is reachable by others, for whom the key test/test would be root: give --root-access-key and --root-secret-key", o.listen)
+	}
+	if err := checkTLSNames(o.tlsNames); err != nil {
+		return err
 	}
 	if kind, path, ok := strings.Cut(o.storeAddress(), ":"); !ok || kind != "bolt" || path == "" {
 		return fmt.Errorf("--store %q: use bolt:PATH", o.store)
@@ -170,10 +181,16 @@ func (o *options) port() string {
 }
 
 // endpoint is the URL that clients on this machine use.
-func (o *options) endpoint() string {
+func (o *options) endpoint() string { return "http://" + o.localAddress() }
+
+// secureEndpoint is the same with HTTPS, which the same port serves.
+func (o *options) secureEndpoint() string { return "https://" + o.localAddress() }
+
+// localAddress is the address that clients on this machine connect to.
+func (o *options) localAddress() string {
 	host, port, err := net.SplitHostPort(o.listen)
 	if err != nil || host == "" || host == "0.0.0.0" || host == "::" {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	return net.JoinHostPort(host, port)
 }

@@ -78,7 +78,11 @@ func startDetached(ctx context.Context, o *options, out io.Writer) error {
 	}
 	for tick := time.NewTicker(100 * time.Millisecond); ; {
 		// Who answers may be another server that has the address.
-		if st, err := readRunState(o.absDataDir()); err == nil && st.PID == cmd.Process.Pid && ready(ctx, o) {
+		st, err := readRunState(o.absDataDir())
+		if err == nil && st.PID == cmd.Process.Pid {
+			o.listen = st.Listen // --listen may have left the port open
+		}
+		if err == nil && st.PID == cmd.Process.Pid && ready(ctx, o) {
 			_, err := fmt.Fprintf(out, "\nReady after %.1f s at %s (pid %d)\n", time.Since(begun).Seconds(), o.endpoint(), cmd.Process.Pid)
 			return err
 		}
@@ -142,6 +146,8 @@ func (o *options) environment() []string {
 		"ROADSTEAD_STORE=" + o.store,
 		"ROADSTEAD_HOSTS_FILE=" + o.hostsFile,
 		"ROADSTEAD_THROTTLE=" + o.throttle,
+		"ROADSTEAD_REGISTRY_MIRROR=" + o.registryMirrors,
+		"ROADSTEAD_TLS_NAMES=" + o.tlsNames,
 		"ROADSTEAD_ROOT_ACCESS_KEY=" + o.rootKey,
 		"ROADSTEAD_ROOT_SECRET_KEY=" + o.rootSecret,
 	}

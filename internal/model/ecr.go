@@ -17,7 +17,9 @@ type ECRRepository struct {
 	MutabilityExclusions []string `json:"mutabilityExclusions,omitempty"`
 	// EncryptionType is AES256: what AWS calls its default.
 	EncryptionType string `json:"encryptionType"`
-	Tags           Tags   `json:"tags,omitzero"`
+	// ScanOnPush asks for a scan of each image that is pushed.
+	ScanOnPush bool `json:"scanOnPush,omitempty"`
+	Tags       Tags `json:"tags,omitzero"`
 	// Policy is the repository policy as it was set, or empty.
 	Policy string `json:"policy,omitempty"`
 	// LifecyclePolicy is the lifecycle policy as it was put, or empty.
@@ -50,6 +52,11 @@ type ECRImage struct {
 	// Subject is the digest of the manifest that this one refers to.
 	Subject     string            `json:"subject,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
+	// ScanRequestedAt is when a scan was last asked for, by pushing or by name.
+	ScanRequestedAt time.Time `json:"scanRequestedAt,omitzero"`
+	// Replica tells that the image was replicated from another registry: it is
+	// not replicated from here.
+	Replica bool `json:"replica,omitempty"`
 }
 
 // ECRImagePull tells when an image was last pulled. It is apart from the image

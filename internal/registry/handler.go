@@ -54,6 +54,8 @@ type Config struct {
 	// Throttle tells whether an account may call an operation of ECR's once
 	// more; nil lets all pass.
 	Throttle func(account, region, operation string) bool
+	// Provider, if there is one, brings what is not there.
+	Provider Provider
 	// StallTimeout is how long a body that is sent may stand still; default a
 	// minute.
 	StallTimeout time.Duration
@@ -160,6 +162,11 @@ func (c *call) serve() error {
 	}
 	if err := c.authorize(e.action, repo.ARN, repo.Policy); err != nil {
 		return err
+	}
+	if turn, err := c.provide(e.action, repo, notFound == nil); err != nil {
+		return err
+	} else if turn && notFound != nil {
+		repo, notFound = c.Registry.Catalog.Repository(c.ctx, c.space, name)
 	}
 	if notFound != nil {
 		return notFound

@@ -49,6 +49,8 @@ type Push struct {
 	Manifest *manifest.Manifest
 	// Tags that are to name it.
 	Tags []string
+	// Replica tells that it is another registry's copy.
+	Replica bool
 }
 
 // Tag is a tag and what it names.

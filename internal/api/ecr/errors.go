@@ -8,6 +8,38 @@ import (
 	"roadstead.dev/internal/api"
 )
 
+// BlockedByOrganizationPolicyException is answered with code BlockedByOrganizationPolicyException and status 400.
+type BlockedByOrganizationPolicyException struct {
+	Message *string
+}
+
+var _ api.Error = (*BlockedByOrganizationPolicyException)(nil)
+
+// NewBlockedByOrganizationPolicyException makes the error with a message.
+func NewBlockedByOrganizationPolicyException(format string, args ...any) *BlockedByOrganizationPolicyException {
+	return &BlockedByOrganizationPolicyException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *BlockedByOrganizationPolicyException) Error() string {
+	return "BlockedByOrganizationPolicyException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *BlockedByOrganizationPolicyException) ErrorCode() string {
+	return "BlockedByOrganizationPolicyException"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *BlockedByOrganizationPolicyException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *BlockedByOrganizationPolicyException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // EmptyUploadException is answered with code EmptyUploadException and status 400.
 type EmptyUploadException struct {
 	Message *string
@@ -60,6 +92,34 @@ func (e *ImageAlreadyExistsException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *ImageAlreadyExistsException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// ImageArchivedException is answered with code ImageArchivedException and status 400.
+type ImageArchivedException struct {
+	Message *string
+}
+
+var _ api.Error = (*ImageArchivedException)(nil)
+
+// NewImageArchivedException makes the error with a message.
+func NewImageArchivedException(format string, args ...any) *ImageArchivedException {
+	return &ImageArchivedException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *ImageArchivedException) Error() string { return "ImageArchivedException: " + e.ErrorMessage() }
+
+// ErrorCode is the code on the wire.
+func (e *ImageArchivedException) ErrorCode() string { return "ImageArchivedException" }
+
+// HTTPStatus is the status of the answer.
+func (e *ImageArchivedException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *ImageArchivedException) ErrorMessage() string {
 	if e.Message == nil {
 		return ""
 	}
@@ -459,6 +519,70 @@ func (e *LifecyclePolicyNotFoundException) ErrorMessage() string {
 	return *e.Message
 }
 
+// LifecyclePolicyPreviewInProgressException is answered with code LifecyclePolicyPreviewInProgressException and status 400.
+type LifecyclePolicyPreviewInProgressException struct {
+	Message *string
+}
+
+var _ api.Error = (*LifecyclePolicyPreviewInProgressException)(nil)
+
+// NewLifecyclePolicyPreviewInProgressException makes the error with a message.
+func NewLifecyclePolicyPreviewInProgressException(format string, args ...any) *LifecyclePolicyPreviewInProgressException {
+	return &LifecyclePolicyPreviewInProgressException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *LifecyclePolicyPreviewInProgressException) Error() string {
+	return "LifecyclePolicyPreviewInProgressException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *LifecyclePolicyPreviewInProgressException) ErrorCode() string {
+	return "LifecyclePolicyPreviewInProgressException"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *LifecyclePolicyPreviewInProgressException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *LifecyclePolicyPreviewInProgressException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// LifecyclePolicyPreviewNotFoundException is answered with code LifecyclePolicyPreviewNotFoundException and status 400.
+type LifecyclePolicyPreviewNotFoundException struct {
+	Message *string
+}
+
+var _ api.Error = (*LifecyclePolicyPreviewNotFoundException)(nil)
+
+// NewLifecyclePolicyPreviewNotFoundException makes the error with a message.
+func NewLifecyclePolicyPreviewNotFoundException(format string, args ...any) *LifecyclePolicyPreviewNotFoundException {
+	return &LifecyclePolicyPreviewNotFoundException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *LifecyclePolicyPreviewNotFoundException) Error() string {
+	return "LifecyclePolicyPreviewNotFoundException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *LifecyclePolicyPreviewNotFoundException) ErrorCode() string {
+	return "LifecyclePolicyPreviewNotFoundException"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *LifecyclePolicyPreviewNotFoundException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *LifecyclePolicyPreviewNotFoundException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // LimitExceededException is answered with code LimitExceededException and status 400.
 type LimitExceededException struct {
 	Message *string
@@ -481,6 +605,70 @@ func (e *LimitExceededException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *LimitExceededException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// PullThroughCacheRuleAlreadyExistsException is answered with code PullThroughCacheRuleAlreadyExistsException and status 400.
+type PullThroughCacheRuleAlreadyExistsException struct {
+	Message *string
+}
+
+var _ api.Error = (*PullThroughCacheRuleAlreadyExistsException)(nil)
+
+// NewPullThroughCacheRuleAlreadyExistsException makes the error with a message.
+func NewPullThroughCacheRuleAlreadyExistsException(format string, args ...any) *PullThroughCacheRuleAlreadyExistsException {
+	return &PullThroughCacheRuleAlreadyExistsException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *PullThroughCacheRuleAlreadyExistsException) Error() string {
+	return "PullThroughCacheRuleAlreadyExistsException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *PullThroughCacheRuleAlreadyExistsException) ErrorCode() string {
+	return "PullThroughCacheRuleAlreadyExistsException"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *PullThroughCacheRuleAlreadyExistsException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *PullThroughCacheRuleAlreadyExistsException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// PullThroughCacheRuleNotFoundException is answered with code PullThroughCacheRuleNotFoundException and status 400.
+type PullThroughCacheRuleNotFoundException struct {
+	Message *string
+}
+
+var _ api.Error = (*PullThroughCacheRuleNotFoundException)(nil)
+
+// NewPullThroughCacheRuleNotFoundException makes the error with a message.
+func NewPullThroughCacheRuleNotFoundException(format string, args ...any) *PullThroughCacheRuleNotFoundException {
+	return &PullThroughCacheRuleNotFoundException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *PullThroughCacheRuleNotFoundException) Error() string {
+	return "PullThroughCacheRuleNotFoundException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *PullThroughCacheRuleNotFoundException) ErrorCode() string {
+	return "PullThroughCacheRuleNotFoundException"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *PullThroughCacheRuleNotFoundException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *PullThroughCacheRuleNotFoundException) ErrorMessage() string {
 	if e.Message == nil {
 		return ""
 	}
@@ -675,6 +863,64 @@ func (e *RepositoryPolicyNotFoundException) ErrorMessage() string {
 	return *e.Message
 }
 
+// ScanNotFoundException is answered with code ScanNotFoundException and status 400.
+type ScanNotFoundException struct {
+	Message *string
+}
+
+var _ api.Error = (*ScanNotFoundException)(nil)
+
+// NewScanNotFoundException makes the error with a message.
+func NewScanNotFoundException(format string, args ...any) *ScanNotFoundException {
+	return &ScanNotFoundException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *ScanNotFoundException) Error() string { return "ScanNotFoundException: " + e.ErrorMessage() }
+
+// ErrorCode is the code on the wire.
+func (e *ScanNotFoundException) ErrorCode() string { return "ScanNotFoundException" }
+
+// HTTPStatus is the status of the answer.
+func (e *ScanNotFoundException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *ScanNotFoundException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// SecretNotFoundException is answered with code SecretNotFoundException and status 400.
+type SecretNotFoundException struct {
+	Message *string
+}
+
+var _ api.Error = (*SecretNotFoundException)(nil)
+
+// NewSecretNotFoundException makes the error with a message.
+func NewSecretNotFoundException(format string, args ...any) *SecretNotFoundException {
+	return &SecretNotFoundException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *SecretNotFoundException) Error() string {
+	return "SecretNotFoundException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *SecretNotFoundException) ErrorCode() string { return "SecretNotFoundException" }
+
+// HTTPStatus is the status of the answer.
+func (e *SecretNotFoundException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *SecretNotFoundException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // ServerException is answered with code ServerException and status 500.
 type ServerException struct {
 	Message *string
@@ -703,6 +949,66 @@ func (e *ServerException) ErrorMessage() string {
 	return *e.Message
 }
 
+// TemplateAlreadyExistsException is answered with code TemplateAlreadyExistsException and status 400.
+type TemplateAlreadyExistsException struct {
+	Message *string
+}
+
+var _ api.Error = (*TemplateAlreadyExistsException)(nil)
+
+// NewTemplateAlreadyExistsException makes the error with a message.
+func NewTemplateAlreadyExistsException(format string, args ...any) *TemplateAlreadyExistsException {
+	return &TemplateAlreadyExistsException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *TemplateAlreadyExistsException) Error() string {
+	return "TemplateAlreadyExistsException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *TemplateAlreadyExistsException) ErrorCode() string { return "TemplateAlreadyExistsException" }
+
+// HTTPStatus is the status of the answer.
+func (e *TemplateAlreadyExistsException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *TemplateAlreadyExistsException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// TemplateNotFoundException is answered with code TemplateNotFoundException and status 400.
+type TemplateNotFoundException struct {
+	Message *string
+}
+
+var _ api.Error = (*TemplateNotFoundException)(nil)
+
+// NewTemplateNotFoundException makes the error with a message.
+func NewTemplateNotFoundException(format string, args ...any) *TemplateNotFoundException {
+	return &TemplateNotFoundException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *TemplateNotFoundException) Error() string {
+	return "TemplateNotFoundException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *TemplateNotFoundException) ErrorCode() string { return "TemplateNotFoundException" }
+
+// HTTPStatus is the status of the answer.
+func (e *TemplateNotFoundException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *TemplateNotFoundException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // TooManyTagsException is answered with code TooManyTagsException and status 400.
 type TooManyTagsException struct {
 	Message *string
@@ -725,6 +1031,68 @@ func (e *TooManyTagsException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *TooManyTagsException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// UnableToAccessSecretException is answered with code UnableToAccessSecretException and status 400.
+type UnableToAccessSecretException struct {
+	Message *string
+}
+
+var _ api.Error = (*UnableToAccessSecretException)(nil)
+
+// NewUnableToAccessSecretException makes the error with a message.
+func NewUnableToAccessSecretException(format string, args ...any) *UnableToAccessSecretException {
+	return &UnableToAccessSecretException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *UnableToAccessSecretException) Error() string {
+	return "UnableToAccessSecretException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *UnableToAccessSecretException) ErrorCode() string { return "UnableToAccessSecretException" }
+
+// HTTPStatus is the status of the answer.
+func (e *UnableToAccessSecretException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *UnableToAccessSecretException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// UnableToDecryptSecretValueException is answered with code UnableToDecryptSecretValueException and status 400.
+type UnableToDecryptSecretValueException struct {
+	Message *string
+}
+
+var _ api.Error = (*UnableToDecryptSecretValueException)(nil)
+
+// NewUnableToDecryptSecretValueException makes the error with a message.
+func NewUnableToDecryptSecretValueException(format string, args ...any) *UnableToDecryptSecretValueException {
+	return &UnableToDecryptSecretValueException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *UnableToDecryptSecretValueException) Error() string {
+	return "UnableToDecryptSecretValueException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *UnableToDecryptSecretValueException) ErrorCode() string {
+	return "UnableToDecryptSecretValueException"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *UnableToDecryptSecretValueException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *UnableToDecryptSecretValueException) ErrorMessage() string {
 	if e.Message == nil {
 		return ""
 	}
@@ -821,6 +1189,68 @@ func (e *UnableToListUpstreamImageReferrersException) HTTPStatus() int { return 
 
 // ErrorMessage is what the caller reads.
 func (e *UnableToListUpstreamImageReferrersException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// UnsupportedImageTypeException is answered with code UnsupportedImageTypeException and status 400.
+type UnsupportedImageTypeException struct {
+	Message *string
+}
+
+var _ api.Error = (*UnsupportedImageTypeException)(nil)
+
+// NewUnsupportedImageTypeException makes the error with a message.
+func NewUnsupportedImageTypeException(format string, args ...any) *UnsupportedImageTypeException {
+	return &UnsupportedImageTypeException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *UnsupportedImageTypeException) Error() string {
+	return "UnsupportedImageTypeException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *UnsupportedImageTypeException) ErrorCode() string { return "UnsupportedImageTypeException" }
+
+// HTTPStatus is the status of the answer.
+func (e *UnsupportedImageTypeException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *UnsupportedImageTypeException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// UnsupportedUpstreamRegistryException is answered with code UnsupportedUpstreamRegistryException and status 400.
+type UnsupportedUpstreamRegistryException struct {
+	Message *string
+}
+
+var _ api.Error = (*UnsupportedUpstreamRegistryException)(nil)
+
+// NewUnsupportedUpstreamRegistryException makes the error with a message.
+func NewUnsupportedUpstreamRegistryException(format string, args ...any) *UnsupportedUpstreamRegistryException {
+	return &UnsupportedUpstreamRegistryException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *UnsupportedUpstreamRegistryException) Error() string {
+	return "UnsupportedUpstreamRegistryException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *UnsupportedUpstreamRegistryException) ErrorCode() string {
+	return "UnsupportedUpstreamRegistryException"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *UnsupportedUpstreamRegistryException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *UnsupportedUpstreamRegistryException) ErrorMessage() string {
 	if e.Message == nil {
 		return ""
 	}

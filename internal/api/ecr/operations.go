@@ -14,31 +14,53 @@ type Handler interface {
 	BatchCheckLayerAvailability(ctx context.Context, in *BatchCheckLayerAvailabilityInput) (*BatchCheckLayerAvailabilityOutput, error)
 	BatchDeleteImage(ctx context.Context, in *BatchDeleteImageInput) (*BatchDeleteImageOutput, error)
 	BatchGetImage(ctx context.Context, in *BatchGetImageInput) (*BatchGetImageOutput, error)
+	BatchGetRepositoryScanningConfiguration(ctx context.Context, in *BatchGetRepositoryScanningConfigurationInput) (*BatchGetRepositoryScanningConfigurationOutput, error)
 	CompleteLayerUpload(ctx context.Context, in *CompleteLayerUploadInput) (*CompleteLayerUploadOutput, error)
+	CreatePullThroughCacheRule(ctx context.Context, in *CreatePullThroughCacheRuleInput) (*CreatePullThroughCacheRuleOutput, error)
 	CreateRepository(ctx context.Context, in *CreateRepositoryInput) (*CreateRepositoryOutput, error)
+	CreateRepositoryCreationTemplate(ctx context.Context, in *CreateRepositoryCreationTemplateInput) (*CreateRepositoryCreationTemplateOutput, error)
 	DeleteLifecyclePolicy(ctx context.Context, in *DeleteLifecyclePolicyInput) (*DeleteLifecyclePolicyOutput, error)
+	DeletePullThroughCacheRule(ctx context.Context, in *DeletePullThroughCacheRuleInput) (*DeletePullThroughCacheRuleOutput, error)
+	DeleteRegistryPolicy(ctx context.Context, in *DeleteRegistryPolicyInput) (*DeleteRegistryPolicyOutput, error)
 	DeleteRepository(ctx context.Context, in *DeleteRepositoryInput) (*DeleteRepositoryOutput, error)
+	DeleteRepositoryCreationTemplate(ctx context.Context, in *DeleteRepositoryCreationTemplateInput) (*DeleteRepositoryCreationTemplateOutput, error)
 	DeleteRepositoryPolicy(ctx context.Context, in *DeleteRepositoryPolicyInput) (*DeleteRepositoryPolicyOutput, error)
+	DescribeImageReplicationStatus(ctx context.Context, in *DescribeImageReplicationStatusInput) (*DescribeImageReplicationStatusOutput, error)
+	DescribeImageScanFindings(ctx context.Context, in *DescribeImageScanFindingsInput) (*DescribeImageScanFindingsOutput, error)
 	DescribeImages(ctx context.Context, in *DescribeImagesInput) (*DescribeImagesOutput, error)
+	DescribePullThroughCacheRules(ctx context.Context, in *DescribePullThroughCacheRulesInput) (*DescribePullThroughCacheRulesOutput, error)
 	DescribeRegistry(ctx context.Context, in *DescribeRegistryInput) (*DescribeRegistryOutput, error)
 	DescribeRepositories(ctx context.Context, in *DescribeRepositoriesInput) (*DescribeRepositoriesOutput, error)
+	DescribeRepositoryCreationTemplates(ctx context.Context, in *DescribeRepositoryCreationTemplatesInput) (*DescribeRepositoryCreationTemplatesOutput, error)
+	GetAccountSetting(ctx context.Context, in *GetAccountSettingInput) (*GetAccountSettingOutput, error)
 	GetAuthorizationToken(ctx context.Context, in *GetAuthorizationTokenInput) (*GetAuthorizationTokenOutput, error)
 	GetDownloadUrlForLayer(ctx context.Context, in *GetDownloadUrlForLayerInput) (*GetDownloadUrlForLayerOutput, error)
 	GetLifecyclePolicy(ctx context.Context, in *GetLifecyclePolicyInput) (*GetLifecyclePolicyOutput, error)
+	GetLifecyclePolicyPreview(ctx context.Context, in *GetLifecyclePolicyPreviewInput) (*GetLifecyclePolicyPreviewOutput, error)
 	GetRegistryPolicy(ctx context.Context, in *GetRegistryPolicyInput) (*GetRegistryPolicyOutput, error)
+	GetRegistryScanningConfiguration(ctx context.Context, in *GetRegistryScanningConfigurationInput) (*GetRegistryScanningConfigurationOutput, error)
 	GetRepositoryPolicy(ctx context.Context, in *GetRepositoryPolicyInput) (*GetRepositoryPolicyOutput, error)
 	InitiateLayerUpload(ctx context.Context, in *InitiateLayerUploadInput) (*InitiateLayerUploadOutput, error)
 	ListImageReferrers(ctx context.Context, in *ListImageReferrersInput) (*ListImageReferrersOutput, error)
 	ListImages(ctx context.Context, in *ListImagesInput) (*ListImagesOutput, error)
 	ListTagsForResource(ctx context.Context, in *ListTagsForResourceInput) (*ListTagsForResourceOutput, error)
+	PutAccountSetting(ctx context.Context, in *PutAccountSettingInput) (*PutAccountSettingOutput, error)
 	PutImage(ctx context.Context, in *PutImageInput) (*PutImageOutput, error)
 	PutImageScanningConfiguration(ctx context.Context, in *PutImageScanningConfigurationInput) (*PutImageScanningConfigurationOutput, error)
 	PutImageTagMutability(ctx context.Context, in *PutImageTagMutabilityInput) (*PutImageTagMutabilityOutput, error)
 	PutLifecyclePolicy(ctx context.Context, in *PutLifecyclePolicyInput) (*PutLifecyclePolicyOutput, error)
+	PutRegistryPolicy(ctx context.Context, in *PutRegistryPolicyInput) (*PutRegistryPolicyOutput, error)
+	PutRegistryScanningConfiguration(ctx context.Context, in *PutRegistryScanningConfigurationInput) (*PutRegistryScanningConfigurationOutput, error)
+	PutReplicationConfiguration(ctx context.Context, in *PutReplicationConfigurationInput) (*PutReplicationConfigurationOutput, error)
 	SetRepositoryPolicy(ctx context.Context, in *SetRepositoryPolicyInput) (*SetRepositoryPolicyOutput, error)
+	StartImageScan(ctx context.Context, in *StartImageScanInput) (*StartImageScanOutput, error)
+	StartLifecyclePolicyPreview(ctx context.Context, in *StartLifecyclePolicyPreviewInput) (*StartLifecyclePolicyPreviewOutput, error)
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
+	UpdatePullThroughCacheRule(ctx context.Context, in *UpdatePullThroughCacheRuleInput) (*UpdatePullThroughCacheRuleOutput, error)
+	UpdateRepositoryCreationTemplate(ctx context.Context, in *UpdateRepositoryCreationTemplateInput) (*UpdateRepositoryCreationTemplateOutput, error)
 	UploadLayerPart(ctx context.Context, in *UploadLayerPartInput) (*UploadLayerPartOutput, error)
+	ValidatePullThroughCacheRule(ctx context.Context, in *ValidatePullThroughCacheRuleInput) (*ValidatePullThroughCacheRuleOutput, error)
 }
 
 // New describes the service and binds its operations to h. With a nil h the
@@ -58,63 +80,63 @@ func New(h Handler) *api.Service {
 			{Name: "BatchCheckLayerAvailability", Method: "POST", Path: "/", Input: "BatchCheckLayerAvailabilityRequest", Output: "BatchCheckLayerAvailabilityResponse", Errors: []string{"RepositoryNotFoundException", "InvalidParameterException", "ServerException"}, NewInput: func() any { return new(BatchCheckLayerAvailabilityInput) }},
 			{Name: "BatchDeleteImage", Method: "POST", Path: "/", Input: "BatchDeleteImageRequest", Output: "BatchDeleteImageResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException"}, NewInput: func() any { return new(BatchDeleteImageInput) }},
 			{Name: "BatchGetImage", Method: "POST", Path: "/", Input: "BatchGetImageRequest", Output: "BatchGetImageResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "LimitExceededException", "UnableToGetUpstreamImageException"}, NewInput: func() any { return new(BatchGetImageInput) }},
+			{Name: "BatchGetRepositoryScanningConfiguration", Method: "POST", Path: "/", Input: "BatchGetRepositoryScanningConfigurationRequest", Output: "BatchGetRepositoryScanningConfigurationResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "ValidationException"}, NewInput: func() any { return new(BatchGetRepositoryScanningConfigurationInput) }},
 			{Name: "CompleteLayerUpload", Method: "POST", Path: "/", Input: "CompleteLayerUploadRequest", Output: "CompleteLayerUploadResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "UploadNotFoundException", "InvalidLayerException", "LayerPartTooSmallException", "LayerAlreadyExistsException", "EmptyUploadException", "KmsException"}, NewInput: func() any { return new(CompleteLayerUploadInput) }},
+			{Name: "CreatePullThroughCacheRule", Method: "POST", Path: "/", Input: "CreatePullThroughCacheRuleRequest", Output: "CreatePullThroughCacheRuleResponse", Errors: []string{"ServerException", "InvalidParameterException", "ValidationException", "PullThroughCacheRuleAlreadyExistsException", "UnsupportedUpstreamRegistryException", "LimitExceededException", "UnableToAccessSecretException", "SecretNotFoundException", "UnableToDecryptSecretValueException"}, NewInput: func() any { return new(CreatePullThroughCacheRuleInput) }},
 			{Name: "CreateRepository", Method: "POST", Path: "/", Input: "CreateRepositoryRequest", Output: "CreateRepositoryResponse", Errors: []string{"ServerException", "InvalidParameterException", "InvalidTagParameterException", "TooManyTagsException", "RepositoryAlreadyExistsException", "LimitExceededException", "KmsException"}, NewInput: func() any { return new(CreateRepositoryInput) }},
+			{Name: "CreateRepositoryCreationTemplate", Method: "POST", Path: "/", Input: "CreateRepositoryCreationTemplateRequest", Output: "CreateRepositoryCreationTemplateResponse", Errors: []string{"ServerException", "ValidationException", "InvalidParameterException", "LimitExceededException", "TemplateAlreadyExistsException"}, NewInput: func() any { return new(CreateRepositoryCreationTemplateInput) }},
 			{Name: "DeleteLifecyclePolicy", Method: "POST", Path: "/", Input: "DeleteLifecyclePolicyRequest", Output: "DeleteLifecyclePolicyResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "LifecyclePolicyNotFoundException", "ValidationException"}, NewInput: func() any { return new(DeleteLifecyclePolicyInput) }},
+			{Name: "DeletePullThroughCacheRule", Method: "POST", Path: "/", Input: "DeletePullThroughCacheRuleRequest", Output: "DeletePullThroughCacheRuleResponse", Errors: []string{"ServerException", "InvalidParameterException", "ValidationException", "PullThroughCacheRuleNotFoundException"}, NewInput: func() any { return new(DeletePullThroughCacheRuleInput) }},
+			{Name: "DeleteRegistryPolicy", Method: "POST", Path: "/", Input: "DeleteRegistryPolicyRequest", Output: "DeleteRegistryPolicyResponse", Errors: []string{"ServerException", "InvalidParameterException", "RegistryPolicyNotFoundException", "ValidationException"}, NewInput: func() any { return new(DeleteRegistryPolicyInput) }},
 			{Name: "DeleteRepository", Method: "POST", Path: "/", Input: "DeleteRepositoryRequest", Output: "DeleteRepositoryResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "RepositoryNotEmptyException", "KmsException"}, NewInput: func() any { return new(DeleteRepositoryInput) }},
+			{Name: "DeleteRepositoryCreationTemplate", Method: "POST", Path: "/", Input: "DeleteRepositoryCreationTemplateRequest", Output: "DeleteRepositoryCreationTemplateResponse", Errors: []string{"ServerException", "ValidationException", "InvalidParameterException", "TemplateNotFoundException"}, NewInput: func() any { return new(DeleteRepositoryCreationTemplateInput) }},
 			{Name: "DeleteRepositoryPolicy", Method: "POST", Path: "/", Input: "DeleteRepositoryPolicyRequest", Output: "DeleteRepositoryPolicyResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "RepositoryPolicyNotFoundException"}, NewInput: func() any { return new(DeleteRepositoryPolicyInput) }},
+			{Name: "DescribeImageReplicationStatus", Method: "POST", Path: "/", Input: "DescribeImageReplicationStatusRequest", Output: "DescribeImageReplicationStatusResponse", Errors: []string{"ServerException", "InvalidParameterException", "ImageNotFoundException", "RepositoryNotFoundException", "ValidationException"}, NewInput: func() any { return new(DescribeImageReplicationStatusInput) }},
+			{Name: "DescribeImageScanFindings", Method: "POST", Path: "/", Input: "DescribeImageScanFindingsRequest", Output: "DescribeImageScanFindingsResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "ImageNotFoundException", "ScanNotFoundException", "ValidationException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "imageScanFindings.findings"}, NewInput: func() any { return new(DescribeImageScanFindingsInput) }},
 			{Name: "DescribeImages", Method: "POST", Path: "/", Input: "DescribeImagesRequest", Output: "DescribeImagesResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "ImageNotFoundException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "imageDetails"}, NewInput: func() any { return new(DescribeImagesInput) }},
+			{Name: "DescribePullThroughCacheRules", Method: "POST", Path: "/", Input: "DescribePullThroughCacheRulesRequest", Output: "DescribePullThroughCacheRulesResponse", Errors: []string{"ServerException", "InvalidParameterException", "ValidationException", "PullThroughCacheRuleNotFoundException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "pullThroughCacheRules"}, NewInput: func() any { return new(DescribePullThroughCacheRulesInput) }},
 			{Name: "DescribeRegistry", Method: "POST", Path: "/", Input: "DescribeRegistryRequest", Output: "DescribeRegistryResponse", Errors: []string{"ServerException", "InvalidParameterException", "ValidationException"}, NewInput: func() any { return new(DescribeRegistryInput) }},
 			{Name: "DescribeRepositories", Method: "POST", Path: "/", Input: "DescribeRepositoriesRequest", Output: "DescribeRepositoriesResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "repositories"}, NewInput: func() any { return new(DescribeRepositoriesInput) }},
+			{Name: "DescribeRepositoryCreationTemplates", Method: "POST", Path: "/", Input: "DescribeRepositoryCreationTemplatesRequest", Output: "DescribeRepositoryCreationTemplatesResponse", Errors: []string{"ServerException", "ValidationException", "InvalidParameterException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "repositoryCreationTemplates"}, NewInput: func() any { return new(DescribeRepositoryCreationTemplatesInput) }},
+			{Name: "GetAccountSetting", Method: "POST", Path: "/", Input: "GetAccountSettingRequest", Output: "GetAccountSettingResponse", Errors: []string{"ServerException", "ValidationException", "InvalidParameterException"}, NewInput: func() any { return new(GetAccountSettingInput) }},
 			{Name: "GetAuthorizationToken", Method: "POST", Path: "/", Input: "GetAuthorizationTokenRequest", Output: "GetAuthorizationTokenResponse", Errors: []string{"ServerException", "InvalidParameterException"}, NewInput: func() any { return new(GetAuthorizationTokenInput) }},
 			{Name: "GetDownloadUrlForLayer", Method: "POST", Path: "/", Input: "GetDownloadUrlForLayerRequest", Output: "GetDownloadUrlForLayerResponse", Errors: []string{"ServerException", "InvalidParameterException", "LayersNotFoundException", "LayerInaccessibleException", "RepositoryNotFoundException", "UnableToGetUpstreamLayerException"}, NewInput: func() any { return new(GetDownloadUrlForLayerInput) }},
 			{Name: "GetLifecyclePolicy", Method: "POST", Path: "/", Input: "GetLifecyclePolicyRequest", Output: "GetLifecyclePolicyResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "LifecyclePolicyNotFoundException", "ValidationException"}, NewInput: func() any { return new(GetLifecyclePolicyInput) }},
+			{Name: "GetLifecyclePolicyPreview", Method: "POST", Path: "/", Input: "GetLifecyclePolicyPreviewRequest", Output: "GetLifecyclePolicyPreviewResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "LifecyclePolicyPreviewNotFoundException", "ValidationException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "previewResults"}, NewInput: func() any { return new(GetLifecyclePolicyPreviewInput) }},
 			{Name: "GetRegistryPolicy", Method: "POST", Path: "/", Input: "GetRegistryPolicyRequest", Output: "GetRegistryPolicyResponse", Errors: []string{"ServerException", "InvalidParameterException", "RegistryPolicyNotFoundException", "ValidationException"}, NewInput: func() any { return new(GetRegistryPolicyInput) }},
+			{Name: "GetRegistryScanningConfiguration", Method: "POST", Path: "/", Input: "GetRegistryScanningConfigurationRequest", Output: "GetRegistryScanningConfigurationResponse", Errors: []string{"ServerException", "InvalidParameterException", "ValidationException"}, NewInput: func() any { return new(GetRegistryScanningConfigurationInput) }},
 			{Name: "GetRepositoryPolicy", Method: "POST", Path: "/", Input: "GetRepositoryPolicyRequest", Output: "GetRepositoryPolicyResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "RepositoryPolicyNotFoundException"}, NewInput: func() any { return new(GetRepositoryPolicyInput) }},
 			{Name: "InitiateLayerUpload", Method: "POST", Path: "/", Input: "InitiateLayerUploadRequest", Output: "InitiateLayerUploadResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "KmsException"}, NewInput: func() any { return new(InitiateLayerUploadInput) }},
 			{Name: "ListImageReferrers", Method: "POST", Path: "/", Input: "ListImageReferrersRequest", Output: "ListImageReferrersResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "ValidationException", "UnableToListUpstreamImageReferrersException"}, NewInput: func() any { return new(ListImageReferrersInput) }},
 			{Name: "ListImages", Method: "POST", Path: "/", Input: "ListImagesRequest", Output: "ListImagesResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "imageIds"}, NewInput: func() any { return new(ListImagesInput) }},
 			{Name: "ListTagsForResource", Method: "POST", Path: "/", Input: "ListTagsForResourceRequest", Output: "ListTagsForResourceResponse", Errors: []string{"InvalidParameterException", "RepositoryNotFoundException", "ServerException"}, NewInput: func() any { return new(ListTagsForResourceInput) }},
+			{Name: "PutAccountSetting", Method: "POST", Path: "/", Input: "PutAccountSettingRequest", Output: "PutAccountSettingResponse", Errors: []string{"ServerException", "ValidationException", "InvalidParameterException", "LimitExceededException"}, NewInput: func() any { return new(PutAccountSettingInput) }},
 			{Name: "PutImage", Method: "POST", Path: "/", Input: "PutImageRequest", Output: "PutImageResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "ImageAlreadyExistsException", "LayersNotFoundException", "ReferencedImagesNotFoundException", "LimitExceededException", "ImageTagAlreadyExistsException", "ImageDigestDoesNotMatchException", "KmsException"}, NewInput: func() any { return new(PutImageInput) }},
 			{Name: "PutImageScanningConfiguration", Method: "POST", Path: "/", Input: "PutImageScanningConfigurationRequest", Output: "PutImageScanningConfigurationResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "ValidationException"}, NewInput: func() any { return new(PutImageScanningConfigurationInput) }},
 			{Name: "PutImageTagMutability", Method: "POST", Path: "/", Input: "PutImageTagMutabilityRequest", Output: "PutImageTagMutabilityResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException"}, NewInput: func() any { return new(PutImageTagMutabilityInput) }},
 			{Name: "PutLifecyclePolicy", Method: "POST", Path: "/", Input: "PutLifecyclePolicyRequest", Output: "PutLifecyclePolicyResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "ValidationException"}, NewInput: func() any { return new(PutLifecyclePolicyInput) }},
+			{Name: "PutRegistryPolicy", Method: "POST", Path: "/", Input: "PutRegistryPolicyRequest", Output: "PutRegistryPolicyResponse", Errors: []string{"ServerException", "InvalidParameterException", "ValidationException"}, NewInput: func() any { return new(PutRegistryPolicyInput) }},
+			{Name: "PutRegistryScanningConfiguration", Method: "POST", Path: "/", Input: "PutRegistryScanningConfigurationRequest", Output: "PutRegistryScanningConfigurationResponse", Errors: []string{"ServerException", "InvalidParameterException", "ValidationException", "BlockedByOrganizationPolicyException"}, NewInput: func() any { return new(PutRegistryScanningConfigurationInput) }},
+			{Name: "PutReplicationConfiguration", Method: "POST", Path: "/", Input: "PutReplicationConfigurationRequest", Output: "PutReplicationConfigurationResponse", Errors: []string{"ServerException", "InvalidParameterException", "ValidationException"}, NewInput: func() any { return new(PutReplicationConfigurationInput) }},
 			{Name: "SetRepositoryPolicy", Method: "POST", Path: "/", Input: "SetRepositoryPolicyRequest", Output: "SetRepositoryPolicyResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException"}, NewInput: func() any { return new(SetRepositoryPolicyInput) }},
+			{Name: "StartImageScan", Method: "POST", Path: "/", Input: "StartImageScanRequest", Output: "StartImageScanResponse", Errors: []string{"ServerException", "InvalidParameterException", "UnsupportedImageTypeException", "LimitExceededException", "RepositoryNotFoundException", "ImageNotFoundException", "ValidationException", "ImageArchivedException"}, NewInput: func() any { return new(StartImageScanInput) }},
+			{Name: "StartLifecyclePolicyPreview", Method: "POST", Path: "/", Input: "StartLifecyclePolicyPreviewRequest", Output: "StartLifecyclePolicyPreviewResponse", Errors: []string{"ServerException", "InvalidParameterException", "RepositoryNotFoundException", "LifecyclePolicyNotFoundException", "LifecyclePolicyPreviewInProgressException", "ValidationException"}, NewInput: func() any { return new(StartLifecyclePolicyPreviewInput) }},
 			{Name: "TagResource", Method: "POST", Path: "/", Input: "TagResourceRequest", Output: "TagResourceResponse", Errors: []string{"InvalidParameterException", "InvalidTagParameterException", "TooManyTagsException", "RepositoryNotFoundException", "ServerException"}, NewInput: func() any { return new(TagResourceInput) }},
 			{Name: "UntagResource", Method: "POST", Path: "/", Input: "UntagResourceRequest", Output: "UntagResourceResponse", Errors: []string{"InvalidParameterException", "InvalidTagParameterException", "TooManyTagsException", "RepositoryNotFoundException", "ServerException"}, NewInput: func() any { return new(UntagResourceInput) }},
+			{Name: "UpdatePullThroughCacheRule", Method: "POST", Path: "/", Input: "UpdatePullThroughCacheRuleRequest", Output: "UpdatePullThroughCacheRuleResponse", Errors: []string{"ServerException", "InvalidParameterException", "ValidationException", "UnableToAccessSecretException", "PullThroughCacheRuleNotFoundException", "SecretNotFoundException", "UnableToDecryptSecretValueException"}, NewInput: func() any { return new(UpdatePullThroughCacheRuleInput) }},
+			{Name: "UpdateRepositoryCreationTemplate", Method: "POST", Path: "/", Input: "UpdateRepositoryCreationTemplateRequest", Output: "UpdateRepositoryCreationTemplateResponse", Errors: []string{"ServerException", "ValidationException", "InvalidParameterException", "TemplateNotFoundException"}, NewInput: func() any { return new(UpdateRepositoryCreationTemplateInput) }},
 			{Name: "UploadLayerPart", Method: "POST", Path: "/", Input: "UploadLayerPartRequest", Output: "UploadLayerPartResponse", Errors: []string{"ServerException", "InvalidParameterException", "InvalidLayerPartException", "RepositoryNotFoundException", "UploadNotFoundException", "LimitExceededException", "KmsException"}, NewInput: func() any { return new(UploadLayerPartInput) }},
+			{Name: "ValidatePullThroughCacheRule", Method: "POST", Path: "/", Input: "ValidatePullThroughCacheRuleRequest", Output: "ValidatePullThroughCacheRuleResponse", Errors: []string{"ServerException", "InvalidParameterException", "ValidationException", "PullThroughCacheRuleNotFoundException"}, NewInput: func() any { return new(ValidatePullThroughCacheRuleInput) }},
 		},
 		Refused: []string{
-			"BatchGetRepositoryScanningConfiguration",
-			"CreatePullThroughCacheRule",
-			"CreateRepositoryCreationTemplate",
-			"DeletePullThroughCacheRule",
-			"DeleteRegistryPolicy",
-			"DeleteRepositoryCreationTemplate",
 			"DeleteSigningConfiguration",
 			"DeregisterPullTimeUpdateExclusion",
-			"DescribeImageReplicationStatus",
-			"DescribeImageScanFindings",
 			"DescribeImageSigningStatus",
-			"DescribePullThroughCacheRules",
-			"DescribeRepositoryCreationTemplates",
-			"GetAccountSetting",
-			"GetLifecyclePolicyPreview",
-			"GetRegistryScanningConfiguration",
 			"GetSigningConfiguration",
 			"ListPullTimeUpdateExclusions",
-			"PutAccountSetting",
-			"PutRegistryPolicy",
-			"PutRegistryScanningConfiguration",
-			"PutReplicationConfiguration",
 			"PutSigningConfiguration",
 			"RegisterPullTimeUpdateExclusion",
-			"StartImageScan",
-			"StartLifecyclePolicyPreview",
 			"UpdateImageStorageClass",
-			"UpdatePullThroughCacheRule",
-			"UpdateRepositoryCreationTemplate",
-			"ValidatePullThroughCacheRule",
 		},
 	}
 	if h != nil {
@@ -126,158 +148,282 @@ func New(h Handler) *api.Service {
 		}
 		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) { return h.BatchGetImage(ctx, in.(*BatchGetImageInput)) }
 		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CompleteLayerUpload(ctx, in.(*CompleteLayerUploadInput))
+			return h.BatchGetRepositoryScanningConfiguration(ctx, in.(*BatchGetRepositoryScanningConfigurationInput))
 		}
 		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateRepository(ctx, in.(*CreateRepositoryInput))
+			return h.CompleteLayerUpload(ctx, in.(*CompleteLayerUploadInput))
 		}
 		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteLifecyclePolicy(ctx, in.(*DeleteLifecyclePolicyInput))
+			return h.CreatePullThroughCacheRule(ctx, in.(*CreatePullThroughCacheRuleInput))
 		}
 		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteRepository(ctx, in.(*DeleteRepositoryInput))
+			return h.CreateRepository(ctx, in.(*CreateRepositoryInput))
 		}
 		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteRepositoryPolicy(ctx, in.(*DeleteRepositoryPolicyInput))
+			return h.CreateRepositoryCreationTemplate(ctx, in.(*CreateRepositoryCreationTemplateInput))
 		}
 		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeImages(ctx, in.(*DescribeImagesInput))
+			return h.DeleteLifecyclePolicy(ctx, in.(*DeleteLifecyclePolicyInput))
 		}
 		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeRegistry(ctx, in.(*DescribeRegistryInput))
+			return h.DeletePullThroughCacheRule(ctx, in.(*DeletePullThroughCacheRuleInput))
 		}
 		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeRepositories(ctx, in.(*DescribeRepositoriesInput))
+			return h.DeleteRegistryPolicy(ctx, in.(*DeleteRegistryPolicyInput))
 		}
 		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetAuthorizationToken(ctx, in.(*GetAuthorizationTokenInput))
+			return h.DeleteRepository(ctx, in.(*DeleteRepositoryInput))
 		}
 		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetDownloadUrlForLayer(ctx, in.(*GetDownloadUrlForLayerInput))
+			return h.DeleteRepositoryCreationTemplate(ctx, in.(*DeleteRepositoryCreationTemplateInput))
 		}
 		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetLifecyclePolicy(ctx, in.(*GetLifecyclePolicyInput))
+			return h.DeleteRepositoryPolicy(ctx, in.(*DeleteRepositoryPolicyInput))
 		}
 		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetRegistryPolicy(ctx, in.(*GetRegistryPolicyInput))
+			return h.DescribeImageReplicationStatus(ctx, in.(*DescribeImageReplicationStatusInput))
 		}
 		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetRepositoryPolicy(ctx, in.(*GetRepositoryPolicyInput))
+			return h.DescribeImageScanFindings(ctx, in.(*DescribeImageScanFindingsInput))
 		}
 		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.InitiateLayerUpload(ctx, in.(*InitiateLayerUploadInput))
+			return h.DescribeImages(ctx, in.(*DescribeImagesInput))
 		}
 		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListImageReferrers(ctx, in.(*ListImageReferrersInput))
+			return h.DescribePullThroughCacheRules(ctx, in.(*DescribePullThroughCacheRulesInput))
 		}
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListImages(ctx, in.(*ListImagesInput)) }
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeRegistry(ctx, in.(*DescribeRegistryInput))
+		}
 		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListTagsForResource(ctx, in.(*ListTagsForResourceInput))
+			return h.DescribeRepositories(ctx, in.(*DescribeRepositoriesInput))
 		}
-		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutImage(ctx, in.(*PutImageInput)) }
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeRepositoryCreationTemplates(ctx, in.(*DescribeRepositoryCreationTemplatesInput))
+		}
 		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutImageScanningConfiguration(ctx, in.(*PutImageScanningConfigurationInput))
+			return h.GetAccountSetting(ctx, in.(*GetAccountSettingInput))
 		}
 		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutImageTagMutability(ctx, in.(*PutImageTagMutabilityInput))
+			return h.GetAuthorizationToken(ctx, in.(*GetAuthorizationTokenInput))
 		}
 		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutLifecyclePolicy(ctx, in.(*PutLifecyclePolicyInput))
+			return h.GetDownloadUrlForLayer(ctx, in.(*GetDownloadUrlForLayerInput))
 		}
 		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetLifecyclePolicy(ctx, in.(*GetLifecyclePolicyInput))
+		}
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetLifecyclePolicyPreview(ctx, in.(*GetLifecyclePolicyPreviewInput))
+		}
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetRegistryPolicy(ctx, in.(*GetRegistryPolicyInput))
+		}
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetRegistryScanningConfiguration(ctx, in.(*GetRegistryScanningConfigurationInput))
+		}
+		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetRepositoryPolicy(ctx, in.(*GetRepositoryPolicyInput))
+		}
+		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.InitiateLayerUpload(ctx, in.(*InitiateLayerUploadInput))
+		}
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListImageReferrers(ctx, in.(*ListImageReferrersInput))
+		}
+		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListImages(ctx, in.(*ListImagesInput)) }
+		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListTagsForResource(ctx, in.(*ListTagsForResourceInput))
+		}
+		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutAccountSetting(ctx, in.(*PutAccountSettingInput))
+		}
+		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutImage(ctx, in.(*PutImageInput)) }
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutImageScanningConfiguration(ctx, in.(*PutImageScanningConfigurationInput))
+		}
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutImageTagMutability(ctx, in.(*PutImageTagMutabilityInput))
+		}
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutLifecyclePolicy(ctx, in.(*PutLifecyclePolicyInput))
+		}
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutRegistryPolicy(ctx, in.(*PutRegistryPolicyInput))
+		}
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutRegistryScanningConfiguration(ctx, in.(*PutRegistryScanningConfigurationInput))
+		}
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutReplicationConfiguration(ctx, in.(*PutReplicationConfigurationInput))
+		}
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SetRepositoryPolicy(ctx, in.(*SetRepositoryPolicyInput))
 		}
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
-		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.StartImageScan(ctx, in.(*StartImageScanInput))
+		}
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.StartLifecyclePolicyPreview(ctx, in.(*StartLifecyclePolicyPreviewInput))
+		}
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
+		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdatePullThroughCacheRule(ctx, in.(*UpdatePullThroughCacheRuleInput))
+		}
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateRepositoryCreationTemplate(ctx, in.(*UpdateRepositoryCreationTemplateInput))
+		}
+		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UploadLayerPart(ctx, in.(*UploadLayerPartInput))
+		}
+		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ValidatePullThroughCacheRule(ctx, in.(*ValidatePullThroughCacheRuleInput))
 		}
 	}
 	return s.Link(map[string]any{
-		"BatchCheckLayerAvailabilityRequest":          BatchCheckLayerAvailabilityInput{},
-		"BatchCheckLayerAvailabilityResponse":         BatchCheckLayerAvailabilityOutput{},
-		"BatchDeleteImageRequest":                     BatchDeleteImageInput{},
-		"BatchDeleteImageResponse":                    BatchDeleteImageOutput{},
-		"BatchGetImageRequest":                        BatchGetImageInput{},
-		"BatchGetImageResponse":                       BatchGetImageOutput{},
-		"CompleteLayerUploadRequest":                  CompleteLayerUploadInput{},
-		"CompleteLayerUploadResponse":                 CompleteLayerUploadOutput{},
-		"CreateRepositoryRequest":                     CreateRepositoryInput{},
-		"CreateRepositoryResponse":                    CreateRepositoryOutput{},
-		"DeleteLifecyclePolicyRequest":                DeleteLifecyclePolicyInput{},
-		"DeleteLifecyclePolicyResponse":               DeleteLifecyclePolicyOutput{},
-		"DeleteRepositoryPolicyRequest":               DeleteRepositoryPolicyInput{},
-		"DeleteRepositoryPolicyResponse":              DeleteRepositoryPolicyOutput{},
-		"DeleteRepositoryRequest":                     DeleteRepositoryInput{},
-		"DeleteRepositoryResponse":                    DeleteRepositoryOutput{},
-		"DescribeImagesRequest":                       DescribeImagesInput{},
-		"DescribeImagesResponse":                      DescribeImagesOutput{},
-		"DescribeRegistryRequest":                     DescribeRegistryInput{},
-		"DescribeRegistryResponse":                    DescribeRegistryOutput{},
-		"DescribeRepositoriesRequest":                 DescribeRepositoriesInput{},
-		"DescribeRepositoriesResponse":                DescribeRepositoriesOutput{},
-		"EmptyUploadException":                        EmptyUploadException{},
-		"GetAuthorizationTokenRequest":                GetAuthorizationTokenInput{},
-		"GetAuthorizationTokenResponse":               GetAuthorizationTokenOutput{},
-		"GetDownloadUrlForLayerRequest":               GetDownloadUrlForLayerInput{},
-		"GetDownloadUrlForLayerResponse":              GetDownloadUrlForLayerOutput{},
-		"GetLifecyclePolicyRequest":                   GetLifecyclePolicyInput{},
-		"GetLifecyclePolicyResponse":                  GetLifecyclePolicyOutput{},
-		"GetRegistryPolicyRequest":                    GetRegistryPolicyInput{},
-		"GetRegistryPolicyResponse":                   GetRegistryPolicyOutput{},
-		"GetRepositoryPolicyRequest":                  GetRepositoryPolicyInput{},
-		"GetRepositoryPolicyResponse":                 GetRepositoryPolicyOutput{},
-		"ImageAlreadyExistsException":                 ImageAlreadyExistsException{},
-		"ImageDigestDoesNotMatchException":            ImageDigestDoesNotMatchException{},
-		"ImageNotFoundException":                      ImageNotFoundException{},
-		"ImageTagAlreadyExistsException":              ImageTagAlreadyExistsException{},
-		"InitiateLayerUploadRequest":                  InitiateLayerUploadInput{},
-		"InitiateLayerUploadResponse":                 InitiateLayerUploadOutput{},
-		"InvalidLayerException":                       InvalidLayerException{},
-		"InvalidLayerPartException":                   InvalidLayerPartException{},
-		"InvalidParameterException":                   InvalidParameterException{},
-		"InvalidTagParameterException":                InvalidTagParameterException{},
-		"KmsException":                                KmsException{},
-		"LayerAlreadyExistsException":                 LayerAlreadyExistsException{},
-		"LayerInaccessibleException":                  LayerInaccessibleException{},
-		"LayerPartTooSmallException":                  LayerPartTooSmallException{},
-		"LayersNotFoundException":                     LayersNotFoundException{},
-		"LifecyclePolicyNotFoundException":            LifecyclePolicyNotFoundException{},
-		"LimitExceededException":                      LimitExceededException{},
-		"ListImageReferrersRequest":                   ListImageReferrersInput{},
-		"ListImageReferrersResponse":                  ListImageReferrersOutput{},
-		"ListImagesRequest":                           ListImagesInput{},
-		"ListImagesResponse":                          ListImagesOutput{},
-		"ListTagsForResourceRequest":                  ListTagsForResourceInput{},
-		"ListTagsForResourceResponse":                 ListTagsForResourceOutput{},
-		"PutImageRequest":                             PutImageInput{},
-		"PutImageResponse":                            PutImageOutput{},
-		"PutImageScanningConfigurationRequest":        PutImageScanningConfigurationInput{},
-		"PutImageScanningConfigurationResponse":       PutImageScanningConfigurationOutput{},
-		"PutImageTagMutabilityRequest":                PutImageTagMutabilityInput{},
-		"PutImageTagMutabilityResponse":               PutImageTagMutabilityOutput{},
-		"PutLifecyclePolicyRequest":                   PutLifecyclePolicyInput{},
-		"PutLifecyclePolicyResponse":                  PutLifecyclePolicyOutput{},
-		"ReferencedImagesNotFoundException":           ReferencedImagesNotFoundException{},
-		"RegistryPolicyNotFoundException":             RegistryPolicyNotFoundException{},
-		"RepositoryAlreadyExistsException":            RepositoryAlreadyExistsException{},
-		"RepositoryNotEmptyException":                 RepositoryNotEmptyException{},
-		"RepositoryNotFoundException":                 RepositoryNotFoundException{},
-		"RepositoryPolicyNotFoundException":           RepositoryPolicyNotFoundException{},
-		"ServerException":                             ServerException{},
-		"SetRepositoryPolicyRequest":                  SetRepositoryPolicyInput{},
-		"SetRepositoryPolicyResponse":                 SetRepositoryPolicyOutput{},
-		"TagResourceRequest":                          TagResourceInput{},
-		"TagResourceResponse":                         TagResourceOutput{},
-		"TooManyTagsException":                        TooManyTagsException{},
-		"UnableToGetUpstreamImageException":           UnableToGetUpstreamImageException{},
-		"UnableToGetUpstreamLayerException":           UnableToGetUpstreamLayerException{},
-		"UnableToListUpstreamImageReferrersException": UnableToListUpstreamImageReferrersException{},
-		"UntagResourceRequest":                        UntagResourceInput{},
-		"UntagResourceResponse":                       UntagResourceOutput{},
-		"UploadLayerPartRequest":                      UploadLayerPartInput{},
-		"UploadLayerPartResponse":                     UploadLayerPartOutput{},
-		"UploadNotFoundException":                     UploadNotFoundException{},
-		"ValidationException":                         ValidationException{},
+		"BatchCheckLayerAvailabilityRequest":              BatchCheckLayerAvailabilityInput{},
+		"BatchCheckLayerAvailabilityResponse":             BatchCheckLayerAvailabilityOutput{},
+		"BatchDeleteImageRequest":                         BatchDeleteImageInput{},
+		"BatchDeleteImageResponse":                        BatchDeleteImageOutput{},
+		"BatchGetImageRequest":                            BatchGetImageInput{},
+		"BatchGetImageResponse":                           BatchGetImageOutput{},
+		"BatchGetRepositoryScanningConfigurationRequest":  BatchGetRepositoryScanningConfigurationInput{},
+		"BatchGetRepositoryScanningConfigurationResponse": BatchGetRepositoryScanningConfigurationOutput{},
+		"BlockedByOrganizationPolicyException":            BlockedByOrganizationPolicyException{},
+		"CompleteLayerUploadRequest":                      CompleteLayerUploadInput{},
+		"CompleteLayerUploadResponse":                     CompleteLayerUploadOutput{},
+		"CreatePullThroughCacheRuleRequest":               CreatePullThroughCacheRuleInput{},
+		"CreatePullThroughCacheRuleResponse":              CreatePullThroughCacheRuleOutput{},
+		"CreateRepositoryCreationTemplateRequest":         CreateRepositoryCreationTemplateInput{},
+		"CreateRepositoryCreationTemplateResponse":        CreateRepositoryCreationTemplateOutput{},
+		"CreateRepositoryRequest":                         CreateRepositoryInput{},
+		"CreateRepositoryResponse":                        CreateRepositoryOutput{},
+		"DeleteLifecyclePolicyRequest":                    DeleteLifecyclePolicyInput{},
+		"DeleteLifecyclePolicyResponse":                   DeleteLifecyclePolicyOutput{},
+		"DeletePullThroughCacheRuleRequest":               DeletePullThroughCacheRuleInput{},
+		"DeletePullThroughCacheRuleResponse":              DeletePullThroughCacheRuleOutput{},
+		"DeleteRegistryPolicyRequest":                     DeleteRegistryPolicyInput{},
+		"DeleteRegistryPolicyResponse":                    DeleteRegistryPolicyOutput{},
+		"DeleteRepositoryCreationTemplateRequest":         DeleteRepositoryCreationTemplateInput{},
+		"DeleteRepositoryCreationTemplateResponse":        DeleteRepositoryCreationTemplateOutput{},
+		"DeleteRepositoryPolicyRequest":                   DeleteRepositoryPolicyInput{},
+		"DeleteRepositoryPolicyResponse":                  DeleteRepositoryPolicyOutput{},
+		"DeleteRepositoryRequest":                         DeleteRepositoryInput{},
+		"DeleteRepositoryResponse":                        DeleteRepositoryOutput{},
+		"DescribeImageReplicationStatusRequest":           DescribeImageReplicationStatusInput{},
+		"DescribeImageReplicationStatusResponse":          DescribeImageReplicationStatusOutput{},
+		"DescribeImageScanFindingsRequest":                DescribeImageScanFindingsInput{},
+		"DescribeImageScanFindingsResponse":               DescribeImageScanFindingsOutput{},
+		"DescribeImagesRequest":                           DescribeImagesInput{},
+		"DescribeImagesResponse":                          DescribeImagesOutput{},
+		"DescribePullThroughCacheRulesRequest":            DescribePullThroughCacheRulesInput{},
+		"DescribePullThroughCacheRulesResponse":           DescribePullThroughCacheRulesOutput{},
+		"DescribeRegistryRequest":                         DescribeRegistryInput{},
+		"DescribeRegistryResponse":                        DescribeRegistryOutput{},
+		"DescribeRepositoriesRequest":                     DescribeRepositoriesInput{},
+		"DescribeRepositoriesResponse":                    DescribeRepositoriesOutput{},
+		"DescribeRepositoryCreationTemplatesRequest":      DescribeRepositoryCreationTemplatesInput{},
+		"DescribeRepositoryCreationTemplatesResponse":     DescribeRepositoryCreationTemplatesOutput{},
+		"EmptyUploadException":                            EmptyUploadException{},
+		"GetAccountSettingRequest":                        GetAccountSettingInput{},
+		"GetAccountSettingResponse":                       GetAccountSettingOutput{},
+		"GetAuthorizationTokenRequest":                    GetAuthorizationTokenInput{},
+		"GetAuthorizationTokenResponse":                   GetAuthorizationTokenOutput{},
+		"GetDownloadUrlForLayerRequest":                   GetDownloadUrlForLayerInput{},
+		"GetDownloadUrlForLayerResponse":                  GetDownloadUrlForLayerOutput{},
+		"GetLifecyclePolicyPreviewRequest":                GetLifecyclePolicyPreviewInput{},
+		"GetLifecyclePolicyPreviewResponse":               GetLifecyclePolicyPreviewOutput{},
+		"GetLifecyclePolicyRequest":                       GetLifecyclePolicyInput{},
+		"GetLifecyclePolicyResponse":                      GetLifecyclePolicyOutput{},
+		"GetRegistryPolicyRequest":                        GetRegistryPolicyInput{},
+		"GetRegistryPolicyResponse":                       GetRegistryPolicyOutput{},
+		"GetRegistryScanningConfigurationRequest":         GetRegistryScanningConfigurationInput{},
+		"GetRegistryScanningConfigurationResponse":        GetRegistryScanningConfigurationOutput{},
+		"GetRepositoryPolicyRequest":                      GetRepositoryPolicyInput{},
+		"GetRepositoryPolicyResponse":                     GetRepositoryPolicyOutput{},
+		"ImageAlreadyExistsException":                     ImageAlreadyExistsException{},
+		"ImageArchivedException":                          ImageArchivedException{},
+		"ImageDigestDoesNotMatchException":                ImageDigestDoesNotMatchException{},
+		"ImageNotFoundException":                          ImageNotFoundException{},
+		"ImageTagAlreadyExistsException":                  ImageTagAlreadyExistsException{},
+		"InitiateLayerUploadRequest":                      InitiateLayerUploadInput{},
+		"InitiateLayerUploadResponse":                     InitiateLayerUploadOutput{},
+		"InvalidLayerException":                           InvalidLayerException{},
+		"InvalidLayerPartException":                       InvalidLayerPartException{},
+		"InvalidParameterException":                       InvalidParameterException{},
+		"InvalidTagParameterException":                    InvalidTagParameterException{},
+		"KmsException":                                    KmsException{},
+		"LayerAlreadyExistsException":                     LayerAlreadyExistsException{},
+		"LayerInaccessibleException":                      LayerInaccessibleException{},
+		"LayerPartTooSmallException":                      LayerPartTooSmallException{},
+		"LayersNotFoundException":                         LayersNotFoundException{},
+		"LifecyclePolicyNotFoundException":                LifecyclePolicyNotFoundException{},
+		"LifecyclePolicyPreviewInProgressException":       LifecyclePolicyPreviewInProgressException{},
+		"LifecyclePolicyPreviewNotFoundException":         LifecyclePolicyPreviewNotFoundException{},
+		"LimitExceededException":                          LimitExceededException{},
+		"ListImageReferrersRequest":                       ListImageReferrersInput{},
+		"ListImageReferrersResponse":                      ListImageReferrersOutput{},
+		"ListImagesRequest":                               ListImagesInput{},
+		"ListImagesResponse":                              ListImagesOutput{},
+		"ListTagsForResourceRequest":                      ListTagsForResourceInput{},
+		"ListTagsForResourceResponse":                     ListTagsForResourceOutput{},
+		"PullThroughCacheRuleAlreadyExistsException":      PullThroughCacheRuleAlreadyExistsException{},
+		"PullThroughCacheRuleNotFoundException":           PullThroughCacheRuleNotFoundException{},
+		"PutAccountSettingRequest":                        PutAccountSettingInput{},
+		"PutAccountSettingResponse":                       PutAccountSettingOutput{},
+		"PutImageRequest":                                 PutImageInput{},
+		"PutImageResponse":                                PutImageOutput{},
+		"PutImageScanningConfigurationRequest":            PutImageScanningConfigurationInput{},
+		"PutImageScanningConfigurationResponse":           PutImageScanningConfigurationOutput{},
+		"PutImageTagMutabilityRequest":                    PutImageTagMutabilityInput{},
+		"PutImageTagMutabilityResponse":                   PutImageTagMutabilityOutput{},
+		"PutLifecyclePolicyRequest":                       PutLifecyclePolicyInput{},
+		"PutLifecyclePolicyResponse":                      PutLifecyclePolicyOutput{},
+		"PutRegistryPolicyRequest":                        PutRegistryPolicyInput{},
+		"PutRegistryPolicyResponse":                       PutRegistryPolicyOutput{},
+		"PutRegistryScanningConfigurationRequest":         PutRegistryScanningConfigurationInput{},
+		"PutRegistryScanningConfigurationResponse":        PutRegistryScanningConfigurationOutput{},
+		"PutReplicationConfigurationRequest":              PutReplicationConfigurationInput{},
+		"PutReplicationConfigurationResponse":             PutReplicationConfigurationOutput{},
+		"ReferencedImagesNotFoundException":               ReferencedImagesNotFoundException{},
+		"RegistryPolicyNotFoundException":                 RegistryPolicyNotFoundException{},
+		"RepositoryAlreadyExistsException":                RepositoryAlreadyExistsException{},
+		"RepositoryNotEmptyException":                     RepositoryNotEmptyException{},
+		"RepositoryNotFoundException":                     RepositoryNotFoundException{},
+		"RepositoryPolicyNotFoundException":               RepositoryPolicyNotFoundException{},
+		"ScanNotFoundException":                           ScanNotFoundException{},
+		"SecretNotFoundException":                         SecretNotFoundException{},
+		"ServerException":                                 ServerException{},
+		"SetRepositoryPolicyRequest":                      SetRepositoryPolicyInput{},
+		"SetRepositoryPolicyResponse":                     SetRepositoryPolicyOutput{},
+		"StartImageScanRequest":                           StartImageScanInput{},
+		"StartImageScanResponse":                          StartImageScanOutput{},
+		"StartLifecyclePolicyPreviewRequest":              StartLifecyclePolicyPreviewInput{},
+		"StartLifecyclePolicyPreviewResponse":             StartLifecyclePolicyPreviewOutput{},
+		"TagResourceRequest":                              TagResourceInput{},
+		"TagResourceResponse":                             TagResourceOutput{},
+		"TemplateAlreadyExistsException":                  TemplateAlreadyExistsException{},
+		"TemplateNotFoundException":                       TemplateNotFoundException{},
+		"TooManyTagsException":                            TooManyTagsException{},
+		"UnableToAccessSecretException":                   UnableToAccessSecretException{},
+		"UnableToDecryptSecretValueException":             UnableToDecryptSecretValueException{},
+		"UnableToGetUpstreamImageException":               UnableToGetUpstreamImageException{},
+		"UnableToGetUpstreamLayerException":               UnableToGetUpstreamLayerException{},
+		"UnableToListUpstreamImageReferrersException":     UnableToListUpstreamImageReferrersException{},
+		"UnsupportedImageTypeException":                   UnsupportedImageTypeException{},
+		"UnsupportedUpstreamRegistryException":            UnsupportedUpstreamRegistryException{},
+		"UntagResourceRequest":                            UntagResourceInput{},
+		"UntagResourceResponse":                           UntagResourceOutput{},
+		"UpdatePullThroughCacheRuleRequest":               UpdatePullThroughCacheRuleInput{},
+		"UpdatePullThroughCacheRuleResponse":              UpdatePullThroughCacheRuleOutput{},
+		"UpdateRepositoryCreationTemplateRequest":         UpdateRepositoryCreationTemplateInput{},
+		"UpdateRepositoryCreationTemplateResponse":        UpdateRepositoryCreationTemplateOutput{},
+		"UploadLayerPartRequest":                          UploadLayerPartInput{},
+		"UploadLayerPartResponse":                         UploadLayerPartOutput{},
+		"UploadNotFoundException":                         UploadNotFoundException{},
+		"ValidatePullThroughCacheRuleRequest":             ValidatePullThroughCacheRuleInput{},
+		"ValidatePullThroughCacheRuleResponse":            ValidatePullThroughCacheRuleOutput{},
+		"ValidationException":                             ValidationException{},
 	})
 }

@@ -25,11 +25,31 @@ const (
 	ArtifactStatusFilterAny        ArtifactStatusFilter = "ANY"
 )
 
+// Attribute is a shape of the model.
+type Attribute struct {
+	Key   *string
+	Value *string
+}
+
 // AuthorizationData is a shape of the model.
 type AuthorizationData struct {
 	AuthorizationToken *string
 	ExpiresAt          *time.Time
 	ProxyEndpoint      *string
+}
+
+// AwsEcrContainerImageDetails is a shape of the model.
+type AwsEcrContainerImageDetails struct {
+	Architecture   *string
+	Author         *string
+	ImageHash      *string
+	ImageTags      []string
+	InUseCount     *int64
+	LastInUseAt    *time.Time
+	Platform       *string
+	PushedAt       *time.Time
+	Registry       *string
+	RepositoryName *string
 }
 
 // BatchCheckLayerAvailabilityInput is the model's BatchCheckLayerAvailabilityRequest.
@@ -72,6 +92,17 @@ type BatchGetImageOutput struct {
 	Images   []Image
 }
 
+// BatchGetRepositoryScanningConfigurationInput is the model's BatchGetRepositoryScanningConfigurationRequest.
+type BatchGetRepositoryScanningConfigurationInput struct {
+	RepositoryNames []string
+}
+
+// BatchGetRepositoryScanningConfigurationOutput is the model's BatchGetRepositoryScanningConfigurationResponse.
+type BatchGetRepositoryScanningConfigurationOutput struct {
+	Failures               []RepositoryScanningConfigurationFailure
+	ScanningConfigurations []RepositoryScanningConfiguration
+}
+
 // CompleteLayerUploadInput is the model's CompleteLayerUploadRequest.
 type CompleteLayerUploadInput struct {
 	LayerDigests   []string
@@ -86,6 +117,49 @@ type CompleteLayerUploadOutput struct {
 	RegistryId     *string
 	RepositoryName *string
 	UploadId       *string
+}
+
+// CreatePullThroughCacheRuleInput is the model's CreatePullThroughCacheRuleRequest.
+type CreatePullThroughCacheRuleInput struct {
+	CredentialArn            *string
+	CustomRoleArn            *string
+	EcrRepositoryPrefix      *string
+	RegistryId               *string
+	UpstreamRegistry         UpstreamRegistry
+	UpstreamRegistryUrl      *string
+	UpstreamRepositoryPrefix *string
+}
+
+// CreatePullThroughCacheRuleOutput is the model's CreatePullThroughCacheRuleResponse.
+type CreatePullThroughCacheRuleOutput struct {
+	CreatedAt                *time.Time
+	CredentialArn            *string
+	CustomRoleArn            *string
+	EcrRepositoryPrefix      *string
+	RegistryId               *string
+	UpstreamRegistry         UpstreamRegistry
+	UpstreamRegistryUrl      *string
+	UpstreamRepositoryPrefix *string
+}
+
+// CreateRepositoryCreationTemplateInput is the model's CreateRepositoryCreationTemplateRequest.
+type CreateRepositoryCreationTemplateInput struct {
+	AppliedFor                         []RCTAppliedFor
+	CustomRoleArn                      *string
+	Description                        *string
+	EncryptionConfiguration            *EncryptionConfigurationForRepositoryCreationTemplate
+	ImageTagMutability                 ImageTagMutability
+	ImageTagMutabilityExclusionFilters []ImageTagMutabilityExclusionFilter
+	LifecyclePolicy                    *string
+	Prefix                             *string
+	RepositoryPolicy                   *string
+	ResourceTags                       []Tag
+}
+
+// CreateRepositoryCreationTemplateOutput is the model's CreateRepositoryCreationTemplateResponse.
+type CreateRepositoryCreationTemplateOutput struct {
+	RegistryId                 *string
+	RepositoryCreationTemplate *RepositoryCreationTemplate
 }
 
 // CreateRepositoryInput is the model's CreateRepositoryRequest.
@@ -104,6 +178,29 @@ type CreateRepositoryOutput struct {
 	Repository *Repository
 }
 
+// CvssScore is a shape of the model.
+type CvssScore struct {
+	BaseScore     *float64
+	ScoringVector *string
+	Source        *string
+	Version       *string
+}
+
+// CvssScoreAdjustment is a shape of the model.
+type CvssScoreAdjustment struct {
+	Metric *string
+	Reason *string
+}
+
+// CvssScoreDetails is a shape of the model.
+type CvssScoreDetails struct {
+	Adjustments   []CvssScoreAdjustment
+	Score         *float64
+	ScoreSource   *string
+	ScoringVector *string
+	Version       *string
+}
+
 // DeleteLifecyclePolicyInput is the model's DeleteLifecyclePolicyRequest.
 type DeleteLifecyclePolicyInput struct {
 	RegistryId     *string
@@ -116,6 +213,44 @@ type DeleteLifecyclePolicyOutput struct {
 	LifecyclePolicyText *string
 	RegistryId          *string
 	RepositoryName      *string
+}
+
+// DeletePullThroughCacheRuleInput is the model's DeletePullThroughCacheRuleRequest.
+type DeletePullThroughCacheRuleInput struct {
+	EcrRepositoryPrefix *string
+	RegistryId          *string
+}
+
+// DeletePullThroughCacheRuleOutput is the model's DeletePullThroughCacheRuleResponse.
+type DeletePullThroughCacheRuleOutput struct {
+	CreatedAt                *time.Time
+	CredentialArn            *string
+	CustomRoleArn            *string
+	EcrRepositoryPrefix      *string
+	RegistryId               *string
+	UpstreamRegistryUrl      *string
+	UpstreamRepositoryPrefix *string
+}
+
+// DeleteRegistryPolicyInput is the model's DeleteRegistryPolicyRequest.
+type DeleteRegistryPolicyInput struct {
+}
+
+// DeleteRegistryPolicyOutput is the model's DeleteRegistryPolicyResponse.
+type DeleteRegistryPolicyOutput struct {
+	PolicyText *string
+	RegistryId *string
+}
+
+// DeleteRepositoryCreationTemplateInput is the model's DeleteRepositoryCreationTemplateRequest.
+type DeleteRepositoryCreationTemplateInput struct {
+	Prefix *string
+}
+
+// DeleteRepositoryCreationTemplateOutput is the model's DeleteRepositoryCreationTemplateResponse.
+type DeleteRepositoryCreationTemplateOutput struct {
+	RegistryId                 *string
+	RepositoryCreationTemplate *RepositoryCreationTemplate
 }
 
 // DeleteRepositoryPolicyInput is the model's DeleteRepositoryPolicyRequest.
@@ -143,6 +278,39 @@ type DeleteRepositoryOutput struct {
 	Repository *Repository
 }
 
+// DescribeImageReplicationStatusInput is the model's DescribeImageReplicationStatusRequest.
+type DescribeImageReplicationStatusInput struct {
+	ImageId        *ImageIdentifier
+	RegistryId     *string
+	RepositoryName *string
+}
+
+// DescribeImageReplicationStatusOutput is the model's DescribeImageReplicationStatusResponse.
+type DescribeImageReplicationStatusOutput struct {
+	ImageId             *ImageIdentifier
+	ReplicationStatuses []ImageReplicationStatus
+	RepositoryName      *string
+}
+
+// DescribeImageScanFindingsInput is the model's DescribeImageScanFindingsRequest.
+type DescribeImageScanFindingsInput struct {
+	ImageId        *ImageIdentifier
+	MaxResults     *int32
+	NextToken      *string
+	RegistryId     *string
+	RepositoryName *string
+}
+
+// DescribeImageScanFindingsOutput is the model's DescribeImageScanFindingsResponse.
+type DescribeImageScanFindingsOutput struct {
+	ImageId           *ImageIdentifier
+	ImageScanFindings *ImageScanFindings
+	ImageScanStatus   *ImageScanStatus
+	NextToken         *string
+	RegistryId        *string
+	RepositoryName    *string
+}
+
 // DescribeImagesFilter is a shape of the model.
 type DescribeImagesFilter struct {
 	ImageStatus ImageStatusFilter
@@ -163,6 +331,20 @@ type DescribeImagesInput struct {
 type DescribeImagesOutput struct {
 	ImageDetails []ImageDetail
 	NextToken    *string
+}
+
+// DescribePullThroughCacheRulesInput is the model's DescribePullThroughCacheRulesRequest.
+type DescribePullThroughCacheRulesInput struct {
+	EcrRepositoryPrefixes []string
+	MaxResults            *int32
+	NextToken             *string
+	RegistryId            *string
+}
+
+// DescribePullThroughCacheRulesOutput is the model's DescribePullThroughCacheRulesResponse.
+type DescribePullThroughCacheRulesOutput struct {
+	NextToken             *string
+	PullThroughCacheRules []PullThroughCacheRule
 }
 
 // DescribeRegistryInput is the model's DescribeRegistryRequest.
@@ -189,8 +371,28 @@ type DescribeRepositoriesOutput struct {
 	Repositories []Repository
 }
 
+// DescribeRepositoryCreationTemplatesInput is the model's DescribeRepositoryCreationTemplatesRequest.
+type DescribeRepositoryCreationTemplatesInput struct {
+	MaxResults *int32
+	NextToken  *string
+	Prefixes   []string
+}
+
+// DescribeRepositoryCreationTemplatesOutput is the model's DescribeRepositoryCreationTemplatesResponse.
+type DescribeRepositoryCreationTemplatesOutput struct {
+	NextToken                   *string
+	RegistryId                  *string
+	RepositoryCreationTemplates []RepositoryCreationTemplate
+}
+
 // EncryptionConfiguration is a shape of the model.
 type EncryptionConfiguration struct {
+	EncryptionType EncryptionType
+	KmsKey         *string
+}
+
+// EncryptionConfigurationForRepositoryCreationTemplate is a shape of the model.
+type EncryptionConfigurationForRepositoryCreationTemplate struct {
 	EncryptionType EncryptionType
 	KmsKey         *string
 }
@@ -205,6 +407,27 @@ const (
 	EncryptionTypeKmsDsse EncryptionType = "KMS_DSSE"
 )
 
+// EnhancedImageScanFinding is a shape of the model.
+type EnhancedImageScanFinding struct {
+	AwsAccountId                *string
+	Description                 *string
+	ExploitAvailable            *string
+	FindingArn                  *string
+	FirstObservedAt             *time.Time
+	FixAvailable                *string
+	LastObservedAt              *time.Time
+	PackageVulnerabilityDetails *PackageVulnerabilityDetails
+	Remediation                 *Remediation
+	Resources                   []Resource
+	Score                       *float64
+	ScoreDetails                *ScoreDetails
+	Severity                    *string
+	Status                      *string
+	Title                       *string
+	Type                        *string
+	UpdatedAt                   *time.Time
+}
+
 // FindingSeverity is an enumeration of the model.
 type FindingSeverity string
 
@@ -217,6 +440,17 @@ const (
 	FindingSeverityCritical      FindingSeverity = "CRITICAL"
 	FindingSeverityUndefined     FindingSeverity = "UNDEFINED"
 )
+
+// GetAccountSettingInput is the model's GetAccountSettingRequest.
+type GetAccountSettingInput struct {
+	Name *string
+}
+
+// GetAccountSettingOutput is the model's GetAccountSettingResponse.
+type GetAccountSettingOutput struct {
+	Name  *string
+	Value *string
+}
 
 // GetAuthorizationTokenInput is the model's GetAuthorizationTokenRequest.
 type GetAuthorizationTokenInput struct {
@@ -239,6 +473,27 @@ type GetDownloadUrlForLayerInput struct {
 type GetDownloadUrlForLayerOutput struct {
 	DownloadUrl *string
 	LayerDigest *string
+}
+
+// GetLifecyclePolicyPreviewInput is the model's GetLifecyclePolicyPreviewRequest.
+type GetLifecyclePolicyPreviewInput struct {
+	Filter         *LifecyclePolicyPreviewFilter
+	ImageIds       []ImageIdentifier
+	MaxResults     *int32
+	NextToken      *string
+	RegistryId     *string
+	RepositoryName *string
+}
+
+// GetLifecyclePolicyPreviewOutput is the model's GetLifecyclePolicyPreviewResponse.
+type GetLifecyclePolicyPreviewOutput struct {
+	LifecyclePolicyText *string
+	NextToken           *string
+	PreviewResults      []LifecyclePolicyPreviewResult
+	RegistryId          *string
+	RepositoryName      *string
+	Status              LifecyclePolicyPreviewStatus
+	Summary             *LifecyclePolicyPreviewSummary
 }
 
 // GetLifecyclePolicyInput is the model's GetLifecyclePolicyRequest.
@@ -265,6 +520,16 @@ type GetRegistryPolicyOutput struct {
 	RegistryId *string
 }
 
+// GetRegistryScanningConfigurationInput is the model's GetRegistryScanningConfigurationRequest.
+type GetRegistryScanningConfigurationInput struct {
+}
+
+// GetRegistryScanningConfigurationOutput is the model's GetRegistryScanningConfigurationResponse.
+type GetRegistryScanningConfigurationOutput struct {
+	RegistryId            *string
+	ScanningConfiguration *RegistryScanningConfiguration
+}
+
 // GetRepositoryPolicyInput is the model's GetRepositoryPolicyRequest.
 type GetRepositoryPolicyInput struct {
 	RegistryId     *string
@@ -286,6 +551,15 @@ type Image struct {
 	RegistryId             *string
 	RepositoryName         *string
 }
+
+// ImageActionType is an enumeration of the model.
+type ImageActionType string
+
+// The values of ImageActionType.
+const (
+	ImageActionTypeExpire     ImageActionType = "EXPIRE"
+	ImageActionTypeTransition ImageActionType = "TRANSITION"
+)
 
 // ImageDetail is a shape of the model.
 type ImageDetail struct {
@@ -345,6 +619,32 @@ type ImageReferrer struct {
 	Digest         *string
 	MediaType      *string
 	Size           *int64
+}
+
+// ImageReplicationStatus is a shape of the model.
+type ImageReplicationStatus struct {
+	FailureCode *string
+	Region      *string
+	RegistryId  *string
+	Status      ReplicationStatus
+}
+
+// ImageScanFinding is a shape of the model.
+type ImageScanFinding struct {
+	Attributes  []Attribute
+	Description *string
+	Name        *string
+	Severity    FindingSeverity
+	Uri         *string
+}
+
+// ImageScanFindings is a shape of the model.
+type ImageScanFindings struct {
+	EnhancedFindings             []EnhancedImageScanFinding
+	FindingSeverityCounts        map[FindingSeverity]int32
+	Findings                     []ImageScanFinding
+	ImageScanCompletedAt         *time.Time
+	VulnerabilitySourceUpdatedAt *time.Time
 }
 
 // ImageScanFindingsSummary is a shape of the model.
@@ -457,6 +757,61 @@ const (
 	LayerFailureCodeMissingLayerDigest LayerFailureCode = "MissingLayerDigest"
 )
 
+// LifecyclePolicyPreviewFilter is a shape of the model.
+type LifecyclePolicyPreviewFilter struct {
+	TagStatus TagStatus
+}
+
+// LifecyclePolicyPreviewResult is a shape of the model.
+type LifecyclePolicyPreviewResult struct {
+	Action              *LifecyclePolicyRuleAction
+	AppliedRulePriority *int32
+	ImageDigest         *string
+	ImagePushedAt       *time.Time
+	ImageTags           []string
+	StorageClass        LifecyclePolicyStorageClass
+}
+
+// LifecyclePolicyPreviewStatus is an enumeration of the model.
+type LifecyclePolicyPreviewStatus string
+
+// The values of LifecyclePolicyPreviewStatus.
+const (
+	LifecyclePolicyPreviewStatusInProgress LifecyclePolicyPreviewStatus = "IN_PROGRESS"
+	LifecyclePolicyPreviewStatusComplete   LifecyclePolicyPreviewStatus = "COMPLETE"
+	LifecyclePolicyPreviewStatusExpired    LifecyclePolicyPreviewStatus = "EXPIRED"
+	LifecyclePolicyPreviewStatusFailed     LifecyclePolicyPreviewStatus = "FAILED"
+)
+
+// LifecyclePolicyPreviewSummary is a shape of the model.
+type LifecyclePolicyPreviewSummary struct {
+	ExpiringImageTotalCount       *int32
+	TransitioningImageTotalCounts []TransitioningImageTotalCount
+}
+
+// LifecyclePolicyRuleAction is a shape of the model.
+type LifecyclePolicyRuleAction struct {
+	TargetStorageClass LifecyclePolicyTargetStorageClass
+	Type               ImageActionType
+}
+
+// LifecyclePolicyStorageClass is an enumeration of the model.
+type LifecyclePolicyStorageClass string
+
+// The values of LifecyclePolicyStorageClass.
+const (
+	LifecyclePolicyStorageClassArchive  LifecyclePolicyStorageClass = "ARCHIVE"
+	LifecyclePolicyStorageClassStandard LifecyclePolicyStorageClass = "STANDARD"
+)
+
+// LifecyclePolicyTargetStorageClass is an enumeration of the model.
+type LifecyclePolicyTargetStorageClass string
+
+// The values of LifecyclePolicyTargetStorageClass.
+const (
+	LifecyclePolicyTargetStorageClassArchive LifecyclePolicyTargetStorageClass = "ARCHIVE"
+)
+
 // ListImageReferrersFilter is a shape of the model.
 type ListImageReferrersFilter struct {
 	ArtifactStatus ArtifactStatusFilter
@@ -508,6 +863,45 @@ type ListTagsForResourceInput struct {
 // ListTagsForResourceOutput is the model's ListTagsForResourceResponse.
 type ListTagsForResourceOutput struct {
 	Tags []Tag
+}
+
+// PackageVulnerabilityDetails is a shape of the model.
+type PackageVulnerabilityDetails struct {
+	Cvss                   []CvssScore
+	ReferenceUrls          []string
+	RelatedVulnerabilities []string
+	Source                 *string
+	SourceUrl              *string
+	VendorCreatedAt        *time.Time
+	VendorSeverity         *string
+	VendorUpdatedAt        *time.Time
+	VulnerabilityId        *string
+	VulnerablePackages     []VulnerablePackage
+}
+
+// PullThroughCacheRule is a shape of the model.
+type PullThroughCacheRule struct {
+	CreatedAt                *time.Time
+	CredentialArn            *string
+	CustomRoleArn            *string
+	EcrRepositoryPrefix      *string
+	RegistryId               *string
+	UpdatedAt                *time.Time
+	UpstreamRegistry         UpstreamRegistry
+	UpstreamRegistryUrl      *string
+	UpstreamRepositoryPrefix *string
+}
+
+// PutAccountSettingInput is the model's PutAccountSettingRequest.
+type PutAccountSettingInput struct {
+	Name  *string
+	Value *string
+}
+
+// PutAccountSettingOutput is the model's PutAccountSettingResponse.
+type PutAccountSettingOutput struct {
+	Name  *string
+	Value *string
 }
 
 // PutImageInput is the model's PutImageRequest.
@@ -569,6 +963,71 @@ type PutLifecyclePolicyOutput struct {
 	RepositoryName      *string
 }
 
+// PutRegistryPolicyInput is the model's PutRegistryPolicyRequest.
+type PutRegistryPolicyInput struct {
+	PolicyText *string
+}
+
+// PutRegistryPolicyOutput is the model's PutRegistryPolicyResponse.
+type PutRegistryPolicyOutput struct {
+	PolicyText *string
+	RegistryId *string
+}
+
+// PutRegistryScanningConfigurationInput is the model's PutRegistryScanningConfigurationRequest.
+type PutRegistryScanningConfigurationInput struct {
+	Rules    []RegistryScanningRule
+	ScanType ScanType
+}
+
+// PutRegistryScanningConfigurationOutput is the model's PutRegistryScanningConfigurationResponse.
+type PutRegistryScanningConfigurationOutput struct {
+	RegistryScanningConfiguration *RegistryScanningConfiguration
+}
+
+// PutReplicationConfigurationInput is the model's PutReplicationConfigurationRequest.
+type PutReplicationConfigurationInput struct {
+	ReplicationConfiguration *ReplicationConfiguration
+}
+
+// PutReplicationConfigurationOutput is the model's PutReplicationConfigurationResponse.
+type PutReplicationConfigurationOutput struct {
+	ReplicationConfiguration *ReplicationConfiguration
+}
+
+// RCTAppliedFor is an enumeration of the model.
+type RCTAppliedFor string
+
+// The values of RCTAppliedFor.
+const (
+	RCTAppliedForReplication      RCTAppliedFor = "REPLICATION"
+	RCTAppliedForPullThroughCache RCTAppliedFor = "PULL_THROUGH_CACHE"
+	RCTAppliedForCreateOnPush     RCTAppliedFor = "CREATE_ON_PUSH"
+)
+
+// Recommendation is a shape of the model.
+type Recommendation struct {
+	Text *string
+	Url  *string
+}
+
+// RegistryScanningConfiguration is a shape of the model.
+type RegistryScanningConfiguration struct {
+	Rules    []RegistryScanningRule
+	ScanType ScanType
+}
+
+// RegistryScanningRule is a shape of the model.
+type RegistryScanningRule struct {
+	RepositoryFilters []ScanningRepositoryFilter
+	ScanFrequency     ScanFrequency
+}
+
+// Remediation is a shape of the model.
+type Remediation struct {
+	Recommendation *Recommendation
+}
+
 // ReplicationConfiguration is a shape of the model.
 type ReplicationConfiguration struct {
 	Rules []ReplicationRule
@@ -586,6 +1045,16 @@ type ReplicationRule struct {
 	RepositoryFilters []RepositoryFilter
 }
 
+// ReplicationStatus is an enumeration of the model.
+type ReplicationStatus string
+
+// The values of ReplicationStatus.
+const (
+	ReplicationStatusInProgress ReplicationStatus = "IN_PROGRESS"
+	ReplicationStatusComplete   ReplicationStatus = "COMPLETE"
+	ReplicationStatusFailed     ReplicationStatus = "FAILED"
+)
+
 // Repository is a shape of the model.
 type Repository struct {
 	CreatedAt                          *time.Time
@@ -597,6 +1066,22 @@ type Repository struct {
 	RepositoryArn                      *string
 	RepositoryName                     *string
 	RepositoryUri                      *string
+}
+
+// RepositoryCreationTemplate is a shape of the model.
+type RepositoryCreationTemplate struct {
+	AppliedFor                         []RCTAppliedFor
+	CreatedAt                          *time.Time
+	CustomRoleArn                      *string
+	Description                        *string
+	EncryptionConfiguration            *EncryptionConfigurationForRepositoryCreationTemplate
+	ImageTagMutability                 ImageTagMutability
+	ImageTagMutabilityExclusionFilters []ImageTagMutabilityExclusionFilter
+	LifecyclePolicy                    *string
+	Prefix                             *string
+	RepositoryPolicy                   *string
+	ResourceTags                       []Tag
+	UpdatedAt                          *time.Time
 }
 
 // RepositoryFilter is a shape of the model.
@@ -611,6 +1096,45 @@ type RepositoryFilterType string
 // The values of RepositoryFilterType.
 const (
 	RepositoryFilterTypePrefixMatch RepositoryFilterType = "PREFIX_MATCH"
+)
+
+// RepositoryScanningConfiguration is a shape of the model.
+type RepositoryScanningConfiguration struct {
+	AppliedScanFilters []ScanningRepositoryFilter
+	RepositoryArn      *string
+	RepositoryName     *string
+	ScanFrequency      ScanFrequency
+	ScanOnPush         *bool
+}
+
+// RepositoryScanningConfigurationFailure is a shape of the model.
+type RepositoryScanningConfigurationFailure struct {
+	FailureCode    ScanningConfigurationFailureCode
+	FailureReason  *string
+	RepositoryName *string
+}
+
+// Resource is a shape of the model.
+type Resource struct {
+	Details *ResourceDetails
+	Id      *string
+	Tags    map[string]string
+	Type    *string
+}
+
+// ResourceDetails is a shape of the model.
+type ResourceDetails struct {
+	AwsEcrContainerImage *AwsEcrContainerImageDetails
+}
+
+// ScanFrequency is an enumeration of the model.
+type ScanFrequency string
+
+// The values of ScanFrequency.
+const (
+	ScanFrequencyScanOnPush     ScanFrequency = "SCAN_ON_PUSH"
+	ScanFrequencyContinuousScan ScanFrequency = "CONTINUOUS_SCAN"
+	ScanFrequencyManual         ScanFrequency = "MANUAL"
 )
 
 // ScanStatus is an enumeration of the model.
@@ -630,6 +1154,42 @@ const (
 	ScanStatusImageArchived          ScanStatus = "IMAGE_ARCHIVED"
 )
 
+// ScanType is an enumeration of the model.
+type ScanType string
+
+// The values of ScanType.
+const (
+	ScanTypeBasic    ScanType = "BASIC"
+	ScanTypeEnhanced ScanType = "ENHANCED"
+)
+
+// ScanningConfigurationFailureCode is an enumeration of the model.
+type ScanningConfigurationFailureCode string
+
+// The values of ScanningConfigurationFailureCode.
+const (
+	ScanningConfigurationFailureCodeRepositoryNotFound ScanningConfigurationFailureCode = "REPOSITORY_NOT_FOUND"
+)
+
+// ScanningRepositoryFilter is a shape of the model.
+type ScanningRepositoryFilter struct {
+	Filter     *string
+	FilterType ScanningRepositoryFilterType
+}
+
+// ScanningRepositoryFilterType is an enumeration of the model.
+type ScanningRepositoryFilterType string
+
+// The values of ScanningRepositoryFilterType.
+const (
+	ScanningRepositoryFilterTypeWildcard ScanningRepositoryFilterType = "WILDCARD"
+)
+
+// ScoreDetails is a shape of the model.
+type ScoreDetails struct {
+	Cvss *CvssScoreDetails
+}
+
 // SetRepositoryPolicyInput is the model's SetRepositoryPolicyRequest.
 type SetRepositoryPolicyInput struct {
 	Force          *bool
@@ -643,6 +1203,36 @@ type SetRepositoryPolicyOutput struct {
 	PolicyText     *string
 	RegistryId     *string
 	RepositoryName *string
+}
+
+// StartImageScanInput is the model's StartImageScanRequest.
+type StartImageScanInput struct {
+	ImageId        *ImageIdentifier
+	RegistryId     *string
+	RepositoryName *string
+}
+
+// StartImageScanOutput is the model's StartImageScanResponse.
+type StartImageScanOutput struct {
+	ImageId         *ImageIdentifier
+	ImageScanStatus *ImageScanStatus
+	RegistryId      *string
+	RepositoryName  *string
+}
+
+// StartLifecyclePolicyPreviewInput is the model's StartLifecyclePolicyPreviewRequest.
+type StartLifecyclePolicyPreviewInput struct {
+	LifecyclePolicyText *string
+	RegistryId          *string
+	RepositoryName      *string
+}
+
+// StartLifecyclePolicyPreviewOutput is the model's StartLifecyclePolicyPreviewResponse.
+type StartLifecyclePolicyPreviewOutput struct {
+	LifecyclePolicyText *string
+	RegistryId          *string
+	RepositoryName      *string
+	Status              LifecyclePolicyPreviewStatus
 }
 
 // SubjectIdentifier is a shape of the model.
@@ -676,6 +1266,12 @@ const (
 	TagStatusAny      TagStatus = "ANY"
 )
 
+// TransitioningImageTotalCount is a shape of the model.
+type TransitioningImageTotalCount struct {
+	ImageTotalCount    *int32
+	TargetStorageClass LifecyclePolicyTargetStorageClass
+}
+
 // UntagResourceInput is the model's UntagResourceRequest.
 type UntagResourceInput struct {
 	ResourceArn *string
@@ -684,6 +1280,44 @@ type UntagResourceInput struct {
 
 // UntagResourceOutput is the model's UntagResourceResponse.
 type UntagResourceOutput struct {
+}
+
+// UpdatePullThroughCacheRuleInput is the model's UpdatePullThroughCacheRuleRequest.
+type UpdatePullThroughCacheRuleInput struct {
+	CredentialArn       *string
+	CustomRoleArn       *string
+	EcrRepositoryPrefix *string
+	RegistryId          *string
+}
+
+// UpdatePullThroughCacheRuleOutput is the model's UpdatePullThroughCacheRuleResponse.
+type UpdatePullThroughCacheRuleOutput struct {
+	CredentialArn            *string
+	CustomRoleArn            *string
+	EcrRepositoryPrefix      *string
+	RegistryId               *string
+	UpdatedAt                *time.Time
+	UpstreamRepositoryPrefix *string
+}
+
+// UpdateRepositoryCreationTemplateInput is the model's UpdateRepositoryCreationTemplateRequest.
+type UpdateRepositoryCreationTemplateInput struct {
+	AppliedFor                         []RCTAppliedFor
+	CustomRoleArn                      *string
+	Description                        *string
+	EncryptionConfiguration            *EncryptionConfigurationForRepositoryCreationTemplate
+	ImageTagMutability                 ImageTagMutability
+	ImageTagMutabilityExclusionFilters []ImageTagMutabilityExclusionFilter
+	LifecyclePolicy                    *string
+	Prefix                             *string
+	RepositoryPolicy                   *string
+	ResourceTags                       []Tag
+}
+
+// UpdateRepositoryCreationTemplateOutput is the model's UpdateRepositoryCreationTemplateResponse.
+type UpdateRepositoryCreationTemplateOutput struct {
+	RegistryId                 *string
+	RepositoryCreationTemplate *RepositoryCreationTemplate
 }
 
 // UploadLayerPartInput is the model's UploadLayerPartRequest.
@@ -702,4 +1336,51 @@ type UploadLayerPartOutput struct {
 	RegistryId       *string
 	RepositoryName   *string
 	UploadId         *string
+}
+
+// UpstreamRegistry is an enumeration of the model.
+type UpstreamRegistry string
+
+// The values of UpstreamRegistry.
+const (
+	UpstreamRegistryEcr                     UpstreamRegistry = "ecr"
+	UpstreamRegistryEcrPublic               UpstreamRegistry = "ecr-public"
+	UpstreamRegistryQuay                    UpstreamRegistry = "quay"
+	UpstreamRegistryK8s                     UpstreamRegistry = "k8s"
+	UpstreamRegistryDockerHub               UpstreamRegistry = "docker-hub"
+	UpstreamRegistryGithubContainerRegistry UpstreamRegistry = "github-container-registry"
+	UpstreamRegistryAzureContainerRegistry  UpstreamRegistry = "azure-container-registry"
+	UpstreamRegistryGitlabContainerRegistry UpstreamRegistry = "gitlab-container-registry"
+	UpstreamRegistryChainguard              UpstreamRegistry = "chainguard"
+)
+
+// ValidatePullThroughCacheRuleInput is the model's ValidatePullThroughCacheRuleRequest.
+type ValidatePullThroughCacheRuleInput struct {
+	EcrRepositoryPrefix *string
+	RegistryId          *string
+}
+
+// ValidatePullThroughCacheRuleOutput is the model's ValidatePullThroughCacheRuleResponse.
+type ValidatePullThroughCacheRuleOutput struct {
+	CredentialArn            *string
+	CustomRoleArn            *string
+	EcrRepositoryPrefix      *string
+	Failure                  *string
+	IsValid                  *bool
+	RegistryId               *string
+	UpstreamRegistryUrl      *string
+	UpstreamRepositoryPrefix *string
+}
+
+// VulnerablePackage is a shape of the model.
+type VulnerablePackage struct {
+	Arch            *string
+	Epoch           *int32
+	FilePath        *string
+	FixedInVersion  *string
+	Name            *string
+	PackageManager  *string
+	Release         *string
+	SourceLayerHash *string
+	Version         *string
 }

@@ -55,13 +55,16 @@ func (s *Service) PolicyOf(ctx context.Context, arn string) (text, owner string,
 		return "", api.CallFrom(ctx).Account, nil //nolint:nilerr // no repository's: the handler refuses it
 	}
 	row, err := s.Catalog.Row(ctx, registry.Space{Account: a.Account, Region: a.Region}, name)
-	if registry.CodeOf(err) == registry.NameUnknown {
-		return "", a.Account, nil
-	}
-	if err != nil {
+	if err != nil && registry.CodeOf(err) != registry.NameUnknown {
 		return "", "", fmt.Errorf("read the policy of %s: %w", arn, err)
 	}
-	return row.V.Policy, a.Account, nil
+	if err == nil {
+		text = row.V.Policy
+	}
+	if text, err = s.Catalog.Policy(ctx, registry.Space{Account: a.Account, Region: a.Region}, text); err != nil {
+		return "", "", fmt.Errorf("read the policy of %s: %w", arn, err)
+	}
+	return text, a.Account, nil
 }
 
 // permit asks the repository's policy once more, by the record that the

@@ -114,14 +114,8 @@ func (s *Service) describeThese(ctx context.Context, sp registry.Space, name str
 }
 
 func imageNotFound(sp registry.Space, name string, id ecr.ImageIdentifier) error {
-	text := func(p *string) string {
-		if p == nil {
-			return "null"
-		}
-		return *p
-	}
-	return ecr.NewImageNotFoundException("The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist within the repository with name '%s' in the registry with id '%s'",
-		text(id.ImageDigest), text(id.ImageTag), name, sp.Account)
+	return ecr.NewImageNotFoundException("The image with imageId %s does not exist within the repository with name '%s' in the registry with id '%s'",
+		identifierText(id), name, sp.Account)
 }
 
 // detail is an image as DescribeImages shows it.
@@ -143,6 +137,7 @@ func (s *Service) detail(ctx context.Context, sp registry.Space, row store.Row[m
 	if v.Subject != "" {
 		d.SubjectManifestDigest = new(v.Subject)
 	}
+	d.ImageScanStatus = scanStatus(v)
 	pull, err := tables.ECRImagePulls.Get(ctx, s.Store, sp.Account, sp.Region, row.Key.ID)
 	switch {
 	case err == nil:

@@ -127,7 +127,7 @@ func TestRepositories(t *testing.T) {
 
 	for _, in := range []*ecr.CreateRepositoryInput{
 		{EncryptionConfiguration: &ecr.EncryptionConfiguration{EncryptionType: "KMS"}},
-		{ImageScanningConfiguration: &ecr.ImageScanningConfiguration{ScanOnPush: new(true)}},
+		{EncryptionConfiguration: &ecr.EncryptionConfiguration{EncryptionType: "AES256", KmsKey: new("k")}},
 		{ImageTagMutability: "IMMUTABLE_WITH_EXCLUSION"},
 		{ImageTagMutability: "IMMUTABLE", ImageTagMutabilityExclusionFilters: []ecr.ImageTagMutabilityExclusionFilter{{Filter: new("a"), FilterType: "WILDCARD"}}},
 	} {

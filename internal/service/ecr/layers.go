@@ -46,14 +46,6 @@ func (s *Service) GetAuthorizationToken(ctx context.Context, in *ecr.GetAuthoriz
 	return out, nil
 }
 
-// DescribeRegistry implements ecr.Handler.
-func (s *Service) DescribeRegistry(ctx context.Context, _ *ecr.DescribeRegistryInput) (*ecr.DescribeRegistryOutput, error) {
-	return &ecr.DescribeRegistryOutput{
-		RegistryId:               new(api.CallFrom(ctx).Account),
-		ReplicationConfiguration: &ecr.ReplicationConfiguration{Rules: []ecr.ReplicationRule{}},
-	}, nil
-}
-
 // BatchCheckLayerAvailability implements ecr.Handler.
 func (s *Service) BatchCheckLayerAvailability(ctx context.Context, in *ecr.BatchCheckLayerAvailabilityInput) (*ecr.BatchCheckLayerAvailabilityOutput, error) {
 	sp, row, err := s.repository(ctx, "ecr:BatchCheckLayerAvailability", in.RegistryId, in.RepositoryName)

@@ -88,9 +88,3 @@ func (s *Service) DeleteRepositoryPolicy(ctx context.Context, in *ecr.DeleteRepo
 	}
 	return &ecr.DeleteRepositoryPolicyOutput{PolicyText: new(old), RegistryId: new(sp.Account), RepositoryName: in.RepositoryName}, nil
 }
-
-// GetRegistryPolicy implements ecr.Handler. No policy of a registry can be
-// put, so there is none.
-func (s *Service) GetRegistryPolicy(ctx context.Context, _ *ecr.GetRegistryPolicyInput) (*ecr.GetRegistryPolicyOutput, error) {
-	return nil, ecr.NewRegistryPolicyNotFoundException("Registry policy does not exist in the registry with id '%s'", api.CallFrom(ctx).Account)
-}

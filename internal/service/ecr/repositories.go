@@ -19,7 +19,12 @@ import (
 // CreateRepository implements ecr.Handler.
 func (s *Service) CreateRepository(ctx context.Context, in *ecr.CreateRepositoryInput) (*ecr.CreateRepositoryOutput, error) {
 	sp, name := space(ctx, in.RegistryId), *in.RepositoryName
-	if err := permit(ctx, sp, "ecr:CreateRepository", name, ""); err != nil {
+	// A registry's policy speaks of making repositories, whatever its scope.
+	settings, err := s.Catalog.Settings(ctx, sp)
+	if err != nil {
+		return nil, fmt.Errorf("read the registry's policy: %w", err)
+	}
+	if err := permit(ctx, sp, "ecr:CreateRepository", name, settings.V.Policy); err != nil {
 		return nil, err
 	}
 	v := &model.ECRRepository{
@@ -31,9 +36,7 @@ func (s *Service) CreateRepository(ctx context.Context, in *ecr.CreateRepository
 			return nil, invalid("encryptionConfiguration", "Only the encryption type AES256 is supported")
 		}
 	}
-	if err := checkScanning(in.ImageScanningConfiguration); err != nil {
-		return nil, err
-	}
+	v.ScanOnPush = scanOnPush(in.ImageScanningConfiguration)
 	if err := setMutability(v, in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters); err != nil {
 		return nil, err
 	}
@@ -70,7 +73,7 @@ func describe(ctx context.Context, sp registry.Space, r *model.ECRRepository) *e
 	return &ecr.Repository{
 		CreatedAt:                          new(r.CreatedAt),
 		EncryptionConfiguration:            &ecr.EncryptionConfiguration{EncryptionType: ecr.EncryptionType(r.EncryptionType)},
-		ImageScanningConfiguration:         &ecr.ImageScanningConfiguration{ScanOnPush: new(false)},
+		ImageScanningConfiguration:         &ecr.ImageScanningConfiguration{ScanOnPush: new(r.ScanOnPush)},
 		ImageTagMutability:                 ecr.ImageTagMutability(r.TagMutability),
 		ImageTagMutabilityExclusionFilters: filters(r.MutabilityExclusions),
 		RegistryId:                         new(sp.Account),
@@ -90,12 +93,8 @@ func filters(patterns []string) []ecr.ImageTagMutabilityExclusionFilter {
 	return out
 }
 
-// checkScanning refuses what is not there: images are not scanned.
-func checkScanning(c *ecr.ImageScanningConfiguration) error {
-	if c != nil && c.ScanOnPush != nil && *c.ScanOnPush {
-		return invalid("imageScanningConfiguration", "Image scanning is not supported: scanOnPush must be false")
-	}
-	return nil
+func scanOnPush(c *ecr.ImageScanningConfiguration) bool {
+	return c != nil && c.ScanOnPush != nil && *c.ScanOnPush
 }
 
 // setMutability checks and sets whether tags can be moved.
@@ -241,15 +240,15 @@ func (s *Service) PutImageTagMutability(ctx context.Context, in *ecr.PutImageTag
 
 // PutImageScanningConfiguration implements ecr.Handler.
 func (s *Service) PutImageScanningConfiguration(ctx context.Context, in *ecr.PutImageScanningConfigurationInput) (*ecr.PutImageScanningConfigurationOutput, error) {
-	sp, _, err := s.repository(ctx, "ecr:PutImageScanningConfiguration", in.RegistryId, in.RepositoryName)
+	sp, v, err := s.update(ctx, "ecr:PutImageScanningConfiguration", in.RegistryId, in.RepositoryName, func(r *model.ECRRepository) error {
+		r.ScanOnPush = scanOnPush(in.ImageScanningConfiguration)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := checkScanning(in.ImageScanningConfiguration); err != nil {
-		return nil, err
-	}
 	return &ecr.PutImageScanningConfigurationOutput{
-		ImageScanningConfiguration: &ecr.ImageScanningConfiguration{ScanOnPush: new(false)},
+		ImageScanningConfiguration: &ecr.ImageScanningConfiguration{ScanOnPush: new(v.ScanOnPush)},
 		RegistryId:                 new(sp.Account),
 		RepositoryName:             in.RepositoryName,
 	}, nil

@@ -36,6 +36,7 @@ type Config struct {
 	Registry  *registry.Registry
 	Signer    *token.Signer
 	Downloads Downloads
+	Upstreams Upstreams
 }
 
 // Service implements ecr.Handler.
@@ -66,16 +67,25 @@ func space(ctx context.Context, registryID *string) registry.Space {
 func (s *Service) repository(ctx context.Context, action string, registryID, name *string) (registry.Space, store.Row[model.ECRRepository], error) {
 	sp := space(ctx, registryID)
 	row, err := s.Catalog.Row(ctx, sp, *name)
-	switch {
-	case registry.CodeOf(err) == registry.NameUnknown:
-		if perr := permit(ctx, sp, action, *name, ""); perr != nil {
-			return sp, row, perr
-		}
-		return sp, row, repositoryNotFound(sp, *name)
-	case err != nil:
+	unknown := registry.CodeOf(err) == registry.NameUnknown
+	if err != nil && !unknown {
 		return sp, row, fmt.Errorf("read repository: %w", err)
 	}
-	return sp, row, permit(ctx, sp, action, *name, row.V.Policy)
+	policy := ""
+	if !unknown {
+		policy = row.V.Policy
+	}
+	text, err := s.Catalog.Policy(ctx, sp, policy)
+	if err != nil {
+		return sp, row, fmt.Errorf("read the registry's policy: %w", err)
+	}
+	if err := permit(ctx, sp, action, *name, text); err != nil {
+		return sp, row, err
+	}
+	if unknown {
+		return sp, row, repositoryNotFound(sp, *name)
+	}
+	return sp, row, nil
 }
 
 func repositoryNotFound(sp registry.Space, name string) error {

@@ -57,7 +57,8 @@ func (c *Catalog) Repository(ctx context.Context, sp registry.Space, name string
 	if err != nil {
 		return registry.Repository{}, err
 	}
-	return registry.Repository{ARN: registry.RepositoryARN(sp, name), Policy: row.V.Policy}, nil
+	text, err := c.Policy(ctx, sp, row.V.Policy)
+	return registry.Repository{ARN: registry.RepositoryARN(sp, name), Policy: text}, err
 }
 
 // Repositories implements registry.Catalog.

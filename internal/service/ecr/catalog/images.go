@@ -66,7 +66,16 @@ func (c *Catalog) putManifest(ctx context.Context, sp registry.Space, name strin
 		img := &model.ECRImage{
 			Repository: name, Digest: p.Digest.String(), MediaType: p.Manifest.MediaType,
 			ArtifactType: p.Manifest.ArtifactType, ManifestSize: p.Size, Size: p.Manifest.Size(),
-			PushedAt: now, Annotations: p.Manifest.Annotations,
+			PushedAt: now, Annotations: p.Manifest.Annotations, Replica: p.Replica,
+		}
+		if !p.Manifest.Index() {
+			settings, err := c.Settings(ctx, sp)
+			if err != nil {
+				return false, err
+			}
+			if scans, _ := ScansOnPush(settings.V, repo.V); scans {
+				img.ScanRequestedAt = now
+			}
 		}
 		if p.Manifest.Subject != nil {
 			img.Subject = p.Manifest.Subject.Digest
@@ -192,6 +201,7 @@ func (c *Catalog) deleteManifest(ctx context.Context, tx *store.Txn, sp registry
 	for _, t := range tags {
 		tables.ECRTags.Delete(tx, t)
 	}
+	tables.ECRReplications.Erase(tx, sp.Account, sp.Region, row.Key.ID)
 	if pull, err := tables.ECRImagePulls.Get(ctx, c.Store, sp.Account, sp.Region, row.Key.ID); err == nil {
 		tables.ECRImagePulls.Delete(tx, pull)
 	}

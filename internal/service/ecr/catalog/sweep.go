@@ -28,7 +28,26 @@ func (c *Catalog) Purge(ctx context.Context, sp registry.Space, name string) err
 		purge(ctx, c.Store, tables.ECRImagePulls, sp, name+"@"),
 		purge(ctx, c.Store, tables.ECRImages, sp, name+"@"),
 		purge(ctx, c.Store, tables.ECRLayers, sp, name+"@"),
+		purge(ctx, c.Store, tables.ECRReplications, sp, name+"@"),
+		purge(ctx, c.Store, tables.ECRUpstreamChecks, sp, name+":"),
+		c.purgePreview(ctx, sp, name),
 	)
+}
+
+func (c *Catalog) purgePreview(ctx context.Context, sp registry.Space, name string) error {
+	row, err := tables.ECRLifecyclePreviews.Get(ctx, c.Store, sp.Account, sp.Region, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	tx := store.NewTxn()
+	tables.ECRLifecyclePreviews.Delete(tx, row)
+	if _, err := tx.Commit(ctx, c.Store); err != nil && !errors.Is(err, store.ErrConflict) {
+		return err
+	}
+	return nil
 }
 
 // purgeBatch keeps transactions small.
