@@ -33,7 +33,7 @@ func (s *server) newFargate(p fargateParts) (*fargateCapacity, error) {
 		Store: s.store, Clock: s.clock, Credentials: s.directory, Log: s.log,
 	})}
 	cfg := node.Config{
-		Name: fargateNode, Engine: p.engine, Transport: f.dispatcher.Node(fargateNode), Network: p.network,
+		Name: fargateNode, Engine: fargate.HomeImages{Engine: p.engine, Port: s.port()}, Transport: f.dispatcher.Node(fargateNode), Network: p.network,
 		StateDir: s.nodeDir(), APIEndpoint: p.api, Clock: s.clock, Log: s.log,
 	}
 	roles := fargate.Roles{Directory: s.directory}
@@ -44,7 +44,7 @@ func (s *server) newFargate(p fargateParts) (*fargateCapacity, error) {
 		if err != nil {
 			return nil, err
 		}
-		cfg.Registries = &fargate.Images{Roles: roles, Tokens: s.apis.tokens, Secrets: secrets, Clock: s.clock, Port: s.port()}
+		cfg.Registries = &fargate.Images{Roles: roles, Tokens: s.apis.tokens, Secrets: secrets, Clock: s.clock}
 		cfg.Logs = &fargate.Logs{Roles: roles, Store: s.store, Executable: exe, SpoolDir: s.spoolDir()}
 	}
 	var err error

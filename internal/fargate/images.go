@@ -3,7 +3,6 @@ package fargate
 import (
 	"context"
 	"errors"
-	"regexp"
 
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/engine"
@@ -18,21 +17,9 @@ type Images struct {
 	Tokens  *token.Signer
 	Secrets *Secrets
 	Clock   clock.Clock
-	// Port is the one at which this server's registries are.
-	Port string
 }
 
 var _ node.RegistryCredentials = (*Images)(nil)
-
-// ownRegistry matches the images of Roadstead's own registries.
-var ownRegistry = regexp.MustCompile(`^[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.localhost(?::([0-9]+))?/`)
-
-// own tells whether an image is in a registry of this server's. Whoever else
-// listens on this machine gets no token.
-func (i *Images) own(image string) bool {
-	m := ownRegistry.FindStringSubmatch(image)
-	return m != nil && (m[1] == i.Port || m[1] == "" && i.Port == "80")
-}
 
 // ForImage gives a registry token of the execution role's for images in ECR,
 // the credentials in the secret that the container names, and nothing for
@@ -41,7 +28,10 @@ func (i *Images) ForImage(ctx context.Context, task *acs.Task, c *acs.Container)
 	if c.RegistryAuthentication != nil && c.RegistryAuthentication.ASMAuthData != nil {
 		return i.Secrets.registryAuth(ctx, task, c.RegistryAuthentication.ASMAuthData)
 	}
-	if !i.own(c.Image) {
+	// A host that only looks like one gets no token, and neither does another
+	// port of this machine: HomeImages goes to this server's, whatever port is
+	// named.
+	if !ownRegistry.MatchString(c.Image) {
 		return nil, nil //nolint:nilnil // the interface's way of saying anonymous
 	}
 	if task.ExecutionRoleCredentials == nil {
