@@ -56,7 +56,12 @@ func (s *Service) PutLogEvents(ctx context.Context, in *logs.PutLogEventsInput) 
 			return nil, err
 		}
 	}
-	return &logs.PutLogEventsOutput{NextSequenceToken: new(sequenceToken(st.V.UID)), RejectedLogEventsInfo: rejected}, nil
+	out := &logs.PutLogEventsOutput{NextSequenceToken: new(sequenceToken(st.V.UID)), RejectedLogEventsInfo: rejected}
+	if in.Entity != nil {
+		// The events are taken without it: there are no entities to relate them to.
+		out.RejectedEntityInfo = &logs.RejectedEntityInfo{ErrorType: logs.EntityRejectionErrorTypeUnsupportedLogGroupType}
+	}
+	return out, nil
 }
 
 // sequenceToken is what AWS still answers and no longer reads.
@@ -131,8 +136,9 @@ func (s *Service) GetLogEvents(ctx context.Context, in *logs.GetLogEventsInput) 
 	fromEnd := in.StartFromHead == nil || !*in.StartFromHead
 	// The ends of an empty page: where the next events would appear.
 	forward, backward := logstore.Position{Timestamp: r.From}, logstore.Position{Timestamp: r.From}
+	tokens := pagesOf(ctx, "GetLogEvents", st.V.GroupUID, st.V.UID)
 	if in.NextToken != nil {
-		back, at, err := parseEventToken(*in.NextToken)
+		back, at, err := tokens.parseEventToken(*in.NextToken)
 		if err != nil {
 			return nil, err
 		}
@@ -162,7 +168,7 @@ func (s *Service) GetLogEvents(ctx context.Context, in *logs.GetLogEventsInput) 
 	if len(events) > 0 {
 		backward, forward = events[0].Position, events[len(events)-1].Position
 	}
-	out.NextForwardToken, out.NextBackwardToken = new(eventToken('f', forward)), new(eventToken('b', backward))
+	out.NextForwardToken, out.NextBackwardToken = new(tokens.eventToken("f/", forward)), new(tokens.eventToken("b/", backward))
 	return out, nil
 }
 
@@ -182,21 +188,29 @@ func timeRange(g store.Row[model.LogGroup], now time.Time, start, end *int64) lo
 	return r
 }
 
-// eventToken is a place in a stream, to go forward or backward from.
-func eventToken(direction byte, p logstore.Position) string {
-	return fmt.Sprintf("%c/3%035d%020d/s", direction, p.Timestamp, p.Seq)
+// eventToken is a place in a stream, to go forward ("f/") or backward ("b/")
+// from.
+func (p pages) eventToken(direction string, at logstore.Position) string {
+	return direction + p.token(fmt.Sprintf("%d:%d", at.Timestamp, at.Seq))
 }
 
-func parseEventToken(token string) (back bool, p logstore.Position, err error) {
-	direction, rest, ok := strings.Cut(token, "/")
-	digits, tail, ok2 := strings.Cut(rest, "/")
-	if !ok || !ok2 || tail != "s" || len(digits) != 56 || direction != "f" && direction != "b" {
-		return false, p, errToken
+func (p pages) parseEventToken(token string) (back bool, at logstore.Position, err error) {
+	rest, forward := strings.CutPrefix(token, "f/")
+	if !forward {
+		if rest, back = strings.CutPrefix(token, "b/"); !back {
+			return false, at, errToken
+		}
 	}
-	ts, err1 := strconv.ParseInt(digits[1:36], 10, 64)
-	seq, err2 := strconv.ParseUint(digits[36:], 10, 64)
-	if err1 != nil || err2 != nil || ts < 0 {
-		return false, p, errToken
+	position, err := p.position(&rest)
+	if err != nil {
+		return false, at, err
 	}
-	return direction == "b", logstore.Position{Timestamp: ts, Seq: seq}, nil
+	ts, seq, _ := strings.Cut(position, ":")
+	var err1, err2 error
+	at.Timestamp, err1 = strconv.ParseInt(ts, 10, 64)
+	at.Seq, err2 = strconv.ParseUint(seq, 10, 64)
+	if err1 != nil || err2 != nil {
+		return false, at, errToken
+	}
+	return back, at, nil
 }

@@ -61,9 +61,14 @@ func (s *Service) FilterLogEvents(ctx context.Context, in *logs.FilterLogEventsI
 	if in.EndTime != nil {
 		r.To = *in.EndTime + 1 // the end is part of the range here
 	}
+	tokens := pagesOf(ctx, "FilterLogEvents", g.V.UID, prefix, in.LogStreamNames, value(in.FilterPattern), value(in.StartTime), value(in.EndTime))
 	var after logstore.Place
 	if in.NextToken != nil {
-		if after, err = parsePlace(*in.NextToken); err != nil {
+		position, err := tokens.position(in.NextToken)
+		if err != nil {
+			return nil, err
+		}
+		if after, err = parsePlace(position); err != nil {
 			return nil, err
 		}
 	}
@@ -102,7 +107,7 @@ func (s *Service) FilterLogEvents(ctx context.Context, in *logs.FilterLogEventsI
 		return nil, err
 	}
 	if more {
-		out.NextToken = new(placeToken(last))
+		out.NextToken = new(tokens.token(placeText(last)))
 	}
 	return out, nil
 }
@@ -142,15 +147,11 @@ func eventID(stream string, p logstore.Position) string {
 	return fmt.Sprintf("3%015d%020d%020d", p.Timestamp, h.Sum64(), p.Seq)
 }
 
-func placeToken(p logstore.Place) string {
-	return pageToken(fmt.Sprintf("%d:%d:%s", p.Timestamp, p.Seq, p.Stream))
+func placeText(p logstore.Place) string {
+	return fmt.Sprintf("%d:%d:%s", p.Timestamp, p.Seq, p.Stream)
 }
 
-func parsePlace(token string) (logstore.Place, error) {
-	text, err := pageAfter(token)
-	if err != nil {
-		return logstore.Place{}, err
-	}
+func parsePlace(text string) (logstore.Place, error) {
 	parts := strings.SplitN(text, ":", 3)
 	if len(parts) != 3 {
 		return logstore.Place{}, errToken

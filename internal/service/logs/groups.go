@@ -23,12 +23,15 @@ func (s *Service) CreateLogGroup(ctx context.Context, in *logs.CreateLogGroupInp
 	if strings.HasPrefix(*in.LogGroupName, "aws/") {
 		return nil, invalid("Log groups starting with AWS/ are reserved for AWS.")
 	}
+	if err := checkTags(in.Tags); err != nil {
+		return nil, err
+	}
 	class := in.LogGroupClass
 	if class == "" {
 		class = logs.LogGroupClassStandard
 	}
 	g := &model.LogGroup{
-		Name: *in.LogGroupName, Created: c.Time, Class: string(class), Tags: in.Tags,
+		Name: *in.LogGroupName, Created: c.Time, Class: string(class), Tags: model.Tags(in.Tags).Initial(),
 		DeletionProtected: in.DeletionProtectionEnabled != nil && *in.DeletionProtectionEnabled,
 	}
 	return &logs.CreateLogGroupOutput{}, s.createGroup(ctx, c.Account, c.Region, g)
@@ -103,12 +106,10 @@ func (s *Service) DescribeLogGroups(ctx context.Context, in *logs.DescribeLogGro
 	if in.LogGroupNamePrefix != nil {
 		q.Prefix = *in.LogGroupNamePrefix
 	}
-	if in.NextToken != nil {
-		after, err := pageAfter(*in.NextToken)
-		if err != nil {
-			return nil, err
-		}
-		q.After = after
+	tokens := pagesOf(ctx, "DescribeLogGroups", value(in.LogGroupNamePrefix), value(in.LogGroupNamePattern), in.LogGroupClass, in.AccountIdentifiers)
+	var err error
+	if q.After, err = tokens.position(in.NextToken); err != nil {
+		return nil, err
 	}
 	rows, err := tables.LogGroups.List(ctx, s.store, q)
 	if err != nil {
@@ -124,7 +125,7 @@ func (s *Service) DescribeLogGroups(ctx context.Context, in *logs.DescribeLogGro
 			continue
 		}
 		if len(out.LogGroups) == limit {
-			out.NextToken = new(pageToken(*out.LogGroups[limit-1].LogGroupName))
+			out.NextToken = new(tokens.token(*out.LogGroups[limit-1].LogGroupName))
 			break
 		}
 		d, err := s.describeGroup(g)

@@ -1,30 +1,58 @@
 package logs
 
 import (
-	"encoding/base64"
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/pagetoken"
 )
 
-// pageToken hides the id behind which the next page begins.
-func pageToken(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) }
+var errToken = invalid("The specified nextToken is invalid.")
 
-func pageAfter(token string) (string, error) {
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) == 0 {
-		return "", errToken
+// pages makes and opens the tokens of one list.
+type pages []string
+
+// pagesOf is the tokens of an operation's list, for the caller's account and
+// region. Of says what the list is of: the group, and the filters.
+func pagesOf(ctx context.Context, operation string, of ...any) pages {
+	c := api.CallFrom(ctx)
+	list := pages{operation, c.Account, c.Region}
+	for _, v := range of {
+		list = append(list, fmt.Sprint(v))
 	}
-	return string(b), nil
+	return list
 }
 
-var errToken = invalid("The specified nextToken is invalid.")
+func (p pages) token(position string) string { return pagetoken.Make(position, p...) }
+
+// position is the one in a token, "" without a token.
+func (p pages) position(token *string) (string, error) {
+	if token == nil {
+		return "", nil
+	}
+	position, ok := pagetoken.Open(*token, p...)
+	if !ok {
+		return "", errToken
+	}
+	return position, nil
+}
 
 func pageSize(limit *int32) int {
 	if limit == nil {
 		return defaultPage
 	}
 	return int(*limit)
+}
+
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
 }
 
 // list prints numbers as AWS's messages do.

@@ -302,7 +302,9 @@ func TestGetLogEventsPages(t *testing.T) {
 	if *start.NextBackwardToken != *first.NextBackwardToken {
 		t.Errorf("the token does not repeat at the start")
 	}
-	for _, token := range []string{"x", "f/1/s", "g/" + strings.Repeat("3", 56) + "/s"} {
+	f.make(t, "other", "s")
+	other := must(f.GetLogEvents(t.Context(), &cwl.GetLogEventsInput{LogGroupName: aws.String("other"), LogStreamName: aws.String("s")}))(t)
+	for _, token := range []string{"x", "f/", "f/AAAA", "g" + (*head.NextForwardToken)[1:], *head.NextForwardToken + "A", *other.NextForwardToken} {
 		if _, err := f.GetLogEvents(t.Context(), &cwl.GetLogEventsInput{LogGroupName: aws.String("g"), LogStreamName: aws.String("s"), NextToken: &token}); code(err) != "InvalidParameterException" {
 			t.Errorf("token %s: %v", token, err)
 		}
@@ -392,6 +394,55 @@ func TestTags(t *testing.T) {
 	}
 	if _, err := f.TagResource(t.Context(), &cwl.TagResourceInput{ResourceArn: arn, Tags: many}); code(err) != "TooManyTagsException" {
 		t.Errorf("too many: %v", err)
+	}
+	if _, err := f.TagLogGroup(t.Context(), &cwl.TagLogGroupInput{LogGroupName: aws.String("g"), Tags: many}); code(err) != "InvalidParameterException" { //nolint:staticcheck // it is served
+		t.Errorf("too many, by name: %v", err)
+	}
+	if _, err := f.CreateLogGroup(t.Context(), &cwl.CreateLogGroupInput{LogGroupName: aws.String("h"), Tags: map[string]string{"aws:x": "1"}}); code(err) != "InvalidParameterException" {
+		t.Errorf("reserved key of a new group: %v", err)
+	}
+}
+
+// A token is its own list's alone.
+func TestTokensAreTheirLists(t *testing.T) {
+	f := setUp(t)
+	for _, g := range []string{"a", "b", "c"} {
+		f.make(t, g, "1", "2", "3")
+		f.put(t, g, "1", time.Now(), "x", "y", "z")
+	}
+	one := aws.Int32(1)
+	groups := must(f.DescribeLogGroups(t.Context(), &cwl.DescribeLogGroupsInput{Limit: one}))(t).NextToken
+	streams := must(f.DescribeLogStreams(t.Context(), &cwl.DescribeLogStreamsInput{LogGroupName: aws.String("a"), Limit: one}))(t).NextToken
+	events := must(f.FilterLogEvents(t.Context(), &cwl.FilterLogEventsInput{LogGroupName: aws.String("a"), Limit: one}))(t).NextToken
+	for name, call := range map[string]func() error{
+		"groups of another prefix": func() error {
+			_, err := f.DescribeLogGroups(t.Context(), &cwl.DescribeLogGroupsInput{NextToken: groups, LogGroupNamePrefix: aws.String("b")})
+			return err
+		},
+		"groups by another list's": func() error {
+			_, err := f.DescribeLogGroups(t.Context(), &cwl.DescribeLogGroupsInput{NextToken: streams})
+			return err
+		},
+		"streams of another group": func() error {
+			_, err := f.DescribeLogStreams(t.Context(), &cwl.DescribeLogStreamsInput{LogGroupName: aws.String("b"), NextToken: streams})
+			return err
+		},
+		"streams in another order": func() error {
+			_, err := f.DescribeLogStreams(t.Context(), &cwl.DescribeLogStreamsInput{LogGroupName: aws.String("a"), Descending: aws.Bool(true), NextToken: streams})
+			return err
+		},
+		"events of another pattern": func() error {
+			_, err := f.FilterLogEvents(t.Context(), &cwl.FilterLogEventsInput{LogGroupName: aws.String("a"), FilterPattern: aws.String("x"), NextToken: events})
+			return err
+		},
+	} {
+		if err := call(); code(err) != "InvalidParameterException" || !strings.Contains(err.Error(), "The specified nextToken is invalid.") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// The limit is no part of the list.
+	if out := must(f.DescribeLogGroups(t.Context(), &cwl.DescribeLogGroupsInput{NextToken: groups, Limit: aws.Int32(50)}))(t); len(out.LogGroups) != 2 {
+		t.Errorf("the rest is %d groups", len(out.LogGroups))
 	}
 }
 

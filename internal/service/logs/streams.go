@@ -85,8 +85,13 @@ func (s *Service) DescribeLogStreams(ctx context.Context, in *logs.DescribeLogSt
 		compare = func(a, b streamOrder) int { return order(b, a) }
 	}
 	slices.SortFunc(rows, func(a, b store.Row[model.LogStream]) int { return compare(at(a), at(b)) })
+	tokens := pagesOf(ctx, "DescribeLogStreams", g.V.UID, prefix, byTime, value(in.Descending))
 	if in.NextToken != nil {
-		after, err := parseStreamOrder(*in.NextToken)
+		position, err := tokens.position(in.NextToken)
+		if err != nil {
+			return nil, err
+		}
+		after, err := parseStreamOrder(position)
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +101,7 @@ func (s *Service) DescribeLogStreams(ctx context.Context, in *logs.DescribeLogSt
 	out := &logs.DescribeLogStreamsOutput{LogStreams: []logs.LogStream{}}
 	for i, st := range rows {
 		if i == limit {
-			out.NextToken = new(at(rows[i-1]).token())
+			out.NextToken = new(tokens.token(at(rows[i-1]).String()))
 			break
 		}
 		out.LogStreams = append(out.LogStreams, describeStream(st, stats[st.V.UID]))
@@ -110,14 +115,10 @@ type streamOrder struct {
 	name string
 }
 
-func (o streamOrder) token() string { return pageToken(strconv.FormatInt(o.last, 10) + ":" + o.name) }
+func (o streamOrder) String() string { return strconv.FormatInt(o.last, 10) + ":" + o.name }
 
-func parseStreamOrder(token string) (streamOrder, error) {
-	text, err := pageAfter(token)
-	if err != nil {
-		return streamOrder{}, err
-	}
-	last, name, ok := strings.Cut(text, ":")
+func parseStreamOrder(position string) (streamOrder, error) {
+	last, name, ok := strings.Cut(position, ":")
 	n, err := strconv.ParseInt(last, 10, 64)
 	if !ok || err != nil {
 		return streamOrder{}, errToken

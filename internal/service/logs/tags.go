@@ -20,11 +20,20 @@ func tagged(ctx context.Context, arn string) (string, error) {
 	return groupOf(api.CallFrom(ctx), arn)
 }
 
-func (s *Service) tag(ctx context.Context, group string, tags map[string]string) error {
+// checkTags refuses AWS's own keys.
+func checkTags(tags map[string]string) error {
 	for k := range tags {
 		if strings.HasPrefix(strings.ToLower(k), "aws:") {
 			return invalid("The tag key '%s' is reserved: keys must not start with 'aws:'.", k)
 		}
+	}
+	return nil
+}
+
+// tag adds tags to a group; tooMany is what AWS answers when they are.
+func (s *Service) tag(ctx context.Context, group string, tags map[string]string, tooMany error) error {
+	if err := checkTags(tags); err != nil {
+		return err
 	}
 	return s.change(ctx, group, func(g *model.LogGroup) error {
 		if g.Tags == nil {
@@ -32,7 +41,7 @@ func (s *Service) tag(ctx context.Context, group string, tags map[string]string)
 		}
 		maps.Copy(g.Tags, tags)
 		if len(g.Tags) > maxTags {
-			return logs.NewTooManyTagsException("The maximum number of tags per log group is %d.", maxTags)
+			return tooMany
 		}
 		return nil
 	})
@@ -65,7 +74,8 @@ func (s *Service) TagResource(ctx context.Context, in *logs.TagResourceInput) (*
 	if err != nil {
 		return nil, err
 	}
-	return &logs.TagResourceOutput{}, s.tag(ctx, name, in.Tags)
+	return &logs.TagResourceOutput{}, s.tag(ctx, name, in.Tags,
+		logs.NewTooManyTagsException("The maximum number of tags per log group is %d.", maxTags))
 }
 
 // UntagResource removes tags from a group.
@@ -89,7 +99,8 @@ func (s *Service) ListTagsForResource(ctx context.Context, in *logs.ListTagsForR
 
 // TagLogGroup adds tags to a group by its name.
 func (s *Service) TagLogGroup(ctx context.Context, in *logs.TagLogGroupInput) (*logs.TagLogGroupOutput, error) {
-	return &logs.TagLogGroupOutput{}, s.tag(ctx, *in.LogGroupName, in.Tags)
+	return &logs.TagLogGroupOutput{}, s.tag(ctx, *in.LogGroupName, in.Tags,
+		invalid("The maximum number of tags per log group is %d.", maxTags))
 }
 
 // UntagLogGroup removes tags from a group by its name.
