@@ -61,6 +61,10 @@ type Controller struct {
 // Watch maps the records of a kind to keys.
 type Watch struct {
 	Kind store.Kind
+	// Pass, when set, selects the records of the kind that a full pass looks
+	// at; without it those are all. Records that it leaves out matter only when
+	// they change.
+	Pass func() []store.Query
 	// Keys names the keys that a record matters to; of a deleted one it gets
 	// the last state. An error starts the watch, and a full pass, anew.
 	Keys func(ctx context.Context, r store.Record) ([]Key, error)
@@ -82,6 +86,12 @@ func On[T any](t *store.Table[T], f func(store.Row[T]) []Key) Watch {
 		}
 		return f(row), nil
 	}}
+}
+
+// Passing limits what a full pass looks at: see Watch.Pass.
+func (w Watch) Passing(pass func() []store.Query) Watch {
+	w.Pass = pass
+	return w
 }
 
 // Runtime is what controllers run on.
@@ -214,28 +224,33 @@ func (rt Runtime) followOnce(ctx context.Context, c *Controller, q *queue) error
 	if err != nil {
 		return err
 	}
-	feed := func(r store.Record) error {
-		for _, w := range byKind[r.Key.Kind] {
-			keys, err := w.Keys(ctx, r)
-			if err != nil {
-				return fmt.Errorf("keys of %s: %w", r.Key, err)
-			}
-			for _, k := range keys {
-				q.add(k)
-			}
+	feed := func(w Watch, r store.Record) error {
+		keys, err := w.Keys(ctx, r)
+		if err != nil {
+			return fmt.Errorf("keys of %s: %w", r.Key, err)
+		}
+		for _, k := range keys {
+			q.add(k)
 		}
 		return nil
 	}
 	var failed error
-	for _, k := range kinds {
-		records, _, err := rt.Store.List(ctx, store.Query{Kind: k})
-		if err != nil {
-			return err
+	for _, w := range c.Watches {
+		pass := []store.Query{{}}
+		if w.Pass != nil {
+			pass = w.Pass()
 		}
-		// One record that cannot be mapped must not keep the others waiting.
-		for _, r := range records {
-			if err := feed(r); err != nil && failed == nil {
-				failed = err
+		for _, query := range pass {
+			query.Kind = w.Kind
+			records, _, err := rt.Store.List(ctx, query)
+			if err != nil {
+				return err
+			}
+			// One record that cannot be mapped must not keep the others waiting.
+			for _, r := range records {
+				if err := feed(w, r); err != nil && failed == nil {
+					failed = err
+				}
 			}
 		}
 	}
@@ -255,8 +270,10 @@ func (rt Runtime) followOnce(ctx context.Context, c *Controller, q *queue) error
 				return watcher.Err()
 			}
 			for _, ev := range events {
-				if err := feed(ev.Record); err != nil {
-					return err
+				for _, w := range byKind[ev.Record.Key.Kind] {
+					if err := feed(w, ev.Record); err != nil {
+						return err
+					}
 				}
 			}
 		case <-resync:

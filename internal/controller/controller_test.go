@@ -273,3 +273,33 @@ func TestStoreCloses(t *testing.T) {
 		t.Errorf("run: %v", err)
 	}
 }
+
+// TestPass: a full pass looks at what its queries select, and later changes of
+// the other records count all the same.
+func TestPass(t *testing.T) {
+	table := store.NewTable[thing]("test", "Thing").WithIndex("part", func(v *thing) []string { return []string{v.Part} })
+	run(t, func() store.Store {
+		s := memory.New()
+		put(t, s, table, "live", thing{Part: "x"})
+		return s
+	}, func(_ store.Store, j *journal) *controller.Controller {
+		return &controller.Controller{
+			Name: "test",
+			Watches: []controller.Watch{
+				controller.Own(table).Passing(func() []store.Query {
+					return []store.Query{{Index: store.Index{Name: "part", Value: "x"}}}
+				}),
+				controller.Own(parts).Passing(func() []store.Query { return nil }),
+			},
+			Reconcile: func(_ context.Context, k controller.Key) (controller.Result, error) {
+				j.add(k.ID)
+				return controller.Result{}, nil
+			},
+		}
+	}, func(t *testing.T, s store.Store, j *journal) {
+		j.want(t, "live@0s")
+		put(t, s, table, "old", thing{N: 1})
+		put(t, s, parts, "p", thing{})
+		j.want(t, "old@0s", "p@0s")
+	})
+}

@@ -89,20 +89,24 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 }
 
-// follow lists all tasks, then applies every change, until the watch ends.
+// follow lists the tasks that live, then applies every change, until the watch ends.
 func (d *Dispatcher) follow(ctx context.Context, first bool) error {
-	rows, revision, err := tables.ECSTasks.ListAt(ctx, d.cfg.Store, store.Query{})
-	if err != nil {
-		return err
-	}
-	w, err := d.cfg.Store.Watch(ctx, revision, tables.ECSTasks.Kind())
+	// A change behind this revision may be seen twice, the older state last;
+	// what follows it then sets that right.
+	w, err := d.cfg.Store.Watch(ctx, d.cfg.Store.Revision(), tables.ECSTasks.Kind())
 	if err != nil {
 		return err
 	}
 	present := map[store.Key]bool{}
-	for _, r := range rows {
-		present[r.Key] = true
-		d.place(r.Key, r.V)
+	for _, q := range tables.LiveTasks() {
+		rows, err := tables.ECSTasks.List(ctx, d.cfg.Store, q)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			present[r.Key] = true
+			d.place(r.Key, r.V)
+		}
 	}
 	d.mu.Lock()
 	var gone []store.Key

@@ -85,8 +85,8 @@ type Query struct {
 	Region  string
 	// Prefix of the id; needs Account and Region (or a global kind's empty one).
 	Prefix string
-	// Index, when its Name is set, selects by secondary entry instead; needs
-	// Account. Prefix and After then apply to the id as well.
+	// Index, when its Name is set, selects by secondary entry instead. Prefix
+	// and After then apply to the id as well.
 	Index Index
 	// After starts behind the record with this id; needs Account and Region.
 	After string

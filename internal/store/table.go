@@ -23,6 +23,8 @@ func NewTable[T any](service, name string) *Table[T] {
 }
 
 // WithIndex lets the table be listed by the values that f gives for a record.
+// When f comes to give others for what is stored already, the index needs
+// another name: see Reindex.
 func (t *Table[T]) WithIndex(name string, f func(*T) []string) *Table[T] {
 	t.indexes[name] = f
 	return t
@@ -43,13 +45,19 @@ type Row[T any] struct {
 	V        *T
 	Created  uint64
 	Modified uint64
+
+	// raw is what V was decoded from, where it was.
+	raw []byte
 }
 
 // Copy is a deep copy of the row's value, free to change.
 func (r Row[T]) Copy() *T {
-	b, err := json.Marshal(r.V)
-	if err != nil {
-		panic(fmt.Sprintf("store: %s does not encode: %v", r.Key, err))
+	b := r.raw
+	if b == nil {
+		var err error
+		if b, err = json.Marshal(r.V); err != nil {
+			panic(fmt.Sprintf("store: %s does not encode: %v", r.Key, err))
+		}
 	}
 	v := new(T)
 	if err := json.Unmarshal(b, v); err != nil {
@@ -60,7 +68,7 @@ func (r Row[T]) Copy() *T {
 
 // Row makes the typed form of a record of the table's kind.
 func (t *Table[T]) Row(r Record) (Row[T], error) {
-	row := Row[T]{Key: r.Key, Created: r.Created, Modified: r.Modified}
+	row := Row[T]{Key: r.Key, Created: r.Created, Modified: r.Modified, raw: r.Value}
 	if r.Decoded != nil {
 		if p := r.Decoded.v.Load(); p != nil {
 			if v, ok := (*p).(*T); ok {
@@ -156,13 +164,17 @@ func (t *Table[T]) op(tx *Txn, key Key, v *T) Op {
 	if err != nil && tx.err == nil {
 		tx.err = fmt.Errorf("encode %s: %w", key, err)
 	}
-	op := Op{Key: key, Value: b}
+	return Op{Key: key, Value: b, Indexes: t.indexesOf(v)}
+}
+
+func (t *Table[T]) indexesOf(v *T) []Index {
+	var out []Index
 	for name, f := range t.indexes {
 		for _, val := range f(v) {
-			op.Indexes = append(op.Indexes, Index{name, val})
+			out = append(out, Index{name, val})
 		}
 	}
-	return op
+	return out
 }
 
 // Update reads a record, lets change alter a copy, and writes it back, again

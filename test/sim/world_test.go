@@ -67,6 +67,7 @@ func (w *world) start() {
 	wg.Go(func() {
 		err := rt.Run(ctx,
 			ecstask.New(ecstask.Config{Store: w.store, Clock: clock.System{}, FargateNode: nodeName}),
+			ecstask.NewForget(ecstask.Config{Store: w.store, Clock: clock.System{}}),
 			ecsservice.New(ecsservice.Config{Store: w.store, Clock: clock.System{}}),
 			w.node.controller(), w.balancer.controller())
 		if err != nil {

@@ -62,7 +62,7 @@ func New(c Config) *controller.Controller {
 					return nil
 				}
 				return used(r.Key, r.V.Spec.TaskDefinitionARN)
-			}),
+			}).Passing(none), // the definitions name themselves
 			controller.On(tables.ECSServices, func(r store.Row[model.Service]) []controller.Key {
 				keys := used(r.Key, r.V.Spec.TaskDefinition)
 				if r.V.Status == model.ECSInactive {
@@ -77,6 +77,8 @@ func New(c Config) *controller.Controller {
 		Reconcile: k.reconcile,
 	}
 }
+
+func none() []store.Query { return nil }
 
 func (k *cleanup) reconcile(ctx context.Context, key controller.Key) (controller.Result, error) {
 	var wait time.Duration

@@ -50,7 +50,7 @@ func New(c Config) *controller.Controller {
 			controller.Own(tables.ECSServices),
 			controller.On(tables.ECSTasks, func(r store.Row[model.Task]) []controller.Key {
 				return keyOf(r.Key, r.V.TaskServiceID())
-			}),
+			}).Passing(tables.LiveTasks),
 			controller.On(tables.Targets, func(r store.Row[model.Target]) []controller.Key {
 				return keyOf(r.Key, model.ECSResourceID(r.V.RegisteredBy))
 			}),

@@ -36,7 +36,7 @@ func New(c Config) *controller.Controller {
 	return &controller.Controller{
 		Name: "ecstask",
 		Watches: []controller.Watch{
-			controller.Own(tables.ECSTasks),
+			controller.Own(tables.ECSTasks).Passing(tables.LiveTasks),
 			{Kind: tables.Targets.Kind(), Keys: w.ofTarget},
 		},
 		Reconcile: w.reconcile,
@@ -109,6 +109,9 @@ func (c *tasks) step(ctx context.Context, key controller.Key) (wake time.Time, a
 	now := c.Clock.Now().Truncate(time.Millisecond)
 	s := lifecycle.Next(row.V, targets.facts(row.V), now)
 	if s.Action == lifecycle.None && !lifecycle.Changes(row.V, s) {
+		if row.V.Status.LastStatus == model.TaskStopped {
+			return time.Time{}, false, nil // NewForget's
+		}
 		return s.Wake, false, nil
 	}
 	t := row.Copy()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,15 +181,55 @@ func TestLife(t *testing.T) {
 		if x.interfaces() != 0 || task.ENI().Status != "DELETED" || task.Status.StoppedAt.IsZero() {
 			t.Fatalf("got %+v", task.Status)
 		}
-		_, wait = x.reconcile()
-		if wait != time.Hour {
+		if _, wait = x.reconcile(); wait != 0 {
 			t.Fatalf("waits %v", wait)
 		}
-		time.Sleep(wait) // the bubble's clock
-		if task, _ = x.reconcile(); task != nil {
-			t.Fatal("not forgotten")
-		}
 	})
+}
+
+// TestForget: a stopped task is forgotten once its hour is over, and within the
+// next one when no server ran then.
+func TestForget(t *testing.T) {
+	for name, tt := range map[string]struct{ down, there, gone time.Duration }{
+		"runs on":   {0, 59 * time.Minute, 62 * time.Minute},
+		"was down":  {3 * time.Hour, 0, 4*time.Hour + 2*time.Minute},
+		"came late": {61 * time.Minute, 0, 62 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, false, func(t *testing.T, x *fixture) {
+				x.reconcile()
+				x.observed(model.TaskRunning)
+				x.is(x.observed(model.TaskStopped), model.TaskStopped)
+				stopped := time.Now()
+				time.Sleep(tt.down) // the bubble's clock, here and below
+				ctx, cancel := context.WithCancel(t.Context())
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					rt := controller.Runtime{Store: x.store, Clock: clock.System{}}
+					if err := rt.Run(ctx, NewForget(Config{Store: x.store, Clock: clock.System{}})); err != nil {
+						t.Error(err)
+					}
+				})
+				there := func() bool {
+					synctest.Wait()
+					_, err := tables.ECSTasks.Get(ctx, x.store, account, region, key.ID)
+					return err == nil
+				}
+				if tt.there > 0 {
+					time.Sleep(tt.there - time.Since(stopped))
+					if !there() {
+						t.Error("forgotten too early")
+					}
+				}
+				time.Sleep(tt.gone - time.Since(stopped))
+				if there() {
+					t.Error("not forgotten")
+				}
+				cancel()
+				wg.Wait()
+			})
+		})
+	}
 }
 
 func TestDrainingHasAnEnd(t *testing.T) {

@@ -38,14 +38,13 @@ func (s *Service) countCluster(ctx context.Context, sc scope, name string) (clus
 			c.drainingByType[t]++
 		}
 	}
+	q.Index = store.Index{Name: tables.ByCluster, Value: name}
 	tasks, err := tables.ECSTasks.List(ctx, s.store, q)
 	if err != nil {
 		return c, err
 	}
 	for _, r := range tasks {
-		if r.V.Status.LastStatus != model.TaskStopped {
-			c.alive++
-		}
+		c.alive++
 		switch r.V.Status.LastStatus {
 		case model.TaskRunning:
 			c.running++

@@ -81,7 +81,7 @@ func (s *Service) GetTaskProtection(ctx context.Context, in *ecs.GetTaskProtecti
 	}
 	out := &ecs.GetTaskProtectionOutput{ProtectedTasks: []ecs.ProtectedTask{}, Failures: []ecs.Failure{}}
 	if len(in.Tasks) == 0 {
-		rows, err := tables.ECSTasks.List(ctx, s.store, store.Query{Account: sc.account, Region: sc.region, Prefix: cluster.V.ClusterName + "/"})
+		rows, err := tables.ECSTasks.List(ctx, s.store, store.Query{Account: sc.account, Region: sc.region, Index: store.Index{Name: tables.ByCluster, Value: cluster.V.ClusterName}})
 		if err != nil {
 			return nil, err
 		}

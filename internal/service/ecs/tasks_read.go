@@ -183,11 +183,11 @@ func (s *Service) ListTasks(ctx context.Context, in *ecs.ListTasksInput) (*ecs.L
 	q := store.Query{Account: sc.account, Region: sc.region, Prefix: name + "/"}
 	switch {
 	case service != "":
-		q.Index = store.Index{Name: tables.ByService, Value: service}
+		q.Index = store.Index{Name: tables.ByServiceStatus, Value: service + "/" + status}
 	case in.StartedBy != nil:
-		q.Index = store.Index{Name: tables.ByStartedBy, Value: name + "/" + *in.StartedBy}
+		q.Index = store.Index{Name: tables.ByStartedBy, Value: name + "/" + *in.StartedBy + "/" + status}
 	case in.Family != nil:
-		q.Index = store.Index{Name: tables.ByFamily, Value: name + "/" + *in.Family}
+		q.Index = store.Index{Name: tables.ByFamily, Value: name + "/" + *in.Family + "/" + status}
 	default:
 		q.Index = store.Index{Name: tables.ByDesiredStatus, Value: name + "/" + status}
 	}

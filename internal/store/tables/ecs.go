@@ -4,6 +4,8 @@
 package tables
 
 import (
+	"time"
+
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
 )
@@ -30,10 +32,17 @@ const (
 	ByDesiredStatus = "desiredStatus"
 	// ByLastStatus: the last status alone.
 	ByLastStatus = "lastStatus"
-	// ByFamily: "<cluster>/<family>".
-	ByFamily = "family"
-	// ByStartedBy: "<cluster>/<startedBy>".
-	ByStartedBy = "startedBy"
+	// ByServiceStatus: "<cluster>/<service>/<desired status>".
+	ByServiceStatus = "serviceStatus"
+	// ByFamily: "<cluster>/<family>/<desired status>".
+	ByFamily = "familyStatus"
+	// ByStartedBy: "<cluster>/<startedBy>/<desired status>".
+	ByStartedBy = "startedByStatus"
+	// ByCluster: the cluster's name; of tasks that have not STOPPED.
+	ByCluster = "cluster"
+	// ByStopMinute: of tasks that have STOPPED, the minute of the hour in which
+	// they did, "07".
+	ByStopMinute = "stopMinute"
 	// ByNode: Status.Node, of tasks that have not STOPPED.
 	ByNode = "node"
 	// ByTaskDefinition: the ARN; of tasks that have not STOPPED, and of
@@ -61,12 +70,32 @@ func newTasks() *store.Table[model.Task] {
 		WithIndex(ByService, func(t *model.Task) []string { return one(t.TaskServiceID()) }).
 		WithIndex(ByDesiredStatus, func(t *model.Task) []string { return one(t.ClusterName + "/" + t.Desired.Status) }).
 		WithIndex(ByLastStatus, func(t *model.Task) []string { return one(t.Status.LastStatus) }).
-		WithIndex(ByFamily, func(t *model.Task) []string { return one(t.ClusterName + "/" + t.Spec.Family) }).
+		WithIndex(ByServiceStatus, func(t *model.Task) []string {
+			if t.TaskServiceID() == "" {
+				return nil
+			}
+			return one(t.TaskServiceID() + "/" + t.Desired.Status)
+		}).
+		WithIndex(ByFamily, func(t *model.Task) []string {
+			return one(t.ClusterName + "/" + t.Spec.Family + "/" + t.Desired.Status)
+		}).
+		WithIndex(ByCluster, func(t *model.Task) []string {
+			if !alive(t) {
+				return nil
+			}
+			return one(t.ClusterName)
+		}).
+		WithIndex(ByStopMinute, func(t *model.Task) []string {
+			if alive(t) {
+				return nil
+			}
+			return one(StopMinute(t.Status.StoppedAt))
+		}).
 		WithIndex(ByStartedBy, func(t *model.Task) []string {
 			if t.Spec.StartedBy == "" {
 				return nil
 			}
-			return one(t.ClusterName + "/" + t.Spec.StartedBy)
+			return one(t.ClusterName + "/" + t.Spec.StartedBy + "/" + t.Desired.Status)
 		}).
 		WithIndex(ByNode, func(t *model.Task) []string {
 			if !alive(t) {
@@ -90,6 +119,21 @@ func newTasks() *store.Table[model.Task] {
 			return append(one(t.Status.CredentialsID), one(t.Status.ExecutionCredentialsID)...)
 		})
 }
+
+// LiveTasks select, together, all tasks that have not STOPPED.
+func LiveTasks() []store.Query {
+	var out []store.Query
+	for _, status := range []string{
+		model.TaskProvisioning, model.TaskPending, model.TaskActivating, model.TaskRunning,
+		model.TaskDeactivating, model.TaskStopping, model.TaskDeprovisioning,
+	} {
+		out = append(out, store.Query{Kind: ECSTasks.Kind(), Index: store.Index{Name: ByLastStatus, Value: status}})
+	}
+	return out
+}
+
+// StopMinute is the value of ByStopMinute for a time.
+func StopMinute(t time.Time) string { return t.UTC().Format("04") }
 
 func taskDefinitionStatus(d *model.TaskDefinition) []string { return []string{d.Status} }
 

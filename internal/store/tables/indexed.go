@@ -1,0 +1,28 @@
+package tables
+
+import "roadstead.dev/internal/store"
+
+// Indexed are the tables that have indexes, for store.Reindex. A test tells
+// when one is missing.
+func Indexed() []store.Indexed {
+	return []store.Indexed{
+		Subnets,
+		RouteTables,
+		InternetGateways,
+		NatGateways,
+		NetworkACLs,
+		SecurityGroups,
+		NetworkInterfaces,
+		ClientTokens,
+		ECRImages,
+		ECRTags,
+		ECRLayers,
+		ECSTaskDefinitions,
+		ECSServices,
+		ECSTasks,
+		Rules,
+		Users,
+		Groups,
+		Roles,
+	}
+}
