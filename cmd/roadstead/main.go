@@ -56,6 +56,6 @@ networks with security groups.`,
 		SilenceErrors: true,
 	}
 	o.bind(root.PersistentFlags())
-	root.AddCommand(upCommand(o), downCommand(o), envCommand(o), statusCommand(o), doctorCommand(o), versionCommand())
+	root.AddCommand(upCommand(o), downCommand(o), envCommand(o), caCommand(o), statusCommand(o), doctorCommand(o), versionCommand())
 	return root
 }

@@ -19,6 +19,7 @@ import (
 	ctrlinklocal "roadstead.dev/internal/controller/linklocal"
 	"roadstead.dev/internal/controller/loadbalancer"
 	ctrnetwork "roadstead.dev/internal/controller/network"
+	"roadstead.dev/internal/edge"
 	"roadstead.dev/internal/engine/containerd"
 	"roadstead.dev/internal/engine/containerd/supervise"
 	"roadstead.dev/internal/fargate"
@@ -85,9 +86,12 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// All VPCs share a bound on connections, which is not the host's.
+	inVPC, guests := s.apis.inVPC(s), edge.NewConns(edge.MaxConns()/2)
 	m.services = linklocal.New(linklocal.Config{
 		Wait: m.network.WaitVPC, Netns: m.network.VPCNetns, Metadata: m.node.node.Metadata,
-		API: s.apis.inVPC(s), APIPort: s.port(), Log: s.log,
+		NewAPI:  func() linklocal.APIServer { return s.newEdge(inVPC, guests) },
+		APIPort: s.port(), Log: s.log,
 		Resolver: dns.New(dns.Config{
 			Zone:      ctrnetwork.Names{Store: s.store, Endpoint: network.MetadataAddr}.Lookup,
 			Upstreams: dns.HostResolvers("/etc/resolv.conf"), Log: s.log,

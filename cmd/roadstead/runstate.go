@@ -22,6 +22,8 @@ type runState struct {
 	Region  string    `json:"region"`
 	Account string    `json:"account"`
 	Engine  string    `json:"engine"`
+	// TLSNames are those of --tls-names.
+	TLSNames string `json:"tlsNames,omitempty"`
 	// Ticks is the process's start time in clock ticks since boot, which tells
 	// it from a later process of the same number.
 	Ticks string `json:"ticks"`

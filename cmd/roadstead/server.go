@@ -16,13 +16,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"roadstead.dev/internal/authority"
 	"roadstead.dev/internal/balancer/frontdoor"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/controller"
+	"roadstead.dev/internal/edge"
 	"roadstead.dev/internal/identity"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/bolt"
-	"roadstead.dev/internal/store/tables"
 )
 
 // server is the program in its main role. It is put together in three parts:
@@ -37,6 +38,7 @@ type server struct {
 	store     store.Store
 	directory *identity.Directory
 	apis      *apis
+	ca        *authority.Authority
 	ready     atomic.Bool
 }
 
@@ -52,9 +54,6 @@ func serve(ctx context.Context, o *options, logTo io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
-	if err := store.Reindex(ctx, s.store, tables.Indexed()...); err != nil {
-		return err
-	}
 	s.directory, err = identity.New(ctx, identity.Config{
 		Store: s.store, Clock: s.clock, Log: log,
 		// The built-in key is the gateway's own affair, on loopback alone.
@@ -73,6 +72,10 @@ func serve(ctx context.Context, o *options, logTo io.Writer) (err error) {
 		return fmt.Errorf("%w: is another server running? Choose another address with --listen", err)
 	}
 	defer func() { _ = listener.Close() }()
+	// What stands behind the APIs tells others where they are.
+	s.listen = listener.Addr().String()
+	s.ca = o.authority()
+	s.republishCA()
 
 	plane, err := s.newPlane(ctx)
 	if err != nil {
@@ -97,12 +100,12 @@ type plane interface {
 
 // run serves until ctx ends or something fails.
 func (s *server) run(ctx context.Context, listener net.Listener, p plane) error {
-	if err := s.writeState(listener.Addr().String()); err != nil {
+	if err := s.writeState(); err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(runStatePath(s.absDataDir())) }()
 
-	front := &http.Server{Handler: entrance(p.door(), s.apis.onHost(s)), ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	front := s.newEdge(entrance(p.door(), s.apis.onHost(s)), edge.NewConns(edge.MaxConns()))
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -143,6 +146,14 @@ func (s *server) run(ctx context.Context, listener net.Listener, p plane) error 
 	return err
 }
 
+// newEdge makes a server of the endpoint. Load balancers take connections over,
+// which HTTP/2 does not allow.
+func (s *server) newEdge(h http.Handler, conns *edge.Conns) *edge.Server {
+	return edge.New(edge.Config{
+		Handler: h, Certificate: s.ca.GetCertificate, HTTP1Only: frontdoor.IsLoadBalancer, Conns: conns, Log: s.log,
+	})
+}
+
 // entrance leads requests for load balancers to the door, others to the APIs.
 func entrance(door, apis http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -155,14 +166,13 @@ func entrance(door, apis http.Handler) http.Handler {
 }
 
 // writeState tells the other commands where the server is.
-func (s *server) writeState(address string) error {
+func (s *server) writeState() error {
 	ticks, err := startTicks(os.Getpid())
 	if err != nil {
 		return err
 	}
-	s.listen = address
 	return writeRunState(s.absDataDir(), runState{
-		PID: os.Getpid(), Started: s.begun.UTC(), Listen: address, Region: s.region, Account: s.accountID, Engine: s.engine, Ticks: ticks,
+		PID: os.Getpid(), Started: s.begun.UTC(), Listen: s.listen, TLSNames: s.tlsNames, Region: s.region, Account: s.accountID, Engine: s.engine, Ticks: ticks,
 	})
 }
 

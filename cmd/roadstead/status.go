@@ -88,7 +88,7 @@ func printStatus(w io.Writer, o *options, run runState, st status) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	rows := [][2]string{
 		{"server", fmt.Sprintf("%s, pid %d, up %s", st.Version, run.PID, st.Uptime)},
-		{"endpoint", o.endpoint()},
+		{"endpoint", o.endpoint() + ", and https (its authority: roadstead ca)"},
 		{"account", run.Account + " " + run.Region},
 		{"engine", st.Engine},
 		{"data", o.absDataDir() + ", names on this machine begin with " + st.Prefix},

@@ -49,6 +49,11 @@ type Settings struct {
 	Containerd string
 	// Running tells that the instance's own server holds the address.
 	Running bool
+	// Authority is the certificate of the instance's authority, in PEM; empty
+	// when there is none yet.
+	Authority []byte
+	// Trust knows whether the machine trusts it.
+	Trust *Trust
 }
 
 type check struct {
@@ -68,6 +73,7 @@ var checks = []check{
 	{"runc", checkRunc},
 	{"disk", checkDisk},
 	{"endpoint", checkEndpoint},
+	{"https", checkTrust},
 }
 
 // Run makes every check, in order.

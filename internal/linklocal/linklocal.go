@@ -31,13 +31,23 @@ type Config struct {
 	Netns func(vpcID string) string
 	// Metadata answers the task metadata and credentials of a VPC's tasks.
 	Metadata func(vpcID string) http.Handler
-	// API answers AWS's APIs, at the metadata address and APIPort.
-	API     http.Handler
+	// NewAPI makes a VPC's server of AWS's APIs, at the metadata address and
+	// APIPort.
+	NewAPI  func() APIServer
 	APIPort string
 	// Resolver answers a VPC's DNS queries.
 	Resolver func(vpcID string) dns.Handler
 	Log      *slog.Logger
 }
+
+// APIServer serves connections until it is closed, and then returns
+// http.ErrServerClosed.
+type APIServer interface {
+	Serve(l net.Listener) error
+	Close() error
+}
+
+var _ APIServer = (*http.Server)(nil)
 
 // Server serves any number of VPCs. Safe for concurrent use.
 type Server struct {
@@ -79,10 +89,14 @@ func (s *Server) Open(ctx context.Context, vpcID string, cidr netip.Prefix) erro
 
 func (s *Server) start(ctx context.Context, v *services, vpcID string) error {
 	netns, address := s.cfg.Netns(vpcID), network.MetadataAddr.String()
-	if err := s.serveHTTP(ctx, v, netns, net.JoinHostPort(address, metadataPort), s.cfg.Metadata(vpcID)); err != nil {
+	metadata := &http.Server{
+		Handler: s.cfg.Metadata(vpcID), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	if err := s.serveHTTP(ctx, v, netns, net.JoinHostPort(address, metadataPort), metadata); err != nil {
 		return err
 	}
-	if err := s.serveHTTP(ctx, v, netns, net.JoinHostPort(address, s.cfg.APIPort), s.cfg.API); err != nil {
+	if err := s.serveHTTP(ctx, v, netns, net.JoinHostPort(address, s.cfg.APIPort), s.cfg.NewAPI()); err != nil {
 		return err
 	}
 	for _, a := range []netip.Addr{network.ResolverAddr, v.resolver} {
@@ -93,14 +107,10 @@ func (s *Server) start(ctx context.Context, v *services, vpcID string) error {
 	return nil
 }
 
-func (s *Server) serveHTTP(ctx context.Context, v *services, netns, address string, h http.Handler) error {
+func (s *Server) serveHTTP(ctx context.Context, v *services, netns, address string, srv APIServer) error {
 	l, err := network.ListenIn(ctx, netns, address)
 	if err != nil {
 		return err
-	}
-	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	v.stop = append(v.stop, func() { _ = srv.Close() })
 	v.wg.Go(func() {
