@@ -1,0 +1,131 @@
+// Package instance runs what EC2 calls an instance on this machine: a set of
+// namespaces of its own (mount, pid, uts, ipc, cgroup, and the network
+// namespace it is given), a root folder of its own, and a control group of its
+// type's size. Its first process (see Init) is the machine inside: it runs the
+// user data on the first boot and keeps the instance's services running.
+//
+// An instance is no child of the server's. It goes on when the server ends,
+// and the next server finds it by its folder.
+package instance
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Spec is an instance as it is launched. What is not a pointer to a file stays
+// as it is for the instance's life.
+type Spec struct {
+	ID       string `json:"id"`
+	Hostname string `json:"hostname"`
+	// VCPUs and Memory (MiB) are its type's.
+	VCPUs  float64 `json:"vcpus"`
+	Memory int     `json:"memory"`
+	// Netns is the path of its network namespace, which the caller makes and
+	// removes.
+	Netns string `json:"netns"`
+	// Cgroup is the path of its group in every hierarchy.
+	Cgroup string `json:"cgroup"`
+	// Nameserver resolves its names.
+	Nameserver string `json:"nameserver,omitempty"`
+	// UserData as it was given, decoded from base64. It runs on the first boot.
+	UserData []byte `json:"userData,omitempty"`
+	// Files are written before the first boot, by path.
+	Files map[string]File `json:"files,omitempty"`
+	// Programs of the host that the instance sees read-only, by path in the
+	// instance.
+	Programs map[string]string `json:"programs,omitempty"`
+	// Services run from the boot on, once the user data has ended, as
+	// cloud-init's order has it.
+	Services []Service `json:"services,omitempty"`
+}
+
+// File is a file in the instance.
+type File struct {
+	Content []byte      `json:"content"`
+	Mode    fs.FileMode `json:"mode"`
+}
+
+// Service is a program that is started again when it ends.
+type Service struct {
+	Name string   `json:"name"`
+	Args []string `json:"args"`
+	Env  []string `json:"env,omitempty"`
+	// EnvFile is a file of NAME=VALUE lines in the instance, read at each start:
+	// /etc/ecs/ecs.config is one.
+	EnvFile string `json:"envFile,omitempty"`
+}
+
+// The files of an instance's folder.
+const (
+	specFile    = "spec.json"
+	pidFile     = "pid.json"
+	consoleFile = "console.log"
+	// bootedFile is there once the first boot's user data has ended.
+	bootedFile = "booted"
+	// rootDir is the root folder; upperDir has what the instance changed in
+	// the folders that it shares with the machine, workDir is overlay's own.
+	rootDir  = "root"
+	upperDir = "upper"
+	workDir  = "work"
+)
+
+// process is an instance's first process, told from another of the same
+// number by when it started.
+type process struct {
+	PID   int    `json:"pid"`
+	Ticks uint64 `json:"ticks"`
+}
+
+// ErrNotFound says that there is no such instance.
+var ErrNotFound = errors.New("no such instance")
+
+func readJSON(path string, into any) error {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
+}
+
+// writeJSON replaces a file whole.
+func writeJSON(path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// State is what is known of an instance.
+type State struct {
+	Spec Spec
+	// Running tells whether its first process lives.
+	Running bool
+	PID     int
+	// Booted tells whether its user data has ended.
+	Booted bool
+	Since  time.Time
+}
+
+func folder(dir, id string) (string, error) {
+	if id == "" || id != filepath.Base(id) || id == "." || id == ".." {
+		return "", fmt.Errorf("%q is no instance's id", id)
+	}
+	return filepath.Join(dir, id), nil
+}
