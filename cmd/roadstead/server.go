@@ -24,6 +24,7 @@ import (
 	"roadstead.dev/internal/identity"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/bolt"
+	"roadstead.dev/internal/store/tables"
 )
 
 // server is the program in its main role. It is put together in three parts:
@@ -54,6 +55,9 @@ func serve(ctx context.Context, o *options, logTo io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
+	if err := store.Reindex(ctx, s.store, tables.Indexed()...); err != nil {
+		return err
+	}
 	s.directory, err = identity.New(ctx, identity.Config{
 		Store: s.store, Clock: s.clock, Log: log,
 		// The built-in key is the gateway's own affair, on loopback alone.
