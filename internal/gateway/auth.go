@@ -30,14 +30,11 @@ func (g *Gateway) authenticate(ctx context.Context, rt *mounted, op *api.Operati
 		}
 		return caller{}, signatureFault(&rt.dialect, err)
 	}
+	if err := sig.Check(rt.api.SigningName, r.received); err != nil {
+		return caller{}, signatureFault(&rt.dialect, err)
+	}
 	secret, identity, account, err := g.lookup(ctx, r.http, sig.AccessKeyID, sig.SessionToken)
 	if err != nil {
-		return caller{}, signatureFault(&rt.dialect, err)
-	}
-	if err := sig.CheckScope(rt.api.SigningName); err != nil {
-		return caller{}, signatureFault(&rt.dialect, err)
-	}
-	if err := sig.CheckTime(r.received); err != nil {
 		return caller{}, signatureFault(&rt.dialect, err)
 	}
 	signed := sigv4.Request{

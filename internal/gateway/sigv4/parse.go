@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,6 +49,10 @@ type Signature struct {
 	// Presigned queries are good for Expires from Time on.
 	Presigned bool
 	Expires   time.Duration
+
+	// late is what is wrong with the parts that are looked at once the time is
+	// known to be right.
+	late error
 }
 
 // ErrMissing means that the request carries no signature at all.
@@ -63,6 +68,12 @@ func (e *Incomplete) Error() string { return e.Message }
 // request's decoded query.
 func Parse(h http.Header, query url.Values) (*Signature, error) {
 	if auth := h.Get("Authorization"); auth != "" {
+		if query.Has("X-Amz-Algorithm") {
+			return nil, &ScopeError{"Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header."}
+		}
+		if len(h["Authorization"]) > 1 {
+			return nil, &Incomplete{"Authorization header must be there once, found " + strconv.Itoa(len(h["Authorization"])) + "."}
+		}
 		return parseHeader(auth, h)
 	}
 	if query.Get("X-Amz-Algorithm") != "" || query.Get("X-Amz-Signature") != "" || query.Get("X-Amz-Credential") != "" {
@@ -91,10 +102,7 @@ func ScopeService(h http.Header, query url.Values) string {
 
 func parseHeader(auth string, h http.Header) (*Signature, error) {
 	algorithm, rest, _ := strings.Cut(strings.TrimSpace(auth), " ")
-	if algorithm != Algorithm {
-		if strings.HasPrefix(algorithm, "AWS4-") || strings.HasPrefix(algorithm, "AWS ") || algorithm == "AWS" {
-			return nil, &Incomplete{"Unsupported AWS 'algorithm': '" + algorithm + "'."}
-		}
+	if !strings.HasPrefix(algorithm, "AWS4-") && algorithm != "AWS" {
 		return nil, ErrMissing
 	}
 	var s Signature
@@ -139,7 +147,8 @@ func parseHeader(auth string, h http.Header) (*Signature, error) {
 		return nil, &Incomplete{"Date must be in ISO-8601 'basic format'. Got '" + date + "'. See http://en.wikipedia.org/wiki/ISO_8601"}
 	}
 	s.SessionToken = h.Get("X-Amz-Security-Token")
-	return &s, s.finish(credential, signed)
+	s.finish(algorithm, credential, signed)
+	return &s, nil
 }
 
 func parseQuery(q url.Values) (*Signature, error) {
@@ -151,9 +160,6 @@ func parseQuery(q url.Values) (*Signature, error) {
 	}
 	if len(lacks) > 0 {
 		return nil, &Incomplete{strings.Join(lacks, " ") + " Re-examine the query-string parameters."}
-	}
-	if a := q.Get("X-Amz-Algorithm"); a != Algorithm {
-		return nil, &Incomplete{"Unsupported AWS 'algorithm': '" + a + "'."}
 	}
 	s := Signature{
 		Presigned:    true,
@@ -172,31 +178,29 @@ func parseQuery(q url.Values) (*Signature, error) {
 		}
 		s.Expires = time.Duration(n) * time.Second
 	}
-	return &s, s.finish(q.Get("X-Amz-Credential"), q.Get("X-Amz-SignedHeaders"))
+	s.finish(q.Get("X-Amz-Algorithm"), q.Get("X-Amz-Credential"), q.Get("X-Amz-SignedHeaders"))
+	return &s, nil
 }
 
-// finish reads the credential and the list of signed headers.
-func (s *Signature) finish(credential, signed string) error {
-	p := strings.Split(credential, "/")
-	if len(p) != 5 || p[0] == "" {
-		return &Incomplete{"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '" + credential + "'"}
-	}
-	s.AccessKeyID = p[0]
-	s.Scope = Scope{Date: p[1], Region: p[2], Service: p[3], Terminator: p[4]}
+// finish reads the credential and the list of signed headers. What is wrong
+// with them is told by Check, in AWS's order.
+func (s *Signature) finish(algorithm, credential, signed string) {
 	s.SignedHeaders = strings.Split(signed, ";")
-	hasHost := false
-	for _, name := range s.SignedHeaders {
-		if name == "" || name != strings.ToLower(name) {
-			return &Incomplete{"'SignedHeaders' must be lower-case names between semicolons, got '" + signed + "'."}
-		}
-		if name == "host" || name == ":authority" {
-			hasHost = true
-		}
+	p := strings.Split(credential, "/")
+	if len(p) == 5 {
+		s.AccessKeyID = p[0]
+		s.Scope = Scope{Date: p[1], Region: p[2], Service: p[3], Terminator: p[4]}
 	}
-	if !hasHost {
-		return &Incomplete{"'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."}
+	switch {
+	case !slices.Contains(s.SignedHeaders, "host") && !slices.Contains(s.SignedHeaders, ":authority"):
+		s.late = &ScopeError{"'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."}
+	case slices.ContainsFunc(s.SignedHeaders, func(name string) bool { return name == "" || name != strings.ToLower(name) }):
+		s.late = &Incomplete{"'SignedHeaders' must be lower-case names between semicolons, got '" + signed + "'."}
+	case algorithm != Algorithm:
+		s.late = &Incomplete{"Unsupported AWS 'algorithm': '" + algorithm + "'."}
+	case len(p) != 5 || p[0] == "":
+		s.late = &Incomplete{"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '" + credential + "'"}
 	}
-	return nil
 }
 
 // parseDate reads the ISO 8601 basic form, and the forms of a Date header.

@@ -6,6 +6,8 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -26,6 +28,19 @@ func (e *TimeError) Error() string { return e.message }
 
 // ErrMismatch means that the signature is not the one that the secret gives.
 var ErrMismatch = errors.New("signature does not match")
+
+// Check tells, in AWS's order, whether the signature is good at now, has all
+// its parts and is one for the service. Only who holds the secret can make one
+// that passes Verify too.
+func (s *Signature) Check(service string, now time.Time) error {
+	if err := s.CheckTime(now); err != nil {
+		return err
+	}
+	if s.late != nil {
+		return s.late
+	}
+	return s.CheckScope(service)
+}
 
 // CheckTime tells whether the signature is good at now.
 func (s *Signature) CheckTime(now time.Time) error {
@@ -48,24 +63,31 @@ func (s *Signature) CheckTime(now time.Time) error {
 	return nil
 }
 
-// ScopeError is a credential scope that does not belong to the request. Its
-// text is AWS's.
+// ScopeError is a signature that was made for something else than the request:
+// its credential scope does not fit, or it does not cover the host. Its text is
+// AWS's.
 type ScopeError struct{ Message string }
 
 func (e *ScopeError) Error() string { return e.Message }
 
 // CheckScope tells whether the scope fits the service, a region and the date.
 func (s *Signature) CheckScope(service string) error {
-	switch {
-	case s.Scope.Terminator != terminator:
-		return &ScopeError{"Credential should be scoped with a valid terminator: 'aws4_request', not '" + s.Scope.Terminator + "'."}
-	case s.Scope.Service != service:
-		return &ScopeError{"Credential should be scoped to correct service: '" + service + "'. "}
-	case !validRegion(s.Scope.Region):
-		return &ScopeError{"Credential should be scoped to a valid region. "}
-	case s.Scope.Date != s.Time.Format(dateLayout):
-		return &ScopeError{"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" +
-			s.Scope.Date + "' != '" + s.Time.Format(dateLayout) + "', from '" + s.TimeText + "'."}
+	var wrong string
+	if !validRegion(s.Scope.Region) {
+		wrong += "Credential should be scoped to a valid region. "
+	}
+	if s.Scope.Service != service {
+		wrong += "Credential should be scoped to correct service: '" + service + "'. "
+	}
+	if s.Scope.Terminator != terminator {
+		wrong += "Credential should be scoped with a valid terminator: 'aws4_request', not '" + s.Scope.Terminator + "'. "
+	}
+	if s.Scope.Date != s.Time.Format(dateLayout) {
+		wrong += "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" +
+			s.Scope.Date + "' != '" + s.Time.Format(dateLayout) + "', from '" + s.TimeText + "'. "
+	}
+	if wrong != "" {
+		return &ScopeError{wrong}
 	}
 	return nil
 }
@@ -96,17 +118,37 @@ func (s *Signature) Verify(r *Request, secret string) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(canonical(r, s, payload))
+	if s.matches(canonical(r, s, payload), secret) {
+		return nil
+	}
+	if s.Presigned && s.SessionToken != "" {
+		// A session's token may be added to a query that was signed without it.
+		// Who it belongs to is not the signature's to say.
+		without := *r
+		without.RawQuery = withoutToken(r.RawQuery)
+		if s.matches(canonical(&without, s, payload), secret) {
+			return nil
+		}
+	}
+	return ErrMismatch
+}
+
+// matches compares the signature of a canonical request in constant time.
+func (s *Signature) matches(canonical []byte, secret string) bool {
+	sum := sha256.Sum256(canonical)
 	toSign := make([]byte, 0, 160)
 	toSign = append(toSign, Algorithm...)
 	toSign = append(append(append(toSign, '\n'), s.TimeText...), '\n')
 	toSign = append(append(toSign, s.Scope.String()...), '\n')
 	toSign = hex.AppendEncode(toSign, sum[:])
 	want := hex.EncodeToString(mac(signingKey(secret, s.Scope), toSign))
-	if subtle.ConstantTimeCompare([]byte(want), []byte(s.Signature)) != 1 {
-		return ErrMismatch
-	}
-	return nil
+	return subtle.ConstantTimeCompare([]byte(want), []byte(s.Signature)) == 1
+}
+
+// withoutToken is a query without its session token.
+func withoutToken(raw string) string {
+	parts := strings.Split(raw, "&")
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return strings.HasPrefix(p, "X-Amz-Security-Token=") }), "&")
 }
 
 func mac(key, data []byte) []byte {
