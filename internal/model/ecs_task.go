@@ -63,6 +63,11 @@ type TaskSpec struct {
 	SubnetID         string               `json:"subnetId,omitempty"`
 	AvailabilityZone string               `json:"availabilityZone,omitempty"`
 
+	// HostPorts are the ports of the instance that the task definition fixes,
+	// GPUs the number that its containers ask for.
+	HostPorts []HostPort `json:"hostPorts,omitempty"`
+	GPUs      int        `json:"gpus,omitempty"`
+
 	// Containers in the task definition's order.
 	Containers []TaskContainer `json:"containers"`
 	Overrides  TaskOverride    `json:"overrides"`
@@ -377,6 +382,7 @@ func NewTask(p NewTaskParams) *Task {
 		},
 	}
 	s := &t.Spec
+	s.HostPorts, s.GPUs = def.fixedPorts(), def.gpus()
 	if p.Overrides.EphemeralStorage != nil {
 		s.EphemeralStorage = p.Overrides.EphemeralStorage
 	}

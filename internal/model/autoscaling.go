@@ -1,0 +1,222 @@
+package model
+
+import "time"
+
+// The states of an instance in an Auto Scaling group.
+// https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifecycle.html
+const (
+	ASGPending            = "Pending"
+	ASGPendingWait        = "Pending:Wait"
+	ASGPendingProceed     = "Pending:Proceed"
+	ASGInService          = "InService"
+	ASGTerminating        = "Terminating"
+	ASGTerminatingWait    = "Terminating:Wait"
+	ASGTerminatingProceed = "Terminating:Proceed"
+	ASGTerminated         = "Terminated"
+	ASGDetaching          = "Detaching"
+	ASGDetached           = "Detached"
+	ASGEnteringStandby    = "EnteringStandby"
+	ASGStandby            = "Standby"
+)
+
+// AutoScalingGroup is an Auto Scaling group. Record id: its name.
+//
+// Writers: service/autoscaling writes Spec, Desired, Suspended and
+// Deleting; controller/autoscalinggroup writes Status. Its instances are
+// records of their own (ASGInstance).
+type AutoScalingGroup struct {
+	Name      string    `json:"name"`
+	ARN       string    `json:"arn"`
+	CreatedAt time.Time `json:"createdAt"`
+	Spec      ASGSpec   `json:"spec"`
+	// Desired is the capacity wanted: the user's, a policy's, or a capacity
+	// provider's, whoever wrote it last.
+	Desired int `json:"desired"`
+	// DesiredReason is the cause that the activity of the change tells.
+	DesiredReason string `json:"desiredReason,omitempty"`
+	// Suspended processes, by name, and why.
+	Suspended map[string]string `json:"suspended,omitempty"`
+	// Deleting is set while the group goes; ForceDelete when its instances go
+	// with it.
+	Deleting    bool     `json:"deleting,omitempty"`
+	ForceDelete bool     `json:"forceDelete,omitempty"`
+	Tags        []ASGTag `json:"tags,omitempty"`
+	// EnabledMetrics are the group metrics that are collected.
+	EnabledMetrics []string `json:"enabledMetrics,omitempty"`
+
+	Status ASGStatus `json:"status"`
+}
+
+// ASGTag is a tag of a group.
+type ASGTag struct {
+	Key               string `json:"key"`
+	Value             string `json:"value,omitempty"`
+	PropagateAtLaunch bool   `json:"propagateAtLaunch,omitempty"`
+}
+
+// ASGSpec is what a group was asked to be. Where AWS has a default it is
+// filled in.
+type ASGSpec struct {
+	Min int `json:"min"`
+	Max int `json:"max"`
+	// LaunchTemplate, or MixedInstances, which has one of its own.
+	LaunchTemplate *ASGLaunchTemplate `json:"launchTemplate,omitempty"`
+	MixedInstances *ASGMixedInstances `json:"mixedInstances,omitempty"`
+	Zones          []string           `json:"zones,omitempty"`
+	SubnetIDs      []string           `json:"subnetIds,omitempty"`
+	TargetGroups   []string           `json:"targetGroups,omitempty"` // ARNs
+	ClassicELBs    []string           `json:"classicElbs,omitempty"`
+	// HealthCheckType is EC2, or EC2 and more: "EC2,ELB".
+	HealthCheckType           string    `json:"healthCheckType"`
+	HealthCheckGraceSeconds   int       `json:"healthCheckGraceSeconds"`
+	CooldownSeconds           int       `json:"cooldownSeconds"`
+	InstanceWarmupSeconds     *int      `json:"instanceWarmupSeconds,omitempty"`
+	TerminationPolicies       []string  `json:"terminationPolicies"`
+	NewInstancesProtected     bool      `json:"newInstancesProtected,omitempty"`
+	CapacityRebalance         bool      `json:"capacityRebalance,omitempty"`
+	MaxInstanceLifetimeSecond int       `json:"maxInstanceLifetimeSeconds,omitempty"`
+	ServiceLinkedRoleARN      string    `json:"serviceLinkedRoleArn,omitempty"`
+	LifecycleHooks            []ASGHook `json:"lifecycleHooks,omitempty"`
+	MinHealthyPercentage      *int      `json:"minHealthyPercentage,omitempty"`
+	MaxHealthyPercentage      *int      `json:"maxHealthyPercentage,omitempty"`
+}
+
+// ASGLaunchTemplate names a template and a version, which may be $Latest or
+// $Default.
+type ASGLaunchTemplate struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// ASGMixedInstances is a mixed instances policy.
+type ASGMixedInstances struct {
+	LaunchTemplate ASGLaunchTemplate     `json:"launchTemplate"`
+	Overrides      []ASGOverride         `json:"overrides,omitempty"`
+	Distribution   ASGInstanceAllocation `json:"distribution"`
+}
+
+// ASGOverride is a type that a mixed group may launch.
+type ASGOverride struct {
+	InstanceType     string             `json:"instanceType,omitempty"`
+	WeightedCapacity string             `json:"weightedCapacity,omitempty"`
+	LaunchTemplate   *ASGLaunchTemplate `json:"launchTemplate,omitempty"`
+}
+
+// ASGInstanceAllocation shares a mixed group between On-Demand and Spot.
+type ASGInstanceAllocation struct {
+	OnDemandAllocationStrategy string `json:"onDemandAllocationStrategy"`
+	OnDemandBase               int    `json:"onDemandBase"`
+	OnDemandPercentAboveBase   int    `json:"onDemandPercentAboveBase"`
+	SpotAllocationStrategy     string `json:"spotAllocationStrategy"`
+	SpotInstancePools          int    `json:"spotInstancePools,omitempty"`
+	SpotMaxPrice               string `json:"spotMaxPrice,omitempty"`
+}
+
+// ASGHook is a lifecycle hook.
+type ASGHook struct {
+	Name string `json:"name"`
+	// Transition is autoscaling:EC2_INSTANCE_LAUNCHING or …_TERMINATING.
+	Transition string `json:"transition"`
+	// DefaultResult is CONTINUE or ABANDON.
+	DefaultResult         string `json:"defaultResult"`
+	HeartbeatSeconds      int    `json:"heartbeatSeconds"`
+	GlobalTimeoutSeconds  int    `json:"globalTimeoutSeconds"`
+	NotificationTargetARN string `json:"notificationTargetArn,omitempty"`
+	NotificationMetadata  string `json:"notificationMetadata,omitempty"`
+	RoleARN               string `json:"roleArn,omitempty"`
+}
+
+// ASGStatus is what controller/autoscalinggroup knows.
+type ASGStatus struct {
+	// ScaledAt is when the last scaling activity ended, for the cooldown.
+	ScaledAt time.Time `json:"scaledAt,omitzero"`
+	// FailedAt and Failures hold off launches that fail again and again.
+	FailedAt time.Time `json:"failedAt,omitzero"`
+	Failures int       `json:"failures,omitempty"`
+}
+
+// ASGInstance is an instance's membership in a group. Record id:
+// "<group>/<instance id>". controller/autoscalinggroup writes it, but for
+// Protected, HealthStatus and Command, which service/autoscaling writes.
+type ASGInstance struct {
+	Group          string    `json:"group"`
+	InstanceID     string    `json:"instanceId"`
+	InstanceType   string    `json:"instanceType"`
+	Zone           string    `json:"zone"`
+	LifecycleState string    `json:"lifecycleState"`
+	LaunchedAt     time.Time `json:"launchedAt"`
+	// StateSince is when LifecycleState was reached.
+	StateSince time.Time `json:"stateSince"`
+	// Template and version it was launched from, as they were resolved.
+	Template ASGLaunchTemplate `json:"template"`
+	// HookAction is the action of the hook that is waited for, and until when.
+	HookAction *ASGHookAction `json:"hookAction,omitempty"`
+	// Activity is the id of the activity in progress.
+	Activity string `json:"activity,omitempty"`
+	Spot     bool   `json:"spot,omitempty"`
+	Weight   int    `json:"weight,omitempty"`
+
+	// HealthStatus is Healthy or Unhealthy.
+	HealthStatus string `json:"healthStatus"`
+	Protected    bool   `json:"protected,omitempty"`
+	// Command is what the user asked for: Terminate, Detach, EnterStandby,
+	// ExitStandby; empty when nothing is asked.
+	Command ASGCommand `json:"command,omitzero"`
+}
+
+// ASGCommand is what the user asked of one instance.
+type ASGCommand struct {
+	Name string `json:"name,omitempty"`
+	// Cause is the sentence of the activity.
+	Cause string `json:"cause,omitempty"`
+}
+
+// ASGHookAction is a lifecycle action that waits to be completed.
+type ASGHookAction struct {
+	Hook      string    `json:"hook"`
+	Token     string    `json:"token"`
+	BegunAt   time.Time `json:"begunAt"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	// Result is CONTINUE or ABANDON once CompleteLifecycleAction said so.
+	Result string `json:"result,omitempty"`
+}
+
+// ScalingActivity is what a group did. Record id: "<group>/<id>", where ids
+// sort from the newest to the oldest. It is kept for six weeks.
+type ScalingActivity struct {
+	ID            string    `json:"id"`
+	Group         string    `json:"group"`
+	GroupARN      string    `json:"groupArn"`
+	InstanceID    string    `json:"instanceId,omitempty"`
+	Description   string    `json:"description"`
+	Cause         string    `json:"cause"`
+	StartedAt     time.Time `json:"startedAt"`
+	EndedAt       time.Time `json:"endedAt,omitzero"`
+	StatusCode    string    `json:"statusCode"`
+	StatusMessage string    `json:"statusMessage,omitempty"`
+	Progress      int       `json:"progress"`
+	Details       string    `json:"details,omitempty"`
+}
+
+// InstanceRefresh replaces a group's instances. Record id: "<group>/<id>".
+type InstanceRefresh struct {
+	ID    string `json:"id"`
+	Group string `json:"group"`
+	// Status is Pending, InProgress, Successful, Failed, Cancelling, Cancelled,
+	// RollbackInProgress, RollbackFailed, RollbackSuccessful or Baking.
+	Status               string            `json:"status"`
+	StatusReason         string            `json:"statusReason,omitempty"`
+	StartedAt            time.Time         `json:"startedAt"`
+	EndedAt              time.Time         `json:"endedAt,omitzero"`
+	MinHealthyPercentage int               `json:"minHealthyPercentage"`
+	MaxHealthyPercentage int               `json:"maxHealthyPercentage"`
+	WarmupSeconds        int               `json:"warmupSeconds"`
+	SkipMatching         bool              `json:"skipMatching,omitempty"`
+	AutoRollback         bool              `json:"autoRollback,omitempty"`
+	Template             ASGLaunchTemplate `json:"template"`
+	Cancelled            bool              `json:"cancelled,omitempty"`
+	// ToReplace are the instances that are still to go, Total what they were.
+	ToReplace []string `json:"toReplace,omitempty"`
+	Total     int      `json:"total"`
+}
