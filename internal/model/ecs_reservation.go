@@ -47,7 +47,7 @@ func (t *Task) Reservation() Reservation {
 				continue
 			}
 			if p := (HostPort{*b.HostPort, b.Protocol == "udp"}); !slices.Contains(r.Ports, p) {
-				r.Ports = append(r.Ports[:len(r.Ports):len(r.Ports)], p)
+				r.Ports = append(slices.Clip(r.Ports), p)
 			}
 		}
 	}
