@@ -134,9 +134,6 @@ func (s *Service) DescribeListeners(ctx context.Context, in *elbv2.DescribeListe
 	if (in.LoadBalancerArn == nil) == (len(in.ListenerArns) == 0) {
 		return nil, invalid("You must specify either listener ARNs or a load balancer ARN")
 	}
-	if err := checkARNs("listenerArns", in.ListenerArns); err != nil {
-		return nil, err
-	}
 	out := &elbv2.DescribeListenersOutput{Listeners: []elbv2.Listener{}}
 	var rows []store.Row[model.Listener]
 	if in.LoadBalancerArn != nil {

@@ -262,9 +262,6 @@ func (s *Service) DescribeLoadBalancers(ctx context.Context, in *elbv2.DescribeL
 	if err := checkARNs("loadBalancerArns", in.LoadBalancerArns); err != nil {
 		return nil, err
 	}
-	if err := checkARNs("names", in.Names); err != nil {
-		return nil, err
-	}
 	out := &elbv2.DescribeLoadBalancersOutput{LoadBalancers: []elbv2.LoadBalancer{}}
 	for _, arn := range in.LoadBalancerArns {
 		row, err := s.loadBalancer(ctx, arn)

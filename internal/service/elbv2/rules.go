@@ -95,9 +95,6 @@ func (s *Service) DescribeRules(ctx context.Context, in *elbv2.DescribeRulesInpu
 	if (in.ListenerArn == nil) == (len(in.RuleArns) == 0) {
 		return nil, invalid("You must specify either listener rule ARNs or a listener ARN")
 	}
-	if err := checkARNs("ruleArns", in.RuleArns); err != nil {
-		return nil, err
-	}
 	out := &elbv2.DescribeRulesOutput{Rules: []elbv2.Rule{}}
 	var rows []store.Row[model.Rule]
 	if in.ListenerArn != nil {

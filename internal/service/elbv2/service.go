@@ -68,7 +68,8 @@ func unsupported(format string, args ...any) error {
 // newID makes what ends the ARNs of the service's resources.
 func newID() string { return id.Hex(16) }
 
-// maxARNs is how many resources a request that describes or tags may name.
+// maxARNs is how many load balancers, or resources with their tags, a request
+// may ask for by name.
 const maxARNs = 20
 
 // checkARNs refuses too many ARNs, in the words of a constraint, though the

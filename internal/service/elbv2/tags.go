@@ -133,9 +133,6 @@ func (s *Service) RemoveTags(ctx context.Context, in *elbv2.RemoveTagsInput) (*e
 }
 
 func (s *Service) changeTags(ctx context.Context, arns []string, change func(model.Tags) (model.Tags, error)) error {
-	if err := checkARNs("resourceArns", arns); err != nil {
-		return err
-	}
 	arns = slices.Compact(slices.Sorted(slices.Values(arns)))
 	return s.commit(ctx, func(tx *store.Txn) error {
 		for _, arn := range arns {

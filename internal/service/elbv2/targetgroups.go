@@ -237,12 +237,6 @@ func (s *Service) DescribeTargetGroups(ctx context.Context, in *elbv2.DescribeTa
 	if given > 1 {
 		return nil, invalid("You can specify only one of target group names, target group ARNs and a load balancer ARN")
 	}
-	if err := checkARNs("targetGroupArns", in.TargetGroupArns); err != nil {
-		return nil, err
-	}
-	if err := checkARNs("names", in.Names); err != nil {
-		return nil, err
-	}
 	var rows []store.Row[model.TargetGroup]
 	out := &elbv2.DescribeTargetGroupsOutput{TargetGroups: []elbv2.TargetGroup{}}
 	var err error
