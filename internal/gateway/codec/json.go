@@ -1,8 +1,10 @@
 package codec
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
+	"sync"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/gateway/typed"
@@ -12,6 +14,12 @@ import (
 type JSON struct{ Version string }
 
 var _ Codec = JSON{}
+
+// scratches are what answers grow in, so that each is allocated once, in its
+// size.
+var scratches = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+const maxScratch = 256 << 10
 
 func (c JSON) contentType() string {
 	v := c.Version
@@ -37,11 +45,17 @@ func (c JSON) Encode(op *api.Operation, out any, requestID string) (*Response, e
 	if !ok || op.OutputShape() == nil {
 		return newResponse(op.Status, c.contentType(), requestID, nil), nil
 	}
-	e := jsonEncoder{b: make([]byte, 0, 512)}
+	scratch := scratches.Get().(*[]byte)
+	e := jsonEncoder{b: (*scratch)[:0]}
 	if err := e.structure(typed.Of(op.OutputShape()), v, true, nil); err != nil {
 		return nil, err
 	}
-	return newResponse(op.Status, c.contentType(), requestID, e.b), nil
+	body := bytes.Clone(e.b)
+	if cap(e.b) <= maxScratch {
+		*scratch = e.b
+		scratches.Put(scratch)
+	}
+	return newResponse(op.Status, c.contentType(), requestID, body), nil
 }
 
 // EncodeError writes __type, the message and the error's own members.

@@ -26,10 +26,17 @@ type layer struct {
 // kindLayer orders the records of one kind by account, region and id.
 type kindLayer struct {
 	primary *btree.BTreeG[*Entry]
+	// byPlace finds what primary orders.
+	byPlace map[place]*Entry
 	// secondary orders the entries of an index name by value, account, region
 	// and id.
 	secondary map[string]*btree.BTreeG[secondary]
 }
+
+// place is what tells the keys of a kind apart.
+type place struct{ account, region, id string }
+
+func placeOf(k *store.Key) place { return place{k.Account, k.Region, k.ID} }
 
 type secondary struct {
 	value string
@@ -58,6 +65,7 @@ func (l *layer) kind(k store.Kind) *kindLayer {
 			primary: btree.NewG(degree, func(a, b *Entry) bool {
 				return compareKeys(&a.Record.Key, &b.Record.Key) < 0
 			}),
+			byPlace:   map[place]*Entry{},
 			secondary: map[string]*btree.BTreeG[secondary]{},
 		}
 		l.kinds[k] = kl
@@ -75,8 +83,7 @@ func (l *layer) get(key *store.Key) *Entry {
 	if kl == nil {
 		return nil
 	}
-	e, _ := kl.primary.Get(&Entry{Record: store.Record{Key: *key}})
-	return e
+	return kl.byPlace[placeOf(key)]
 }
 
 func (l *layer) put(e *Entry) {
@@ -84,6 +91,7 @@ func (l *layer) put(e *Entry) {
 	if old, had := kl.primary.ReplaceOrInsert(e); had {
 		kl.unlink(old)
 	}
+	kl.byPlace[placeOf(&e.Record.Key)] = e
 	for _, i := range e.Indexes {
 		tree := kl.secondary[i.Name]
 		if tree == nil {
@@ -103,6 +111,7 @@ func (l *layer) remove(key *store.Key) {
 	if kl := l.kinds[key.Kind]; kl != nil {
 		if old, had := kl.primary.Delete(&Entry{Record: store.Record{Key: *key}}); had {
 			kl.unlink(old)
+			delete(kl.byPlace, placeOf(key))
 		}
 	}
 }
