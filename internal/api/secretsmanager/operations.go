@@ -24,10 +24,12 @@ type Handler interface {
 	PutResourcePolicy(ctx context.Context, in *PutResourcePolicyInput) (*PutResourcePolicyOutput, error)
 	PutSecretValue(ctx context.Context, in *PutSecretValueInput) (*PutSecretValueOutput, error)
 	RestoreSecret(ctx context.Context, in *RestoreSecretInput) (*RestoreSecretOutput, error)
+	RotateSecret(ctx context.Context, in *RotateSecretInput) (*RotateSecretOutput, error)
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
 	UpdateSecret(ctx context.Context, in *UpdateSecretInput) (*UpdateSecretOutput, error)
 	UpdateSecretVersionStage(ctx context.Context, in *UpdateSecretVersionStageInput) (*UpdateSecretVersionStageOutput, error)
+	ValidateResourcePolicy(ctx context.Context, in *ValidateResourcePolicyInput) (*ValidateResourcePolicyOutput, error)
 }
 
 // New describes the service and binds its operations to h. With a nil h the
@@ -57,18 +59,18 @@ func New(h Handler) *api.Service {
 			{Name: "PutResourcePolicy", Method: "POST", Path: "/", Input: "PutResourcePolicyRequest", Output: "PutResourcePolicyResponse", Errors: []string{"MalformedPolicyDocumentException", "ResourceNotFoundException", "InvalidParameterException", "InternalServiceError", "InvalidRequestException", "PublicPolicyException"}, NewInput: func() any { return new(PutResourcePolicyInput) }},
 			{Name: "PutSecretValue", Method: "POST", Path: "/", Input: "PutSecretValueRequest", Output: "PutSecretValueResponse", Errors: []string{"InvalidParameterException", "InvalidRequestException", "LimitExceededException", "EncryptionFailure", "ResourceExistsException", "ResourceNotFoundException", "InternalServiceError", "DecryptionFailure"}, NewInput: func() any { return new(PutSecretValueInput) }},
 			{Name: "RestoreSecret", Method: "POST", Path: "/", Input: "RestoreSecretRequest", Output: "RestoreSecretResponse", Errors: []string{"ResourceNotFoundException", "InvalidParameterException", "InvalidRequestException", "InternalServiceError"}, NewInput: func() any { return new(RestoreSecretInput) }},
+			{Name: "RotateSecret", Method: "POST", Path: "/", Input: "RotateSecretRequest", Output: "RotateSecretResponse", Errors: []string{"ResourceNotFoundException", "InvalidParameterException", "InternalServiceError", "InvalidRequestException"}, NewInput: func() any { return new(RotateSecretInput) }},
 			{Name: "TagResource", Method: "POST", Path: "/", Input: "TagResourceRequest", Output: "TagResourceOutput", Errors: []string{"ResourceNotFoundException", "InvalidRequestException", "InvalidParameterException", "InternalServiceError"}, NewInput: func() any { return new(TagResourceInput) }},
 			{Name: "UntagResource", Method: "POST", Path: "/", Input: "UntagResourceRequest", Output: "UntagResourceOutput", Errors: []string{"ResourceNotFoundException", "InvalidRequestException", "InvalidParameterException", "InternalServiceError"}, NewInput: func() any { return new(UntagResourceInput) }},
 			{Name: "UpdateSecret", Method: "POST", Path: "/", Input: "UpdateSecretRequest", Output: "UpdateSecretResponse", Errors: []string{"InvalidParameterException", "InvalidRequestException", "LimitExceededException", "EncryptionFailure", "ResourceExistsException", "ResourceNotFoundException", "MalformedPolicyDocumentException", "InternalServiceError", "PreconditionNotMetException", "DecryptionFailure"}, NewInput: func() any { return new(UpdateSecretInput) }},
 			{Name: "UpdateSecretVersionStage", Method: "POST", Path: "/", Input: "UpdateSecretVersionStageRequest", Output: "UpdateSecretVersionStageResponse", Errors: []string{"ResourceNotFoundException", "InvalidParameterException", "InvalidRequestException", "LimitExceededException", "InternalServiceError"}, NewInput: func() any { return new(UpdateSecretVersionStageInput) }},
+			{Name: "ValidateResourcePolicy", Method: "POST", Path: "/", Input: "ValidateResourcePolicyRequest", Output: "ValidateResourcePolicyResponse", Errors: []string{"MalformedPolicyDocumentException", "ResourceNotFoundException", "InvalidParameterException", "InternalServiceError", "InvalidRequestException"}, NewInput: func() any { return new(ValidateResourcePolicyInput) }},
 		},
 		Refused: []string{
 			"CancelRotateSecret",
 			"RemoveRegionsFromReplication",
 			"ReplicateSecretToRegions",
-			"RotateSecret",
 			"StopReplicationToReplica",
-			"ValidateResourcePolicy",
 		},
 	}
 	if h != nil {
@@ -103,11 +105,15 @@ func New(h Handler) *api.Service {
 			return h.PutSecretValue(ctx, in.(*PutSecretValueInput))
 		}
 		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) { return h.RestoreSecret(ctx, in.(*RestoreSecretInput)) }
-		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
-		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
-		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateSecret(ctx, in.(*UpdateSecretInput)) }
-		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) { return h.RotateSecret(ctx, in.(*RotateSecretInput)) }
+		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
+		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
+		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateSecret(ctx, in.(*UpdateSecretInput)) }
+		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateSecretVersionStage(ctx, in.(*UpdateSecretVersionStageInput))
+		}
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ValidateResourcePolicy(ctx, in.(*ValidateResourcePolicyInput))
 		}
 	}
 	return s.Link(map[string]any{
@@ -149,6 +155,8 @@ func New(h Handler) *api.Service {
 		"ResourceNotFoundException":        ResourceNotFoundException{},
 		"RestoreSecretRequest":             RestoreSecretInput{},
 		"RestoreSecretResponse":            RestoreSecretOutput{},
+		"RotateSecretRequest":              RotateSecretInput{},
+		"RotateSecretResponse":             RotateSecretOutput{},
 		"TagResourceOutput":                TagResourceOutput{},
 		"TagResourceRequest":               TagResourceInput{},
 		"UntagResourceOutput":              UntagResourceOutput{},
@@ -157,5 +165,7 @@ func New(h Handler) *api.Service {
 		"UpdateSecretResponse":             UpdateSecretOutput{},
 		"UpdateSecretVersionStageRequest":  UpdateSecretVersionStageInput{},
 		"UpdateSecretVersionStageResponse": UpdateSecretVersionStageOutput{},
+		"ValidateResourcePolicyRequest":    ValidateResourcePolicyInput{},
+		"ValidateResourcePolicyResponse":   ValidateResourcePolicyOutput{},
 	})
 }

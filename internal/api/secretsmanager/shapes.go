@@ -272,6 +272,20 @@ func shapes() []api.Shape {
 			{Name: "Name", Shape: "SecretNameType"},
 		}},
 		{Name: "RoleARNType", HasMin: true, Min: 20, HasMax: true, Max: 2048},
+		{Name: "RotateSecretRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "ClientRequestToken", Shape: "ClientRequestTokenType", IdempotencyToken: true},
+			{Name: "ExternalSecretRotationMetadata", Shape: "ExternalSecretRotationMetadataType"},
+			{Name: "ExternalSecretRotationRoleArn", Shape: "RoleARNType"},
+			{Name: "RotateImmediately", Shape: "BooleanType"},
+			{Name: "RotationLambdaARN", Shape: "RotationLambdaARNType"},
+			{Name: "RotationRules", Shape: "RotationRulesType"},
+			{Name: "SecretId", Shape: "SecretIdType", Required: true},
+		}},
+		{Name: "RotateSecretResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "ARN", Shape: "SecretARNType"},
+			{Name: "Name", Shape: "SecretNameType"},
+			{Name: "VersionId", Shape: "SecretVersionIdType"},
+		}},
 		{Name: "RotationEnabledType", Kind: api.Boolean},
 		{Name: "RotationLambdaARNType", HasMin: true, Min: 0, HasMax: true, Max: 2048},
 		{Name: "RotationRulesType", Kind: api.Structure, Members: []api.Member{
@@ -379,5 +393,18 @@ func shapes() []api.Shape {
 			{Name: "ARN", Shape: "SecretARNType"},
 			{Name: "Name", Shape: "SecretNameType"},
 		}},
+		{Name: "ValidateResourcePolicyRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "ResourcePolicy", Shape: "NonEmptyResourcePolicyType", Required: true},
+			{Name: "SecretId", Shape: "SecretIdType"},
+		}},
+		{Name: "ValidateResourcePolicyResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "PolicyValidationPassed", Shape: "BooleanType"},
+			{Name: "ValidationErrors", Shape: "ValidationErrorsType"},
+		}},
+		{Name: "ValidationErrorsEntry", Kind: api.Structure, Members: []api.Member{
+			{Name: "CheckName", Shape: "NameType"},
+			{Name: "ErrorMessage", Shape: "ErrorMessage"},
+		}},
+		{Name: "ValidationErrorsType", Kind: api.List, Element: "ValidationErrorsEntry"},
 	}
 }

@@ -265,6 +265,24 @@ type RestoreSecretOutput struct {
 	Name *string
 }
 
+// RotateSecretInput is the model's RotateSecretRequest.
+type RotateSecretInput struct {
+	ClientRequestToken             *string
+	ExternalSecretRotationMetadata []ExternalSecretRotationMetadataItem
+	ExternalSecretRotationRoleArn  *string
+	RotateImmediately              *bool
+	RotationLambdaARN              *string
+	RotationRules                  *RotationRulesType
+	SecretId                       *string
+}
+
+// RotateSecretOutput is the model's RotateSecretResponse.
+type RotateSecretOutput struct {
+	ARN       *string
+	Name      *string
+	VersionId *string
+}
+
 // RotationRulesType is a shape of the model.
 type RotationRulesType struct {
 	AutomaticallyAfterDays *int64
@@ -402,4 +420,22 @@ type UpdateSecretVersionStageInput struct {
 type UpdateSecretVersionStageOutput struct {
 	ARN  *string
 	Name *string
+}
+
+// ValidateResourcePolicyInput is the model's ValidateResourcePolicyRequest.
+type ValidateResourcePolicyInput struct {
+	ResourcePolicy *string
+	SecretId       *string
+}
+
+// ValidateResourcePolicyOutput is the model's ValidateResourcePolicyResponse.
+type ValidateResourcePolicyOutput struct {
+	PolicyValidationPassed *bool
+	ValidationErrors       []ValidationErrorsEntry
+}
+
+// ValidationErrorsEntry is a shape of the model.
+type ValidationErrorsEntry struct {
+	CheckName    *string
+	ErrorMessage *string
 }

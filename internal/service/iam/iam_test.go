@@ -131,7 +131,7 @@ func TestRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err = b.GetRole(b.ctx, &iam.GetRoleInput{RoleName: new("Web")})
-	if r := ok(t, got, err).Role; *r.Description != "e" || *r.MaxSessionDuration != 3600 {
+	if r := ok(t, got, err).Role; *r.Description != "e" || *r.MaxSessionDuration != 7200 {
 		t.Errorf("updated to %q and %d", *r.Description, *r.MaxSessionDuration)
 	}
 

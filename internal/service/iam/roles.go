@@ -176,11 +176,11 @@ func (s *Service) ListRoles(ctx context.Context, in *iam.ListRolesInput) (*iam.L
 	}, err
 }
 
-// changeRole lets change alter a role that is the account's own.
-func (s *Service) changeRole(ctx context.Context, name string, change func(r *model.Role)) (*model.Role, error) {
+// changeRole lets change alter a role that read finds.
+func (s *Service) changeRole(ctx context.Context, name string, read roleReader, change func(r *model.Role)) (*model.Role, error) {
 	var out *model.Role
 	err := s.write(ctx, func(tx *store.Txn) error {
-		row, err := s.ownRole(ctx, name)
+		row, err := read(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -192,12 +192,20 @@ func (s *Service) changeRole(ctx context.Context, name string, change func(r *mo
 	return out, err
 }
 
-// UpdateRole changes a role's description and session duration. What is not
-// given goes back to the default.
+// roleReader is role or ownRole.
+type roleReader func(ctx context.Context, name string) (store.Row[model.Role], error)
+
+// UpdateRole changes what is given of a role's description and session
+// duration. Of a service-linked role the description may change.
 func (s *Service) UpdateRole(ctx context.Context, in *iam.UpdateRoleInput) (*iam.UpdateRoleOutput, error) {
-	_, err := s.changeRole(ctx, *in.RoleName, func(r *model.Role) {
-		r.Description = str(in.Description)
-		r.MaxSessionDuration = defaultSession
+	read := s.role
+	if in.MaxSessionDuration != nil {
+		read = s.ownRole
+	}
+	_, err := s.changeRole(ctx, *in.RoleName, read, func(r *model.Role) {
+		if in.Description != nil {
+			r.Description = *in.Description
+		}
 		if in.MaxSessionDuration != nil {
 			r.MaxSessionDuration = int(*in.MaxSessionDuration)
 		}
@@ -207,7 +215,7 @@ func (s *Service) UpdateRole(ctx context.Context, in *iam.UpdateRoleInput) (*iam
 
 // UpdateRoleDescription changes a role's description alone.
 func (s *Service) UpdateRoleDescription(ctx context.Context, in *iam.UpdateRoleDescriptionInput) (*iam.UpdateRoleDescriptionOutput, error) {
-	r, err := s.changeRole(ctx, *in.RoleName, func(r *model.Role) { r.Description = *in.Description })
+	r, err := s.changeRole(ctx, *in.RoleName, s.role, func(r *model.Role) { r.Description = *in.Description })
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +230,7 @@ func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, in *iam.UpdateAssu
 	if err := s.trustPolicy(ctx, *in.PolicyDocument); err != nil {
 		return nil, err
 	}
-	_, err := s.changeRole(ctx, *in.RoleName, func(r *model.Role) { r.TrustPolicy = *in.PolicyDocument })
+	_, err := s.changeRole(ctx, *in.RoleName, s.ownRole, func(r *model.Role) { r.TrustPolicy = *in.PolicyDocument })
 	return &iam.UpdateAssumeRolePolicyOutput{}, err
 }
 

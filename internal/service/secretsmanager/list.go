@@ -3,7 +3,7 @@ package secretsmanager
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +12,7 @@ import (
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/secretsmanager"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/pagetoken"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
@@ -22,7 +23,7 @@ const defaultPage = 100
 // paginate sorts what is listed and cuts a page out. Tokens are the position
 // of a page's last element, so that what comes and goes between two pages
 // moves nothing else.
-func paginate[T any](all []T, position func(T) string, descending bool, token *string, limit *int32) (page []T, next *string, err error) {
+func paginate[T any](all []T, position func(T) string, descending bool, token *string, limit *int32, list ...string) (page []T, next *string, err error) {
 	order := func(a, b string) int {
 		if descending {
 			a, b = b, a
@@ -31,11 +32,10 @@ func paginate[T any](all []T, position func(T) string, descending bool, token *s
 	}
 	slices.SortFunc(all, func(a, b T) int { return order(position(a), position(b)) })
 	if token != nil {
-		b, err := base64.RawURLEncoding.DecodeString(*token)
-		if err != nil || len(b) == 0 || b[0] != '1' {
+		after, ok := pagetoken.Open(*token, list...)
+		if !ok {
 			return nil, nil, errNextToken
 		}
-		after := string(b[1:])
 		all = slices.DeleteFunc(all, func(e T) bool { return order(position(e), after) <= 0 })
 	}
 	size := defaultPage
@@ -44,9 +44,20 @@ func paginate[T any](all []T, position func(T) string, descending bool, token *s
 	}
 	if len(all) > size {
 		all = all[:size]
-		next = new(base64.RawURLEncoding.EncodeToString([]byte("1" + position(all[size-1]))))
+		next = new(pagetoken.Make(position(all[size-1]), list...))
 	}
 	return all, next, nil
+}
+
+// listOf is what makes a list what it is, for paginate: the operation, whose
+// it is, and what chose and ordered its elements.
+func listOf(ctx context.Context, operation string, chosen ...any) []string {
+	c := api.CallFrom(ctx)
+	b, err := json.Marshal(chosen)
+	if err != nil {
+		panic(err) // inputs are made of strings and booleans
+	}
+	return []string{operation, c.Account, c.Region, string(b)}
 }
 
 // stamp makes a time sort as text.
@@ -86,7 +97,8 @@ func (s *Service) ListSecrets(ctx context.Context, in *secretsmanager.ListSecret
 	}
 	// Secrets come by date, the newest first, as on AWS, unless asked otherwise.
 	descending := in.SortOrder != secretsmanager.SortOrderTypeAsc
-	page, next, err := paginate(all, position, descending, in.NextToken, in.MaxResults)
+	page, next, err := paginate(all, position, descending, in.NextToken, in.MaxResults,
+		listOf(ctx, "ListSecrets", in.Filters, in.SortBy, descending, isTrue(in.IncludePlannedDeletion))...)
 	if err != nil {
 		return nil, err
 	}

@@ -76,3 +76,26 @@ func (s *Service) DeleteResourcePolicy(ctx context.Context, in *secretsmanager.D
 	}
 	return &secretsmanager.DeleteResourcePolicyOutput{ARN: &v.ARN, Name: &v.Name}, nil
 }
+
+// ValidateResourcePolicy implements secretsmanager.Handler: it tells whether
+// PutResourcePolicy would take a policy with BlockPublicPolicy set.
+func (s *Service) ValidateResourcePolicy(ctx context.Context, in *secretsmanager.ValidateResourcePolicyInput) (*secretsmanager.ValidateResourcePolicyOutput, error) {
+	if in.SecretId != nil {
+		if _, err := s.usable(ctx, *in.SecretId); err != nil {
+			return nil, err
+		}
+	}
+	out := &secretsmanager.ValidateResourcePolicyOutput{PolicyValidationPassed: new(true), ValidationErrors: []secretsmanager.ValidationErrorsEntry{}}
+	fail := func(check, message string) {
+		out.PolicyValidationPassed = new(false)
+		out.ValidationErrors = append(out.ValidationErrors, secretsmanager.ValidationErrorsEntry{CheckName: &check, ErrorMessage: &message})
+	}
+	doc, err := policy.Parse(*in.ResourcePolicy, policy.Resource)
+	switch {
+	case err != nil:
+		fail("JSON Validation", err.Error())
+	case public(doc):
+		fail("Public Access", "This resource policy grants broad access to your secret.")
+	}
+	return out, nil
+}

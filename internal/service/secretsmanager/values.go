@@ -233,7 +233,8 @@ func (s *Service) ListSecretVersionIds(ctx context.Context, in *secretsmanager.L
 		all = append(all, e)
 	}
 	position := func(e secretsmanager.SecretVersionsListEntry) string { return stamp(e.CreatedDate) + *e.VersionId }
-	page, next, err := paginate(all, position, false, in.NextToken, in.MaxResults)
+	page, next, err := paginate(all, position, false, in.NextToken, in.MaxResults,
+		listOf(ctx, "ListSecretVersionIds", row.V.ARN, isTrue(in.IncludeDeprecated))...)
 	if err != nil {
 		return nil, err
 	}

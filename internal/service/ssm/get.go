@@ -82,6 +82,9 @@ func (s *Service) parameter(key store.Key, name, selector string, v *model.Param
 // get reads what a request names.
 func (s *Service) get(ctx context.Context, text string, decrypt *bool) (*ssm.Parameter, error) {
 	r := refer(api.CallFrom(ctx), text)
+	if r.isPublic() && !r.foreign {
+		return s.public(ctx, r)
+	}
 	row, err := s.find(ctx, r)
 	if err != nil {
 		return nil, err
@@ -128,6 +131,10 @@ func (s *Service) GetParametersByPath(ctx context.Context, in *ssm.GetParameters
 	if err := checkFilters(in.ParameterFilters, true); err != nil {
 		return nil, err
 	}
+	chosen := listOf(ctx, "GetParametersByPath", path, isTrue(in.Recursive), in.ParameterFilters)
+	if strings.HasPrefix(path+"/", publicRoot) {
+		return s.publicByPath(ctx, in, chosen...)
+	}
 	rows, err := s.list(ctx)
 	if err != nil {
 		return nil, err
@@ -139,7 +146,7 @@ func (s *Service) GetParametersByPath(ctx context.Context, in *ssm.GetParameters
 			found = append(found, row)
 		}
 	}
-	found, next, err := page(found, rowName, in.NextToken, in.MaxResults, pathPage)
+	found, next, err := page(found, rowName, in.NextToken, in.MaxResults, pathPage, chosen...)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +196,7 @@ func (s *Service) GetParameterHistory(ctx context.Context, in *ssm.GetParameterH
 		return nil, err
 	}
 	key := func(v *model.ParameterVersion) string { return model.ParameterVersionID("", v.Version) }
-	all, next, err := page(all, key, in.NextToken, in.MaxResults, historyPage)
+	all, next, err := page(all, key, in.NextToken, in.MaxResults, historyPage, listOf(ctx, "GetParameterHistory", row.V.Name)...)
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +234,8 @@ func (s *Service) DescribeParameters(ctx context.Context, in *ssm.DescribeParame
 			found = append(found, row)
 		}
 	}
-	found, next, err := page(found, rowName, in.NextToken, in.MaxResults, listPage)
+	found, next, err := page(found, rowName, in.NextToken, in.MaxResults, listPage,
+		listOf(ctx, "DescribeParameters", in.Filters, in.ParameterFilters, isTrue(in.Shared))...)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package ssm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/ssm"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/model/machineimage"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
@@ -30,6 +32,7 @@ const (
 	// defaultKey is what SecureStrings are said to be encrypted with.
 	defaultKey = "alias/aws/ssm"
 	textType   = "text"
+	imageType  = "aws:ec2:image"
 )
 
 var nameForm = regexp.MustCompile(`^[a-zA-Z0-9_.\-/]+$`)
@@ -118,8 +121,8 @@ func checkPut(c *api.Call, in *ssm.PutParameterInput) error {
 	if isTrue(in.Overwrite) && len(in.Tags) > 0 {
 		return invalid("Invalid request: tags and overwrite can't be used together. To create a parameter with tags, please remove overwrite flag. To update tags for an existing parameter, please use AddTagsToResource or RemoveTagsFromResource.")
 	}
-	if d := str(in.DataType); d != "" && d != textType {
-		return invalid("The following data type is not supported: %s (Data type names are all lowercase.)", d)
+	if err := checkDataType(c, in); err != nil {
+		return err
 	}
 	if in.KeyId != nil && in.Type != "" && in.Type != ssm.ParameterTypeSecureString {
 		return invalid("KeyId is not supported for the parameter type %s: only SecureString parameters are encrypted.", in.Type)
@@ -131,6 +134,29 @@ func checkPut(c *api.Call, in *ssm.PutParameterInput) error {
 		return ssm.NewTooManyTagsError("")
 	}
 	return checkName(c, *in.Name)
+}
+
+var imageID = regexp.MustCompile(`^ami-[0-9a-f]{8}([0-9a-f]{9})?$`)
+
+// checkDataType checks a value by the type of its data. AWS looks for an image
+// after it has answered; here there is nothing to wait for.
+func checkDataType(c *api.Call, in *ssm.PutParameterInput) error {
+	switch d := str(in.DataType); d {
+	case "", textType:
+	case imageType:
+		if in.Type != "" && in.Type != ssm.ParameterTypeString {
+			return invalid("The data type %s is only supported for parameters of the type String.", imageType)
+		}
+		if !imageID.MatchString(*in.Value) {
+			return invalid("The parameter value does not meet the format of the data type %s: ami-12345abcdeEXAMPLE.", imageType)
+		}
+		if _, ok := machineimage.Find(c.Region, *in.Value); !ok {
+			return invalid("The image %s does not exist or is not available to the account.", *in.Value)
+		}
+	default:
+		return invalid("The following data type is not supported: %s (Data type names are all lowercase.)", d)
+	}
+	return nil
 }
 
 // noPolicies tells whether the text is empty, or a JSON list without a policy.
@@ -173,8 +199,8 @@ func (s *Service) version(c *api.Call, in *ssm.PutParameterInput, old model.Para
 	if in.AllowedPattern != nil {
 		v.AllowedPattern = *in.AllowedPattern
 	}
-	if v.DataType == "" {
-		v.DataType = textType
+	if v.DataType = str(in.DataType); v.DataType == "" {
+		v.DataType = cmp.Or(old.DataType, textType)
 	}
 	if v.AllowedPattern != "" {
 		pattern, err := regexp.Compile(v.AllowedPattern)

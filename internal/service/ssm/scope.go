@@ -60,6 +60,10 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) ([]stri
 			arns = append(arns, name)
 			continue
 		}
+		if r.isPublic() {
+			arns = append(arns, publicARN(c.Region, r.name))
+			continue
+		}
 		arns = append(arns, model.ParameterARN(c.Region, c.Account, r.name))
 		// The keys of one resource: where several are named, their tags are not
 		// asked for.

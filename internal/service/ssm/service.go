@@ -4,14 +4,16 @@ package ssm
 
 import (
 	"context"
-	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/ssm"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/pagetoken"
 	"roadstead.dev/internal/seal"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
@@ -25,7 +27,10 @@ type Config struct {
 }
 
 // Service implements ssm.Handler.
-type Service struct{ Config }
+type Service struct {
+	Config
+	publics publics
+}
 
 var (
 	_ ssm.Handler        = (*Service)(nil)
@@ -33,7 +38,7 @@ var (
 )
 
 // New makes a Service.
-func New(c Config) *Service { return &Service{c} }
+func New(c Config) *Service { return &Service{Config: c} }
 
 // errNotFound has no text, as AWS's has none.
 var errNotFound = ssm.NewParameterNotFound("")
@@ -63,7 +68,8 @@ func refer(c *api.Call, text string) reference {
 		if path, ok = strings.CutPrefix(a.Resource, "parameter/"); err != nil || !ok || a.Service != "ssm" {
 			return reference{foreign: true}
 		}
-		r.foreign = a.Account != c.Account || a.Region != c.Region
+		public := a.Account == "" && strings.HasPrefix("/"+path, publicRoot)
+		r.foreign = a.Account != c.Account && !public || a.Region != c.Region
 	}
 	r.name, r.selector, _ = strings.Cut(path, ":")
 	if ok {
@@ -133,15 +139,19 @@ func (s *Service) update(ctx context.Context, r reference, change func(*store.Tx
 	}
 }
 
-// page cuts a page out of what comes in the order of its keys. Tokens are the
-// last key of a page.
-func page[T any](all []T, key func(T) string, token *string, limit *int32, standard int) (out []T, next *string, err error) {
+// sortBy sorts by key, as page wants it.
+func sortBy[T any](all []T, key func(T) string) {
+	slices.SortFunc(all, func(a, b T) int { return strings.Compare(key(a), key(b)) })
+}
+
+// page cuts a page out of what comes in the order of its keys. List says what
+// the list is: the operation, and all that chose its elements.
+func page[T any](all []T, key func(T) string, token *string, limit *int32, standard int, list ...string) (out []T, next *string, err error) {
 	if token != nil {
-		b, err := base64.RawURLEncoding.DecodeString(*token)
-		if err != nil || len(b) == 0 || b[0] != '1' {
+		after, ok := pagetoken.Open(*token, list...)
+		if !ok {
 			return nil, nil, ssm.NewInvalidNextToken("The specified token isn't valid.")
 		}
-		after := string(b[1:])
 		for len(all) > 0 && key(all[0]) <= after {
 			all = all[1:]
 		}
@@ -152,9 +162,20 @@ func page[T any](all []T, key func(T) string, token *string, limit *int32, stand
 	}
 	if len(all) > size {
 		all = all[:size]
-		next = new(base64.RawURLEncoding.EncodeToString([]byte("1" + key(all[size-1]))))
+		next = new(pagetoken.Make(key(all[size-1]), list...))
 	}
 	return all, next, nil
+}
+
+// listOf is what makes a list what it is, for page: the operation, whose it
+// is, and what chose its elements.
+func listOf(ctx context.Context, operation string, chosen ...any) []string {
+	c := api.CallFrom(ctx)
+	b, err := json.Marshal(chosen)
+	if err != nil {
+		panic(err) // inputs are made of strings and booleans
+	}
+	return []string{operation, c.Account, c.Region, string(b)}
 }
 
 func str(p *string) string {

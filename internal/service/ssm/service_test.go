@@ -170,7 +170,10 @@ func TestPutRefusals(t *testing.T) {
 		{strings.Repeat("/a", 16), "v", none, "HierarchyLevelLimitExceededException", "maximum of 15 levels"},
 		{"new", "abc", func(in *ssm.PutParameterInput) { in.AllowedPattern = new(`^\d+$`) }, "ParameterPatternMismatchException", `allowedPattern: ^\d+$`},
 		{"new", "abc", func(in *ssm.PutParameterInput) { in.AllowedPattern = new(`(`) }, "InvalidAllowedPatternException", "("},
-		{"new", "v", func(in *ssm.PutParameterInput) { in.DataType = new("aws:ec2:image") }, "ValidationException", "data type is not supported"},
+		{"new", "v", func(in *ssm.PutParameterInput) { in.DataType = new("aws:ssm:integration") }, "ValidationException", "data type is not supported"},
+		{"new", "v", func(in *ssm.PutParameterInput) { in.DataType = new("aws:ec2:image") }, "ValidationException", "does not meet the format"},
+		{"new", "ami-0123456789abcdef0", func(in *ssm.PutParameterInput) { in.DataType = new("aws:ec2:image") }, "ValidationException", "The image ami-0123456789abcdef0 does not exist"},
+		{"new", "ami-0123456789abcdef0", func(in *ssm.PutParameterInput) { in.DataType, in.Type = new("aws:ec2:image"), "StringList" }, "ValidationException", "only supported for parameters of the type String"},
 		{"new", "v", func(in *ssm.PutParameterInput) { in.Policies = new(`[{"Type":"Expiration"}]`) }, "InvalidPolicyTypeException", ""},
 	} {
 		_, err := f.put(tt.name, tt.value, tt.change)
