@@ -2,9 +2,11 @@ package registry
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"roadstead.dev/internal/registry/blob"
@@ -33,6 +35,11 @@ func (c *call) getBlob() error {
 	h.Set("Docker-Content-Digest", d.String())
 	h.Set("ETag", `"`+d.String()+`"`)
 	h.Set("Cache-Control", "max-age=31536000")
+	if strings.Contains(c.r.Header.Get("Range"), ",") {
+		// Many ranges cost more to answer than to ask for; the whole is an
+		// answer, too.
+		c.r.Header.Del("Range")
+	}
 	http.ServeContent(c.w, c.r, "", time.Time{}, f)
 	return nil
 }
@@ -160,12 +167,33 @@ func (c *call) part() (blob.Part, error) {
 		if !ok {
 			return p, Errorf(RangeInvalid, "")
 		}
-		if n := c.r.ContentLength; n >= 0 && n != end-start+1 {
+		switch n := c.r.ContentLength; {
+		case n < 0:
+			p.Body = &exactReader{r: p.Body, left: end - start + 1}
+		case n != end-start+1:
 			return p, Errorf(SizeInvalid, "")
 		}
 		p.At = start
 	}
 	return p, nil
+}
+
+// exactReader reads a body that must have a certain length.
+type exactReader struct {
+	r    io.Reader
+	left int64
+}
+
+func (e *exactReader) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p[:min(int64(len(p)), e.left+1)])
+	if int64(n) > e.left {
+		return int(e.left), Errorf(SizeInvalid, "")
+	}
+	e.left -= int64(n)
+	if errors.Is(err, io.EOF) && e.left > 0 {
+		err = Errorf(SizeInvalid, "")
+	}
+	return n, err
 }
 
 func (c *call) cancelUpload() error {

@@ -38,7 +38,8 @@ var (
 	ErrDigest = errors.New("digest does not match the content")
 	// ErrTooLarge: the upload is larger than a content may be.
 	ErrTooLarge = errors.New("blob is too large")
-	// ErrTooManyUploads: the repository has as many uploads as it may.
+	// ErrTooManyUploads: the repository or its registry has as many uploads as
+	// it may.
 	ErrTooManyUploads = errors.New("too many uploads")
 )
 
@@ -60,6 +61,9 @@ type Options struct {
 	MaxSize int64
 	// MaxUploads is how many uploads a repository may have open; default 1000.
 	MaxUploads int
+	// MaxSpaceUploads is how many all repositories of a registry may have open
+	// together; default 10,000.
+	MaxSpaceUploads int
 	// UploadTTL is how long an upload may stand still; default a day.
 	UploadTTL time.Duration
 	// Grace is how long a content is kept that nothing refers to; default an
@@ -91,6 +95,9 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	if opts.MaxUploads == 0 {
 		opts.MaxUploads = 1000
+	}
+	if opts.MaxSpaceUploads == 0 {
+		opts.MaxSpaceUploads = 10_000
 	}
 	if opts.UploadTTL == 0 {
 		opts.UploadTTL = 24 * time.Hour

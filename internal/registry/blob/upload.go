@@ -68,15 +68,18 @@ func (s *Store) Start(sp Space, repository string) (string, error) {
 	u := &upload{repository: repository, dir: filepath.Join(base, "uploads", key.id), hash: sha256.New(), touched: now}
 	// Reserve the place before writing, so that concurrent starts are counted.
 	s.mu.Lock()
-	n := 0
+	here, n := 0, 0
 	for k, other := range s.uploads {
-		if k.space == sp && other.repository == repository {
-			n++
+		if k.space == sp {
+			here++
+			if other.repository == repository {
+				n++
+			}
 		}
 	}
-	if n >= s.opts.MaxUploads {
+	if n >= s.opts.MaxUploads || here >= s.opts.MaxSpaceUploads {
 		s.mu.Unlock()
-		return "", fmt.Errorf("%w: %s has %d", ErrTooManyUploads, repository, n)
+		return "", fmt.Errorf("%w: %s has %d, its registry %d", ErrTooManyUploads, repository, n, here)
 	}
 	s.uploads[key] = u
 	s.mu.Unlock()

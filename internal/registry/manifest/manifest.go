@@ -4,7 +4,6 @@
 package manifest
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +15,10 @@ import (
 // MaxSize is the most bytes that a manifest may have: what the OCI
 // specification asks registries to take at least, and ECR's own limit.
 const MaxSize = 4 << 20
+
+// maxContent is far more than any content's size, and so little that sums of
+// sizes do not overflow.
+const maxContent = 1 << 50
 
 // The media types of manifests and indexes.
 const (
@@ -86,12 +89,11 @@ func Decode(body []byte, contentType string) (*Manifest, error) {
 		return nil, fmt.Errorf("%w: larger than %d bytes", ErrInvalid, MaxSize)
 	}
 	var w wire
-	dec := json.NewDecoder(bytes.NewReader(body))
-	if err := dec.Decode(&w); err != nil {
+	if err := json.Unmarshal(body, &w); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if dec.More() {
-		return nil, fmt.Errorf("%w: data behind the manifest", ErrInvalid)
+	if err := oneMeaning(body); err != nil {
+		return nil, err
 	}
 	mediaType, err := w.kind(contentType)
 	if err != nil {
@@ -212,7 +214,7 @@ func check(what string, d Descriptor) error {
 	if _, err := reference.ParseDigest(d.Digest); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, what, err)
 	}
-	if d.Size < 0 {
+	if d.Size < 0 || d.Size > maxContent {
 		return fmt.Errorf("%w: %s %s: size %d", ErrInvalid, what, d.Digest, d.Size)
 	}
 	if d.MediaType == "" {

@@ -77,6 +77,31 @@ func TestArtifactType(t *testing.T) {
 	}
 }
 
+// A manifest that two readers could read differently is none.
+func TestTwoMeanings(t *testing.T) {
+	for name, body := range map[string]string{
+		"layers twice":           `{"schemaVersion":2,"config":` + config + `,"layers":[` + layer + `],"layers":[]}`,
+		"layers in another case": `{"schemaVersion":2,"config":` + config + `,"layers":[],"Layers":[` + layer + `]}`,
+		"only in another case":   `{"schemaVersion":2,"config":` + config + `,"LAYERS":[` + layer + `]}`,
+		"a long s":               `{"schemaVersion":2,"config":` + config + `,"layer\u017f":[` + layer + `]}`,
+		"a digest twice":         `{"schemaVersion":2,"config":` + config + `,"layers":[` + strings.Replace(layer, "{", `{"digest":"x",`, 1) + `]}`,
+		"a digest in capitals":   `{"schemaVersion":2,"config":` + config + `,"layers":[` + strings.Replace(layer, "{", `{"Digest":"x",`, 1) + `]}`,
+		"annotations twice":      `{"schemaVersion":2,"config":` + config + `,"layers":[],"annotations":{"a":"1","a":"2"}}`,
+		"something behind":       `{"schemaVersion":2,"config":` + config + `,"layers":[]}}`,
+		"two":                    `{"schemaVersion":2,"config":` + config + `,"layers":[]}{}`,
+		"an absurd size":         `{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:` + strings.Repeat("0", 64) + `","size":9223372036854775807},"layers":[]}`,
+		"deep":                   `{"schemaVersion":2,"config":` + config + `,"layers":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`,
+	} {
+		if m, err := Decode([]byte(body), OCIManifest); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %+v, %v", name, m, err)
+		}
+	}
+	fine := `{"schemaVersion":2,"config":` + config + `,"layers":[],"annotations":{"Size":"1","size":"2","layers":"x"},"other":{"x":[{"a":1},{"a":2}]}}`
+	if _, err := Decode([]byte(fine), OCIManifest); err != nil {
+		t.Error(err)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"schemaVersion":2,"config":`+config+`,"layers":[`+layer+`]}`), OCIManifest)
 	f.Add([]byte(`{"schemaVersion":2,"manifests":[`+child+`],"subject":`+child+`}`), OCIIndex)
