@@ -115,6 +115,9 @@ type Group struct {
 	// CPUs is the limit in CPUs, Memory in bytes; 0 means none.
 	CPUs   float64
 	Memory int64
+	// PIDs is how many processes and threads it may have; 0 means as many as
+	// the machine can.
+	PIDs int64
 }
 
 // ContainerSpec is a container to be made.

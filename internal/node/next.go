@@ -14,8 +14,9 @@ type action int
 const (
 	// wait for an exit, a health check, a stop, or the time of the decision.
 	wait action = iota
-	makeResources
-	pull
+	// prepare makes the task's resources, unless they are there, and at the
+	// same time pulls the images of the containers.
+	prepare
 	create
 	start
 	restart
@@ -52,14 +53,11 @@ func next(s *taskState, now time.Time) decision {
 	if s.Stop {
 		return nextDown(s)
 	}
-	if !s.Resources {
-		return decision{action: makeResources}
-	}
 	if d := exited(s); d.action != wait {
 		return d
 	}
-	if names := at(s, stepNone); len(names) > 0 {
-		return decision{action: pull, containers: names}
+	if names := at(s, stepNone); !s.Resources || len(names) > 0 {
+		return decision{action: prepare, containers: names}
 	}
 	if names := at(s, stepPulled); len(names) > 0 {
 		return decision{action: create, containers: names[:1]}

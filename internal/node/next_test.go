@@ -94,10 +94,18 @@ func apply(t *rapid.T, s *taskState, d decision, now time.Time) {
 		t.Fatalf("%v although the task stops", d.action)
 	}
 	switch d.action {
-	case makeResources:
-		s.Resources = true
-	case pull:
-		advance(stepNone, stepPulled)
+	case prepare:
+		if s.Resources && len(d.containers) == 0 {
+			t.Fatal("prepares nothing")
+		}
+		// One may be done before the other fails and is tried again.
+		half := rapid.SampledFrom([]string{"both", "resources", "images"}).Draw(t, "prepared")
+		if half != "images" || len(d.containers) == 0 {
+			s.Resources = true
+		}
+		if half != "resources" {
+			advance(stepNone, stepPulled)
+		}
 	case create:
 		advance(stepPulled, stepCreated)
 	case start:

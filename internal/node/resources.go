@@ -22,8 +22,7 @@ func (n *Node) makeResources(ctx context.Context, t *acs.Task) (netns string, er
 	if err := writeFiles(n.dir(t.Arn), t); err != nil {
 		return "", err
 	}
-	err = n.cfg.Engine.EnsureGroup(ctx, engine.Group{ID: taskID(t.Arn), CPUs: t.CPU, Memory: t.Memory << 20})
-	if err != nil {
+	if err := n.ensureGroup(ctx, t); err != nil {
 		return "", err
 	}
 	if n.cfg.Network == nil {
@@ -34,6 +33,15 @@ func (n *Node) makeResources(ctx context.Context, t *acs.Task) (netns string, er
 		return "", fmt.Errorf("attach the network interface: %w", err)
 	}
 	return netns, nil
+}
+
+// taskPIDs is how many processes and threads a task may have: half of what
+// Linux allows all of a machine by default.
+const taskPIDs = 16384
+
+// ensureGroup puts the task's limits in force.
+func (n *Node) ensureGroup(ctx context.Context, t *acs.Task) error {
+	return n.cfg.Engine.EnsureGroup(ctx, engine.Group{ID: taskID(t.Arn), CPUs: t.CPU, Memory: t.Memory << 20, PIDs: taskPIDs})
 }
 
 // removeResources undoes makeResources, as far as it got.

@@ -199,7 +199,15 @@ func (t *task) takeInbox() {
 // recover looks at the containers that an earlier process left: they run, or
 // ended meanwhile.
 func (t *task) recover(ctx context.Context) {
-	for _, c := range t.snapshot().Containers {
+	s := t.snapshot()
+	if s.Resources && !s.Cleaned {
+		// The engine forgets limits that it was about to change, and a machine
+		// that was restarted forgets them all.
+		if err := t.node.ensureGroup(ctx, &s.Task); err != nil {
+			t.node.cfg.Log.Warn("put a task's limits in force again", "task", t.arn, "error", err)
+		}
+	}
+	for _, c := range s.Containers {
 		if c.Step != stepCreated && c.Step != stepRunning {
 			continue
 		}
@@ -231,10 +239,8 @@ func (t *task) recover(ctx context.Context) {
 // never succeed ends the task instead and is no error.
 func (t *task) step(ctx context.Context, s *taskState, d decision) error {
 	switch d.action {
-	case makeResources:
-		return t.makeResources(s)
-	case pull:
-		return t.pull(s, d.containers)
+	case prepare:
+		return t.prepare(s, d.containers)
 	case create:
 		return t.create(s, d.containers[0])
 	case start:
@@ -281,30 +287,57 @@ func (t *task) fail(reason, containerReason string, containers ...string) {
 	t.endUp()
 }
 
-func (t *task) makeResources(s *taskState) error {
-	netns, err := t.node.makeResources(t.up, &s.Task)
-	if err != nil {
-		if t.up.Err() != nil {
-			return err
-		}
-		t.fail("ResourceInitializationError: "+err.Error(), "")
+// prepare makes what the containers stand on: the resources, and the images of
+// those named. Neither needs the other.
+func (t *task) prepare(s *taskState, names []string) error {
+	g, ctx := errgroup.WithContext(t.up)
+	if !s.Resources {
+		g.Go(func() error { return t.makeResources(ctx, s) })
+	}
+	if len(names) > 0 {
+		g.Go(func() error { return t.pull(ctx, s, names) })
+	}
+	err := g.Wait()
+	if f, ok := errors.AsType[*failure](err); ok {
+		t.fail(f.reason, "", f.containers...)
 		return nil
 	}
-	t.update(func(s *taskState) { s.Resources, s.NetNS = true, netns })
-	return nil
+	return err
+}
+
+// failure is an end of a step that ends the task, and the containers that it
+// is about.
+type failure struct {
+	reason     string
+	containers []string
+}
+
+func (f *failure) Error() string { return f.reason }
+
+func (t *task) makeResources(ctx context.Context, s *taskState) error {
+	netns, err := t.node.makeResources(ctx, &s.Task)
+	switch {
+	case err == nil:
+		t.update(func(s *taskState) { s.Resources, s.NetNS = true, netns })
+		return nil
+	case ctx.Err() != nil:
+		return err
+	default:
+		return &failure{reason: "ResourceInitializationError: " + err.Error()}
+	}
 }
 
 // pull pulls the images of the containers at the same time.
-func (t *task) pull(s *taskState, names []string) error {
+func (t *task) pull(ctx context.Context, s *taskState, names []string) error {
 	if s.PullStartedAt.IsZero() {
 		t.update(func(s *taskState) { s.PullStartedAt = t.node.cfg.Clock.Now() })
 	}
-	g, ctx := errgroup.WithContext(t.up)
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for _, name := range names {
 		def := s.definition(name)
 		g.Go(func() error {
-			img, err := t.pullOne(ctx, &s.Task, def)
+			img, err := t.pullOne(gctx, &s.Task, def)
 			if err != nil {
 				return err
 			}
@@ -316,24 +349,11 @@ func (t *task) pull(s *taskState, names []string) error {
 		})
 	}
 	err := g.Wait()
-	var f *failure
-	switch {
-	case errors.As(err, &f):
-		t.fail(f.reason, "", f.container)
-	case err != nil:
-		return err
+	if ctx.Err() == nil {
+		t.update(func(s *taskState) { s.PullStoppedAt = t.node.cfg.Clock.Now() })
 	}
-	t.update(func(s *taskState) { s.PullStoppedAt = t.node.cfg.Clock.Now() })
-	return nil
+	return err
 }
-
-// failure is an end of a step that ends the task.
-type failure struct {
-	container string
-	reason    string
-}
-
-func (f *failure) Error() string { return f.reason }
 
 // pullRetries is how often a pull that failed for another reason than a
 // refusal is tried again.
@@ -344,11 +364,11 @@ func (t *task) pullOne(ctx context.Context, task *acs.Task, c *acs.Container) (e
 		if ctx.Err() != nil {
 			return engine.Image{}, ctx.Err()
 		}
-		return engine.Image{}, &failure{c.Name, noSecrets + err.Error()}
+		return engine.Image{}, &failure{noSecrets + err.Error(), []string{c.Name}}
 	}
 	if len(c.EnvironmentFiles) > 0 {
-		return engine.Image{}, &failure{c.Name, "ResourceInitializationError: failed to download env files: " +
-			"file download command: this node has no access to Amazon S3"}
+		return engine.Image{}, &failure{"ResourceInitializationError: failed to download env files: " +
+			"file download command: this node has no access to Amazon S3", []string{c.Name}}
 	}
 	var auth *engine.RegistryAuth
 	if t.node.cfg.Registries != nil {
@@ -357,7 +377,7 @@ func (t *task) pullOne(ctx context.Context, task *acs.Task, c *acs.Container) (e
 			if ctx.Err() != nil {
 				return engine.Image{}, ctx.Err()
 			}
-			return engine.Image{}, &failure{c.Name, noSecrets + "unable to retrieve " + authKind(c) + ": service call has been retried 1 time(s): " + err.Error()}
+			return engine.Image{}, &failure{noSecrets + "unable to retrieve " + authKind(c) + ": service call has been retried 1 time(s): " + err.Error(), []string{c.Name}}
 		}
 	}
 	delay := t.node.cfg.RetryDelay
@@ -370,8 +390,8 @@ func (t *task) pullOne(ctx context.Context, task *acs.Task, c *acs.Container) (e
 			return engine.Image{}, ctx.Err()
 		}
 		if errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrRejected) || try == pullRetries {
-			return engine.Image{}, &failure{c.Name, fmt.Sprintf(
-				"CannotPullContainerError: pull image manifest has been retried %d time(s): %s", try+1, err)}
+			return engine.Image{}, &failure{fmt.Sprintf(
+				"CannotPullContainerError: pull image manifest has been retried %d time(s): %s", try+1, err), []string{c.Name}}
 		}
 		if !sleep(ctx, t.node.cfg.Clock, delay) {
 			return engine.Image{}, ctx.Err()

@@ -33,7 +33,7 @@ func Section(name, markdown string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, []byte(page), 0o644) //nolint:gosec // a folder of the project
+	return os.WriteFile(path, []byte(page), 0o644)
 }
 
 // replace puts text between the section's markers.

@@ -90,6 +90,9 @@ func (h *Hierarchies) mounts() []string {
 type Limits struct {
 	CPUs   float64
 	Memory int64
+	// PIDs is how many processes and threads there may be. It is not enforced
+	// where the kernel has no controller for it.
+	PIDs int64
 }
 
 const period = 100_000 // microseconds, the kernel's default
@@ -105,18 +108,27 @@ func (h *Hierarchies) Ensure(path string, l Limits) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("make cgroup: %w", err)
 		}
-		quota, shares := int64(-1), int64(1024)
+		shares := int64(1024)
 		if l.CPUs > 0 {
-			quota, shares = int64(l.CPUs*period), max(2, int64(l.CPUs*1024))
-		}
-		if err := write(dir, "cpu.cfs_quota_us", quota); err != nil {
-			return err
+			shares = max(2, int64(l.CPUs*1024))
 		}
 		if err := write(dir, "cpu.shares", shares); err != nil {
 			return err
 		}
+		if err := h.SetQuota(path, l.CPUs); err != nil {
+			return err
+		}
 	} else if l.CPUs > 0 {
 		return errors.New("limit CPU: the cpu cgroup controller is not mounted")
+	}
+	if pids := h.legacy["pids"]; pids != "" && l.PIDs > 0 {
+		dir := filepath.Join(pids, path)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make cgroup: %w", err)
+		}
+		if err := write(dir, "pids.max", l.PIDs); err != nil {
+			return err
+		}
 	}
 	memory := h.legacy["memory"]
 	if memory == "" {
@@ -141,6 +153,23 @@ func (h *Hierarchies) Ensure(path string, l Limits) error {
 		err = write(dir, "memory.limit_in_bytes", limit)
 	}
 	return err
+}
+
+// SetQuota changes how much CPU time a group gets that Ensure made; 0 means as
+// much as there is.
+func (h *Hierarchies) SetQuota(path string, cpus float64) error {
+	if h.Unified() {
+		quota := "max"
+		if cpus > 0 {
+			quota = fmt.Sprint(int64(cpus * period))
+		}
+		return write(filepath.Join(h.unified, path), "cpu.max", fmt.Sprintf("%s %d", quota, period))
+	}
+	quota := int64(-1)
+	if cpus > 0 {
+		quota = int64(cpus * period)
+	}
+	return write(filepath.Join(h.legacy["cpu"], path), "cpu.cfs_quota_us", quota)
 }
 
 // mkdirHierarchical makes the directories of path one by one, since kernels
@@ -172,9 +201,12 @@ func (h *Hierarchies) ensureUnified(path string, l Limits) error {
 	}
 	enable(dir)
 	if l.CPUs > 0 {
-		if err := write(dir, "cpu.max", fmt.Sprintf("%d %d", int64(l.CPUs*period), period)); err != nil {
+		if err := h.SetQuota(path, l.CPUs); err != nil {
 			return err
 		}
+	}
+	if l.PIDs > 0 {
+		_ = write(dir, "pids.max", l.PIDs) // absent without the controller
 	}
 	if l.Memory > 0 {
 		if err := write(dir, "memory.max", l.Memory); err != nil {

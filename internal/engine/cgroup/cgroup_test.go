@@ -3,6 +3,8 @@ package cgroup
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -62,7 +64,7 @@ func TestEnsureAndRemove(t *testing.T) {
 			t.Error("the group is still there")
 		}
 	})
-	for _, l := range []Limits{{0.5, 64 << 20}, {2, 128 << 20}, {0.25, 32 << 20}} {
+	for _, l := range []Limits{{0.5, 64 << 20, 0}, {2, 128 << 20, 1000}, {0.25, 32 << 20, 500}} {
 		if err := h.Ensure(root+"/task", l); err != nil {
 			t.Fatal(err)
 		}
@@ -73,6 +75,33 @@ func TestEnsureAndRemove(t *testing.T) {
 	}
 	if b, err := os.ReadFile(file); err != nil || string(b) != "33554432\n" {
 		t.Errorf("memory limit: %q, %v", b, err)
+	}
+	value := func(legacy, unified string) string {
+		t.Helper()
+		controller, _, _ := strings.Cut(legacy, ".")
+		file := filepath.Join(h.legacy[controller], root, "task", legacy)
+		if h.Unified() {
+			file = filepath.Join(h.unified, root, "task", unified)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+		}
+		return strings.TrimSpace(string(b))
+	}
+	if v := value("pids.max", "pids.max"); v != "500" {
+		t.Errorf("pids.max is %s", v)
+	}
+	for _, want := range []struct {
+		cpus float64
+		is   []string // by the versions
+	}{{0.25, []string{"25000", "25000 100000"}}, {0, []string{"-1", "max 100000"}}, {1.5, []string{"150000", "150000 100000"}}} {
+		if err := h.SetQuota(root+"/task", want.cpus); err != nil {
+			t.Fatal(err)
+		}
+		if v := value("cpu.cfs_quota_us", "cpu.max"); !slices.Contains(want.is, v) {
+			t.Errorf("quota of %v CPUs is %s", want.cpus, v)
+		}
 	}
 	if n := h.OOMKills(root + "/task"); n != 0 {
 		t.Errorf("%d OOM kills", n)

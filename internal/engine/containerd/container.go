@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/platforms"
 	"github.com/moby/sys/signal"
 
 	"roadstead.dev/internal/engine"
@@ -48,18 +49,18 @@ func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec)
 	if err != nil {
 		return fmt.Errorf("find image %s: %w", ref, err)
 	}
-	config, err := img.Spec(ctx)
+	f, err := e.read(ctx, img, platforms.DefaultSpec())
 	if err != nil {
-		return fmt.Errorf("read the configuration of image %s: %w", ref, err)
+		return fmt.Errorf("image %s: %w", ref, err)
 	}
-	b := builder{engine: e, spec: spec, image: config.Config}
+	b := builder{engine: e, spec: spec, image: f.config}
 	options, err := b.options(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrRejected, err)
 	}
 	stop := spec.StopSignal
 	if stop == "" {
-		stop = config.Config.StopSignal
+		stop = f.config.StopSignal
 	}
 	if stop == "" {
 		stop = "SIGTERM"
@@ -68,13 +69,13 @@ func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec)
 	maps.Copy(labels, map[string]string{
 		labelGroup: spec.Group, labelLog: spec.LogURI, labelTTY: fmt.Sprint(spec.TTY), client.StopSignalLabel: stop,
 	})
-	if err := e.copyUp(ctx, img, spec.Mounts); err != nil {
+	if err := e.copyUp(ctx, f.chain, spec.Mounts); err != nil {
 		return err
 	}
 	_, err = e.client.NewContainer(ctx, spec.ID,
 		client.WithImage(img),
 		client.WithSnapshotter(e.snapshotter),
-		client.WithNewSnapshot(spec.ID, img),
+		snapshot(spec.ID, f.chain),
 		e.runtime(),
 		client.WithContainerLabels(labels),
 		client.WithNewSpec(options...),
@@ -95,6 +96,17 @@ func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec)
 		return fmt.Errorf("%w: %w", engine.ErrRejected, b.userErr)
 	}
 	return fmt.Errorf("create container %s: %w", spec.ID, err)
+}
+
+// snapshot gives a container a file system of its own, over the image's.
+func snapshot(id, chain string) client.NewContainerOpts {
+	return func(ctx context.Context, c *client.Client, container *containers.Container) error {
+		if _, err := c.SnapshotService(container.Snapshotter).Prepare(ctx, id, chain); err != nil {
+			return err
+		}
+		container.SnapshotKey = id
+		return nil
+	}
 }
 
 // userLabels leaves out what this engine and containerd act on: the labels may
@@ -118,23 +130,16 @@ func (e *Engine) StartContainer(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if t, err := c.Task(ctx, nil); err == nil {
-		st, err := t.Status(ctx)
-		if err == nil && st.Status == client.Running {
-			return nil
-		}
-		// One that ended, or one that was made and never started.
-		if _, err := t.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
-			return fmt.Errorf("remove the last run of container %s: %w", id, err)
-		}
-	} else if !errdefs.IsNotFound(err) {
-		return fmt.Errorf("find the task of container %s: %w", id, err)
-	}
-	labels, err := c.Labels(ctx)
+	info, err := c.Info(ctx, client.WithoutRefreshedMetadata)
 	if err != nil {
 		return fmt.Errorf("read container %s: %w", id, err)
 	}
-	out, err := output(labels)
+	if info.Labels[labelStarted] != "" {
+		if running, err := removeLastRun(ctx, c); running || err != nil {
+			return err
+		}
+	}
+	out, err := output(info.Labels)
 	if err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrRejected, err)
 	}
@@ -143,7 +148,9 @@ func (e *Engine) StartContainer(ctx context.Context, id string) error {
 	if _, err := c.SetLabels(ctx, map[string]string{labelStarted: "true"}); err != nil {
 		return fmt.Errorf("mark container %s as started: %w", id, err)
 	}
+	restore := e.quotas.lift(info.Labels[labelGroup])
 	t, err := c.NewTask(ctx, out)
+	restore()
 	if err == nil {
 		if err = t.Start(ctx); err == nil {
 			return nil
@@ -152,18 +159,40 @@ func (e *Engine) StartContainer(ctx context.Context, id string) error {
 	// Not with ctx: it may be what ended the start.
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
+	left := ""
 	if t != nil {
 		if _, derr := t.Delete(clean, client.WithProcessKill); derr != nil && !errdefs.IsNotFound(derr) {
 			e.cfg.Log.Warn("remove a task that did not start", "container", id, "error", derr)
+			left = "failed" // the next start removes it
 		}
 	}
-	if _, lerr := c.SetLabels(clean, map[string]string{labelStarted: ""}); lerr != nil {
+	if _, lerr := c.SetLabels(clean, map[string]string{labelStarted: left}); lerr != nil {
 		e.cfg.Log.Warn("mark container as not started", "container", id, "error", lerr)
 	}
 	if ctx.Err() != nil || unavailable(err) {
 		return fmt.Errorf("start container %s: %w", id, err)
 	}
 	return &startError{err}
+}
+
+// removeLastRun makes room for a new run, unless the last one goes on.
+func removeLastRun(ctx context.Context, c client.Container) (running bool, err error) {
+	t, err := c.Task(ctx, nil)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("find the task of container %s: %w", c.ID(), err)
+	}
+	st, err := t.Status(ctx)
+	if err == nil && st.Status == client.Running {
+		return true, nil
+	}
+	// One that ended, or one that was made and never started.
+	if _, err := t.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
+		return false, fmt.Errorf("remove the last run of container %s: %w", c.ID(), err)
+	}
+	return false, nil
 }
 
 // startError keeps the runtime's text as it is, for the user to see.

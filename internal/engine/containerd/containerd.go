@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -58,6 +60,9 @@ type Engine struct {
 	client      *client.Client
 	cgroups     *cgroup.Hierarchies
 	snapshotter string
+	registry    *http.Transport
+	facts       factsCache
+	quotas      quotas
 
 	mu    sync.Mutex
 	locks map[string]*keyLock
@@ -90,12 +95,18 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 			return nil, fmt.Errorf("make the engine's state folder: %w", err)
 		}
 	}
-	c, err := client.New(cfg.Address, client.WithDefaultNamespace(cfg.Namespace), client.WithTimeout(10*time.Second),
-		client.WithExtraDialOpts([]grpc.DialOption{reconnect}))
+	c, err := client.New(cfg.Address, client.WithDefaultNamespace(cfg.Namespace), client.WithDefaultRuntime(runtimeName),
+		client.WithTimeout(10*time.Second), client.WithExtraDialOpts([]grpc.DialOption{reconnect}))
 	if err != nil {
 		return nil, fmt.Errorf("connect to containerd at %s: %w", cfg.Address, err)
 	}
 	e := &Engine{cfg: cfg, client: c, cgroups: cgroups, snapshotter: cfg.Snapshotter, locks: map[string]*keyLock{}}
+	e.registry = e.transport()
+	e.quotas = quotas{groups: map[string]*quota{}, apply: func(group string, cpus float64) {
+		if err := cgroups.SetQuota(e.cgroupPath(group), cpus); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			cfg.Log.Warn("change a group's share of CPU time", "group", group, "error", err)
+		}
+	}}
 	if err := e.prepare(ctx); err != nil {
 		_ = c.Close()
 		return nil, err
@@ -134,7 +145,12 @@ var reconnect = grpc.WithConnectParams(grpc.ConnectParams{
 })
 
 // Close lets go of the daemon; containers keep running.
-func (e *Engine) Close() error { return e.client.Close() }
+func (e *Engine) Close() error {
+	e.registry.CloseIdleConnections()
+	return e.client.Close()
+}
+
+const runtimeName = "io.containerd.runc.v2"
 
 func (e *Engine) context(ctx context.Context) context.Context {
 	return namespaces.WithNamespace(ctx, e.cfg.Namespace)
@@ -143,7 +159,7 @@ func (e *Engine) context(ctx context.Context) context.Context {
 // runtime is runc, with its state beside the engine's own, so that nothing of
 // it is left in /run/containerd.
 func (e *Engine) runtime() client.NewContainerOpts {
-	return client.WithRuntime("io.containerd.runc.v2", &options.Options{Root: filepath.Join(e.cfg.StateDir, "runc")})
+	return client.WithRuntime(runtimeName, &options.Options{Root: filepath.Join(e.cfg.StateDir, "runc")})
 }
 
 // cgroupPath of a group, or of a container in it. Instances share no parent,

@@ -167,6 +167,46 @@ func TestLogger(t *testing.T) {
 	}
 }
 
+// A group's limits hold once a container has started, also the share of CPU
+// time that is lifted while it is made.
+func TestLimitsAreInForce(t *testing.T) {
+	t.Parallel()
+	e, cfg := open(t, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ref := enginetest.NewRegistry(t).Ref("app:latest")
+	if _, err := e.PullImage(ctx, engine.PullRequest{Ref: ref}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.EnsureGroup(ctx, engine.Group{ID: "g", CPUs: 0.25, Memory: 64 << 20, PIDs: 321}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.CreateContainer(ctx, engine.ContainerSpec{ID: "c", Group: "g", Image: ref, Command: []string{"serve"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.StartContainer(ctx, "c"); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{"pids.max": "321", "cpu.max": "25000 100000", "cpu.cfs_quota_us": "25000"} {
+		found, err := filepath.Glob("/sys/fs/cgroup/*/roadstead-" + cfg.Namespace + "/g/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unified, err := filepath.Glob("/sys/fs/cgroup/roadstead-" + cfg.Namespace + "/g/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range append(found, unified...) {
+			if b, err := os.ReadFile(path); err != nil || strings.TrimSpace(string(b)) != want {
+				t.Errorf("%s holds %q, %v", path, b, err)
+			}
+		}
+		if len(found)+len(unified) == 0 && file == "pids.max" {
+			t.Error("the group has no limit of processes")
+		}
+	}
+}
+
 func spooled(t *testing.T, dir, text string) bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.spool"))

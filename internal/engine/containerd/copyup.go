@@ -9,11 +9,9 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/mount"
 	cfs "github.com/containerd/continuity/fs"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/image-spec/identity"
 	"golang.org/x/sys/unix"
 
 	"roadstead.dev/internal/engine"
@@ -21,7 +19,7 @@ import (
 
 // copyUp fills volumes that are empty still with what the image has at their
 // mount points, owner and mode included.
-func (e *Engine) copyUp(ctx context.Context, img client.Image, mounts []engine.Mount) error {
+func (e *Engine) copyUp(ctx context.Context, chain string, mounts []engine.Mount) error {
 	var todo []engine.Mount
 	for _, m := range mounts {
 		if m.CopyUp && m.Source != "" && isEmptyDir(m.Source) {
@@ -31,13 +29,9 @@ func (e *Engine) copyUp(ctx context.Context, img client.Image, mounts []engine.M
 	if len(todo) == 0 {
 		return nil
 	}
-	layers, err := img.RootFS(ctx)
-	if err != nil {
-		return fmt.Errorf("read the image's layers: %w", err)
-	}
 	s := e.client.SnapshotService(e.snapshotter)
 	key := "copyup-" + filepath.Base(filepath.Dir(todo[0].Source)) + "-" + filepath.Base(todo[0].Source)
-	view, err := s.View(ctx, key, identity.ChainID(layers).String())
+	view, err := s.View(ctx, key, chain)
 	if err != nil && !errdefs.IsAlreadyExists(err) {
 		return fmt.Errorf("view the image: %w", err)
 	}

@@ -10,7 +10,6 @@ import (
 	"runtime"
 
 	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -21,7 +20,11 @@ import (
 
 // EnsureGroup makes the cgroup that holds the task's containers.
 func (e *Engine) EnsureGroup(_ context.Context, g engine.Group) error {
-	return e.cgroups.Ensure(e.cgroupPath(g.ID), cgroup.Limits{CPUs: g.CPUs, Memory: g.Memory})
+	err := e.cgroups.Ensure(e.cgroupPath(g.ID), cgroup.Limits{CPUs: g.CPUs, Memory: g.Memory, PIDs: g.PIDs})
+	if err == nil {
+		e.quotas.set(g.ID, g.CPUs)
+	}
+	return err
 }
 
 // RemoveGroup removes the cgroup and what was pinned for the group.
@@ -37,6 +40,7 @@ func (e *Engine) RemoveGroup(ctx context.Context, id string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("remove the group's files: %w", err)
 	}
+	e.quotas.forget(id)
 	return e.cgroups.Remove(e.cgroupPath(id))
 }
 
@@ -126,7 +130,7 @@ func (e *Engine) createHolder(ctx context.Context, group string) error {
 			oci.WithCgroup(e.cgroupPath(group, holderID(group))),
 			oci.WithCapabilities(nil),
 			oci.WithMounts([]specs.Mount{{Destination: "/holder", Type: "bind", Source: e.cfg.InitCommand[0], Options: []string{"bind", "ro"}}}),
-			seccomp.WithDefaultProfile(),
+			defaultSeccomp,
 		),
 	)
 	return err

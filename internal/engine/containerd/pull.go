@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
@@ -65,39 +66,74 @@ func (e *Engine) PullImage(ctx context.Context, req engine.PullRequest) (engine.
 		platform.Architecture, platform.Variant = req.Architecture, ""
 	}
 	platform = platforms.Normalize(platform)
-	matcher := platforms.Only(platform)
 
-	if req.IfNotPresent {
-		if img, err := e.client.ImageService().Get(ctx, name); err == nil {
-			i := client.NewImageWithPlatform(e.client, img, matcher)
-			if ok, err := i.IsUnpacked(ctx, e.snapshotter); err == nil && ok {
-				return e.image(ctx, i)
-			}
+	present, f := e.present(ctx, name, platform)
+	if f != nil && req.IfNotPresent {
+		return named(f, name), nil
+	}
+	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: e.hosts(req.Auth)})
+	if f != nil {
+		// Asked in any case: what a tag names changes, and so do permissions.
+		_, desc, err := resolver.Resolve(ctx, name)
+		if err != nil {
+			return engine.Image{}, pullError(fmt.Errorf("failed to resolve reference %q: %w", name, err), name, platform)
+		}
+		if desc.Digest == present.Target.Digest {
+			return named(f, name), e.touch(ctx, present)
 		}
 	}
 	img, err := e.client.Pull(ctx, name,
 		client.WithPullUnpack,
 		client.WithPullSnapshotter(e.snapshotter),
-		client.WithPlatformMatcher(matcher),
+		client.WithPlatformMatcher(platforms.Only(platform)),
 		client.WithMaxConcurrentDownloads(3),
-		client.WithResolver(docker.NewResolver(docker.ResolverOptions{Hosts: e.hosts(req.Auth)})),
+		client.WithResolver(resolver),
 	)
 	if err != nil {
 		return engine.Image{}, pullError(err, name, platform)
 	}
-	return e.image(ctx, img)
+	if f, err = e.read(ctx, img, platform); err != nil {
+		return engine.Image{}, err
+	}
+	return named(f, name), nil
 }
 
-func (e *Engine) image(ctx context.Context, img client.Image) (engine.Image, error) {
-	config, err := img.Config(ctx)
+func named(f *facts, ref string) engine.Image {
+	i := f.image
+	i.Ref = ref
+	return i
+}
+
+// present finds an image that is here and unpacked; its facts are nil when
+// there is none.
+func (e *Engine) present(ctx context.Context, name string, platform ocispec.Platform) (images.Image, *facts) {
+	img, err := e.client.ImageService().Get(ctx, name)
 	if err != nil {
-		return engine.Image{}, fmt.Errorf("read the image's configuration: %w", err)
+		return img, nil
 	}
-	size, err := img.Size(ctx)
+	f, err := e.read(ctx, client.NewImageWithPlatform(e.client, img, platforms.Only(platform)), platform)
 	if err != nil {
-		return engine.Image{}, fmt.Errorf("read the image's size: %w", err)
+		return img, nil
 	}
-	return engine.Image{Ref: img.Name(), Digest: img.Target().Digest.String(), ID: config.Digest.String(), Size: size}, nil
+	if _, err := e.client.SnapshotService(e.snapshotter).Stat(ctx, f.chain); err != nil {
+		return img, nil
+	}
+	return img, f
+}
+
+// freshness is how exactly an image's last use is known. RemoveUnusedImages
+// thinks in days.
+const freshness = time.Hour
+
+// touch notes that an image was asked for.
+func (e *Engine) touch(ctx context.Context, img images.Image) error {
+	if time.Since(img.UpdatedAt) < freshness {
+		return nil
+	}
+	if _, err := e.client.ImageService().Update(ctx, img, "target"); err != nil {
+		return fmt.Errorf("note the use of image %s: %w", img.Name, err)
+	}
+	return nil
 }
 
 // pullError words a failure as the service does.
@@ -125,7 +161,7 @@ func (e *pullFailure) Unwrap() []error { return e.errs }
 
 // hosts tells how to reach each registry.
 func (e *Engine) hosts(auth *engine.RegistryAuth) docker.RegistryHosts {
-	httpClient := &http.Client{Transport: e.transport()}
+	httpClient := &http.Client{Transport: e.registry}
 	options := []docker.AuthorizerOpt{docker.WithAuthClient(httpClient)}
 	if auth != nil {
 		options = append(options, docker.WithAuthCreds(func(string) (string, string, error) {

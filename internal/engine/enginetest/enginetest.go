@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"image is pulled and collected", false, images},
 		{"private image", true, privateImage},
 		{"missing image", true, missingImage},
+		{"a tag that moves", true, movingTag},
 		{"command that does not exist", true, badCommand},
 		{"unknown user", true, badUser},
 		{"SIGTERM and SIGKILL", true, stop},

@@ -27,6 +27,31 @@ func privateImage(t *testing.T, s *suite) {
 	if _, err := s.Engine.PullImage(s.ctx, engine.PullRequest{Ref: ref, Auth: &engine.RegistryAuth{Username: Username, Password: Password}}); err != nil {
 		t.Error(err)
 	}
+	if _, err := s.Engine.PullImage(s.ctx, engine.PullRequest{Ref: ref}); err == nil {
+		t.Error("what was pulled before is given to those without credentials")
+	}
+}
+
+// movingTag: what a tag names is asked for each time.
+func movingTag(t *testing.T, s *suite) {
+	ref := s.Registry.Ref("moving:latest")
+	pull := func(label string) engine.Image {
+		t.Helper()
+		s.Registry.Push(t, "moving:latest", v1.Config{Entrypoint: []string{"/app"}, Env: []string{"LABEL=" + label}})
+		img, err := s.Engine.PullImage(s.ctx, engine.PullRequest{Ref: ref})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return img
+	}
+	first, second, again := pull("one"), pull("two"), pull("two")
+	if first.Digest == second.Digest || first.ID == second.ID || second != again {
+		t.Errorf("%+v, %+v, %+v", first, second, again)
+	}
+	a := s.about(t, engine.ContainerSpec{Image: ref})
+	if !slices.Contains(a.Env, "LABEL=two") {
+		t.Errorf("environment %q", a.Env)
+	}
 }
 
 func missingImage(t *testing.T, s *suite) {
