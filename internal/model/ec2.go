@@ -232,11 +232,42 @@ type NetworkInterface struct {
 	// Status is available or in-use.
 	Status     string                      `json:"status"`
 	Attachment *NetworkInterfaceAttachment `json:"attachment,omitempty"`
-	// Association is the public address, if any.
+	// Association is PrivateIP's public address, if any.
 	Association *NetworkInterfaceAssociation `json:"association,omitempty"`
+	// SecondaryAssociations are those of SecondaryIPs, all elastic.
+	SecondaryAssociations map[netip.Addr]*NetworkInterfaceAssociation `json:"secondaryAssociations,omitempty"`
 
 	Tags      Tags      `json:"tags,omitzero"`
 	CreatedAt time.Time `json:"createdAt"`
+}
+
+// AssociationOf is the public address of one of the interface's private ones,
+// nil if it has none.
+func (v *NetworkInterface) AssociationOf(a netip.Addr) *NetworkInterfaceAssociation {
+	if a == v.PrivateIP {
+		return v.Association
+	}
+	return v.SecondaryAssociations[a]
+}
+
+// Associate sets the public address of a private one; nil takes it away.
+func (v *NetworkInterface) Associate(a netip.Addr, with *NetworkInterfaceAssociation) {
+	switch {
+	case a == v.PrivateIP:
+		v.Association = with
+	case with == nil:
+		delete(v.SecondaryAssociations, a)
+	default:
+		if v.SecondaryAssociations == nil {
+			v.SecondaryAssociations = map[netip.Addr]*NetworkInterfaceAssociation{}
+		}
+		v.SecondaryAssociations[a] = with
+	}
+}
+
+// PrivateIPs are all private addresses, the primary one first.
+func (v *NetworkInterface) PrivateIPs() []netip.Addr {
+	return append([]netip.Addr{v.PrivateIP}, v.SecondaryIPs...)
 }
 
 // NetworkInterfaceAttachment says what an interface serves.

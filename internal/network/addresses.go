@@ -27,3 +27,11 @@ func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
 func (i *Interface) addrs() []netip.Addr {
 	return append([]netip.Addr{i.IP}, i.Secondary...)
 }
+
+// publicOf is the public address of one of the interface's own, if it has one.
+func (e *Interface) publicOf(a netip.Addr) netip.Addr {
+	if a == e.IP {
+		return e.PublicIP
+	}
+	return e.SecondaryPublic[a]
+}

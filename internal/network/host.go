@@ -93,9 +93,11 @@ func (n *Network) setHostLink(v VPC, l link) error {
 	hl := hostLink{link: l, sources: []netip.Addr{l.vpc}}
 	wanted := map[netip.Prefix]bool{}
 	for i := range v.Interfaces {
-		if p := v.Interfaces[i].PublicIP; p.IsValid() {
-			hl.public = append(hl.public, p)
-			wanted[netip.PrefixFrom(p, 32)] = true
+		for _, own := range v.Interfaces[i].addrs() {
+			if p := v.Interfaces[i].publicOf(own); p.IsValid() {
+				hl.public = append(hl.public, p)
+				wanted[netip.PrefixFrom(p, 32)] = true
+			}
 		}
 	}
 	for _, t := range v.RouteTables {

@@ -102,9 +102,12 @@ func (c *compiler) edge() {
 	toPublic := c.set(&nftables.Set{Name: "public", IsMap: true, KeyType: nftables.TypeIPAddr, DataType: nftables.TypeIPAddr})
 	var private, public []nftables.SetElement
 	for i := range c.vpc.Interfaces {
-		if e := &c.vpc.Interfaces[i]; e.PublicIP.IsValid() {
-			private = append(private, nftables.SetElement{Key: ip4(e.PublicIP), Val: ip4(e.IP)})
-			public = append(public, nftables.SetElement{Key: ip4(e.IP), Val: ip4(e.PublicIP)})
+		e := &c.vpc.Interfaces[i]
+		for _, own := range e.addrs() {
+			if outside := e.publicOf(own); outside.IsValid() {
+				private = append(private, nftables.SetElement{Key: ip4(outside), Val: ip4(own)})
+				public = append(public, nftables.SetElement{Key: ip4(own), Val: ip4(outside)})
+			}
 		}
 	}
 	c.fill(toPrivate, private)

@@ -67,8 +67,10 @@ type Interface struct {
 	IP       netip.Addr
 	// Secondary are its further private addresses.
 	Secondary []netip.Addr
-	// PublicIP, when valid, is translated to and from IP at the VPC's edge.
+	// PublicIP, when valid, is translated to and from IP at the VPC's edge;
+	// SecondaryPublic are the same for addresses of Secondary.
 	PublicIP          netip.Addr
+	SecondaryPublic   map[netip.Addr]netip.Addr
 	Groups            []string
 	NoSourceDestCheck bool
 }

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,8 +35,8 @@ func TestTerraform(t *testing.T) {
 		destroyed func(*testing.T, *server)
 	}{
 		{
-			name: "network", first: "33 added, 0 changed, 0 destroyed", second: "0 added, 6 changed, 0 destroyed",
-			applied: networkApplied, changed: networkChanged, destroyed: networkDestroyed,
+			name: "network", first: "74 added, 0 changed, 0 destroyed", second: "0 added, 14 changed, 0 destroyed",
+			applied: networkApplied, imported: networkImports, changed: networkChanged, destroyed: networkDestroyed,
 		},
 		{
 			name: "iam", first: "19 added, 0 changed, 0 destroyed", second: "0 added, 10 changed, 0 destroyed",
@@ -80,76 +79,6 @@ func TestTerraform(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-func networkApplied(t *testing.T, s *server, tf *configuration) {
-	for output, want := range map[string]string{
-		"account": "000000000000", "region": region, "partition": "aws", "public_subnets": "2",
-		"zones":           `["us-east-1a","us-east-1b","us-east-1c"]`,
-		"default_subnets": `["172.31.0.0/20","172.31.16.0/20","172.31.32.0/20"]`,
-	} {
-		if got := tf.output(output); got != want {
-			t.Errorf("output %s is %s, want %s", output, got, want)
-		}
-	}
-	if r := s.webRules(t); !slices.Equal(r, []string{"-1 in", "-1 out", "tcp in 80-80"}) {
-		t.Errorf("the group's rules: %q", r)
-	}
-}
-
-func networkChanged(t *testing.T, s *server) {
-	if r := s.webRules(t); !slices.Equal(r, []string{"-1 in", "-1 out", "tcp in 80-81"}) {
-		t.Errorf("the group's rules: %q", r)
-	}
-	got, err := s.ec2.DescribeNetworkInterfaces(t.Context(), &ec2.DescribeNetworkInterfacesInput{Filters: []ec2types.Filter{{Name: new("private-ip-address"), Values: []string{"10.20.10.20"}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if i := got.NetworkInterfaces[0]; len(i.Groups) != 2 || str(i.Description) != "web, revision 2" || i.Association == nil {
-		t.Errorf("the interface: %+v", i)
-	}
-}
-
-func networkDestroyed(t *testing.T, s *server) {
-	ctx := t.Context()
-	vpcs, err := s.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{{Name: new("cidr"), Values: []string{"10.20.0.0/16"}}}})
-	if err != nil || len(vpcs.Vpcs) != 0 {
-		t.Errorf("VPCs: %+v %v", vpcs, err)
-	}
-	if a, err := s.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{}); err != nil || len(a.Addresses) != 0 {
-		t.Errorf("addresses: %+v %v", a.Addresses, err)
-	}
-	if i, err := s.ec2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{Filters: []ec2types.Filter{
-		{Name: new("description"), Values: []string{"web*", "Interface for NAT*"}},
-	}}); err != nil || len(i.NetworkInterfaces) != 0 {
-		t.Errorf("interfaces: %+v %v", i.NetworkInterfaces, err)
-	}
-}
-
-// webRules tells the rules of the security group named web, in order.
-func (s *server) webRules(t *testing.T) []string {
-	t.Helper()
-	groups, err := s.ec2.DescribeSecurityGroups(t.Context(), &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: new("group-name"), Values: []string{"web"}}}})
-	if err != nil || len(groups.SecurityGroups) != 1 {
-		t.Fatalf("%+v %v", groups, err)
-	}
-	out, err := s.ec2.DescribeSecurityGroupRules(t.Context(), &ec2.DescribeSecurityGroupRulesInput{Filters: []ec2types.Filter{{Name: new("group-id"), Values: []string{*groups.SecurityGroups[0].GroupId}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rules []string
-	for _, r := range out.SecurityGroupRules {
-		rule := *r.IpProtocol + " in"
-		if *r.IsEgress {
-			rule = *r.IpProtocol + " out"
-		}
-		if *r.IpProtocol != "-1" {
-			rule += errorf(" %d-%d", *r.FromPort, *r.ToPort).Error()
-		}
-		rules = append(rules, rule)
-	}
-	slices.Sort(rules)
-	return rules
 }
 
 func iamApplied(t *testing.T, s *server, tf *configuration) {

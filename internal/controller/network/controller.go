@@ -46,6 +46,7 @@ func New(cfg Config) *controller.Controller {
 			of(tables.NetworkACLs, func(v *model.NetworkACL) string { return v.VPCID }),
 			of(tables.NatGateways, func(v *model.NatGateway) string { return v.VPCID }),
 			cfg.gateways(),
+			cfg.prefixLists(),
 		},
 		Reconcile: func(ctx context.Context, key controller.Key) (controller.Result, error) {
 			return controller.Result{}, cfg.reconcile(ctx, key)
@@ -73,17 +74,30 @@ func (c Config) gateways() controller.Watch {
 			if row.V.VPCID != "" {
 				return []controller.Key{{Account: row.Key.Account, Region: row.Key.Region, ID: row.V.VPCID}}, nil
 			}
-			rows, err := tables.VPCs.List(ctx, c.Store, store.Query{Account: row.Key.Account, Region: row.Key.Region})
-			if err != nil {
-				return nil, err
-			}
-			var keys []controller.Key
-			for _, v := range rows {
-				keys = append(keys, controller.KeyOf(v.Key))
-			}
-			return keys, nil
+			return c.everyVPC(ctx, r.Key)
 		},
 	}
+}
+
+// prefixLists watches prefix lists, which any VPC may use.
+func (c Config) prefixLists() controller.Watch {
+	return controller.Watch{
+		Kind: tables.PrefixLists.Kind(),
+		Keys: func(ctx context.Context, r store.Record) ([]controller.Key, error) { return c.everyVPC(ctx, r.Key) },
+	}
+}
+
+// everyVPC names the VPCs of a record's account and region.
+func (c Config) everyVPC(ctx context.Context, of store.Key) ([]controller.Key, error) {
+	rows, err := tables.VPCs.List(ctx, c.Store, store.Query{Account: of.Account, Region: of.Region})
+	if err != nil {
+		return nil, err
+	}
+	var keys []controller.Key
+	for _, v := range rows {
+		keys = append(keys, controller.KeyOf(v.Key))
+	}
+	return keys, nil
 }
 
 func (c Config) reconcile(ctx context.Context, key controller.Key) error {
@@ -112,6 +126,7 @@ func (c Config) read(ctx context.Context, row store.Row[model.VPC]) (*snapshot, 
 		list(ctx, c.Store, tables.NetworkACLs, q, &s.acls),
 		list(ctx, c.Store, tables.NatGateways, q, &s.nats),
 		list(ctx, c.Store, tables.InternetGateways, q, &s.gateways),
+		list(ctx, c.Store, tables.PrefixLists, store.Query{Account: row.Key.Account, Region: row.Key.Region}, &s.prefixLists),
 	)
 }
 

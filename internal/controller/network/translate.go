@@ -21,6 +21,8 @@ type snapshot struct {
 	acls       []*model.NetworkACL
 	nats       []*model.NatGateway
 	gateways   []*model.InternetGateway
+	// prefixLists are all of the region.
+	prefixLists []*model.PrefixList
 }
 
 var anywhere = netip.MustParsePrefix("0.0.0.0/0")
@@ -50,7 +52,7 @@ func (s *snapshot) translate(hostRoute bool) network.VPC {
 	for _, g := range s.groups {
 		out := network.Group{ID: g.ID}
 		for i := range g.Rules {
-			out.Rules = append(out.Rules, ruleOf(&g.Rules[i]))
+			out.Rules = append(out.Rules, s.rulesOf(&g.Rules[i])...)
 		}
 		v.Groups = append(v.Groups, out)
 	}
@@ -63,12 +65,29 @@ func (s *snapshot) translate(hostRoute bool) network.VPC {
 			ID: e.ID, SubnetID: e.SubnetID, MAC: mac, IP: e.PrivateIP, Secondary: e.SecondaryIPs,
 			Groups: e.GroupIDs, NoSourceDestCheck: e.NoSourceDestCheck,
 		}
-		if e.Association != nil && len(s.gateways) > 0 {
-			out.PublicIP = e.Association.PublicIP
+		if len(s.gateways) > 0 {
+			if e.Association != nil {
+				out.PublicIP = e.Association.PublicIP
+			}
+			out.SecondaryPublic = publicOf(e)
 		}
 		v.Interfaces = append(v.Interfaces, out)
 	}
 	return v
+}
+
+// publicOf are the public addresses of an interface's secondary ones.
+func publicOf(e *model.NetworkInterface) map[netip.Addr]netip.Addr {
+	var public map[netip.Addr]netip.Addr
+	for _, a := range e.SecondaryIPs {
+		if as := e.AssociationOf(a); as != nil {
+			if public == nil {
+				public = map[netip.Addr]netip.Addr{}
+			}
+			public[a] = as.PublicIP
+		}
+	}
+	return public
 }
 
 func (s *snapshot) tableOf(sub *model.Subnet) string {
@@ -80,11 +99,12 @@ func (s *snapshot) tableOf(sub *model.Subnet) string {
 
 func (s *snapshot) routesOf(t *model.RouteTable) network.RouteTable {
 	out := network.RouteTable{ID: t.ID}
+	taken := map[netip.Prefix]bool{}
 	for _, r := range t.Routes {
-		if !r.Destination.Addr().Is4() {
-			continue
-		}
-		nr := network.Route{Destination: r.Destination}
+		taken[r.Destination] = true
+	}
+	for _, r := range t.Routes {
+		var nr network.Route
 		switch {
 		case r.GatewayID != "" && s.attached(r.GatewayID):
 			nr.Target = network.Internet
@@ -95,7 +115,18 @@ func (s *snapshot) routesOf(t *model.RouteTable) network.RouteTable {
 		case r.NetworkInterfaceID != "":
 			nr.Target, nr.InterfaceID = network.ToInterface, r.NetworkInterfaceID
 		}
-		out.Routes = append(out.Routes, nr)
+		blocks := []netip.Prefix{r.Destination}
+		if r.PrefixListID != "" {
+			// A block of a list gives way to a route of its own.
+			blocks = slices.DeleteFunc(s.blocksOf(r.PrefixListID), func(p netip.Prefix) bool { return taken[p] })
+		}
+		for _, p := range blocks {
+			if p.Addr().Is4() {
+				taken[p] = true
+				nr.Destination = p
+				out.Routes = append(out.Routes, nr)
+			}
+		}
 	}
 	return out
 }
@@ -123,10 +154,33 @@ func (s *snapshot) natIP(natID string) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-func ruleOf(r *model.SecurityGroupRule) network.Rule {
-	return network.Rule{
+// blocksOf are the blocks of a prefix list.
+func (s *snapshot) blocksOf(listID string) []netip.Prefix {
+	var blocks []netip.Prefix
+	for _, l := range s.prefixLists {
+		if l.ID == listID {
+			for _, e := range l.Entries() {
+				blocks = append(blocks, e.CIDR)
+			}
+		}
+	}
+	return blocks
+}
+
+// rulesOf is a rule, or one for each block of its prefix list.
+func (s *snapshot) rulesOf(r *model.SecurityGroupRule) []network.Rule {
+	rule := network.Rule{
 		Egress: r.Egress, Protocol: protocolNumber(r.Protocol), From: int(r.FromPort), To: int(r.ToPort), CIDR: r.CIDR, Group: r.GroupID,
 	}
+	if r.PrefixListID == "" {
+		return []network.Rule{rule}
+	}
+	var rules []network.Rule
+	for _, p := range s.blocksOf(r.PrefixListID) {
+		rule.CIDR = p
+		rules = append(rules, rule)
+	}
+	return rules
 }
 
 // protocolNumber reads a protocol as EC2 writes it; -1 is all.

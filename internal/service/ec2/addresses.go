@@ -218,29 +218,36 @@ func (s *Service) associate(ctx context.Context, call *api.Call, allocation, pub
 			return err
 		}
 		v := row.Copy()
-		if private != nil && *private != v.PrivateIP.String() {
-			return unsupported("elastic addresses of secondary private addresses")
+		own := v.PrivateIP
+		if private != nil {
+			if own, err = parseAddr(*private); err != nil {
+				return err
+			}
+			if !slices.Contains(v.PrivateIPs(), own) {
+				return invalidValue("The private IP address %s is not associated with the network interface %s", own, eniID)
+			}
 		}
 		tx := store.NewTxn()
 		if err := s.needsGateway(ctx, call, tx, v.VPCID); err != nil {
 			return err
 		}
 		if held := addr.V.NetworkInterfaceID; held != "" {
-			if held == eniID {
+			if held == eniID && addr.V.PrivateIP == own {
 				aid = addr.V.AssociationID
 				return nil
 			}
 			if !move {
 				return api.NewFault("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", addr.V.ID, addr.V.AssociationID)
 			}
-			old, err := interfaces.get(ctx, s, call, held)
-			if err == nil {
+			if held == eniID {
+				v.Associate(addr.V.PrivateIP, nil)
+			} else if old, err := interfaces.get(ctx, s, call, held); err == nil {
 				was := old.Copy()
-				was.Association = nil
+				was.Associate(addr.V.PrivateIP, nil)
 				tables.NetworkInterfaces.Replace(tx, old, was)
 			}
 		}
-		if as := v.Association; as != nil {
+		if as := v.AssociationOf(own); as != nil {
 			if as.AllocationID != "" {
 				if !move {
 					return api.NewFault("Resource.AlreadyAssociated", "resource %s is already associated with address %s", eniID, as.PublicIP)
@@ -253,11 +260,11 @@ func (s *Service) associate(ctx context.Context, call *api.Call, allocation, pub
 			}
 		}
 		a := addr.Copy()
-		a.AssociationID, a.NetworkInterfaceID, a.PrivateIP = aid, eniID, v.PrivateIP
+		a.AssociationID, a.NetworkInterfaceID, a.PrivateIP = aid, eniID, own
 		if v.Attachment != nil {
 			a.InstanceID = v.Attachment.InstanceID
 		}
-		v.Association = &model.NetworkInterfaceAssociation{PublicIP: a.PublicIP, AllocationID: a.ID, AssociationID: aid, OwnerID: a.Owner}
+		v.Associate(own, &model.NetworkInterfaceAssociation{PublicIP: a.PublicIP, AllocationID: a.ID, AssociationID: aid, OwnerID: a.Owner})
 		tables.Addresses.Replace(tx, addr, a)
 		tables.NetworkInterfaces.Replace(tx, row, v)
 		_, err = tx.Commit(ctx, s.store)
@@ -301,7 +308,7 @@ func (s *Service) DisassociateAddress(ctx context.Context, in *ec2.DisassociateA
 				return api.NewFault("AuthFailure", "You do not have permission to access the specified resource.")
 			}
 			v := row.Copy()
-			v.Association = nil
+			v.Associate(all[i].PrivateIP, nil)
 			tables.NetworkInterfaces.Replace(tx, row, v)
 		}
 		if err := s.free(ctx, call, tx, all[i].ID); err != nil {

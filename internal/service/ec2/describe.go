@@ -242,7 +242,9 @@ func inUse[T any](ctx context.Context, s *Service, table *store.Table[T], row st
 			return nil
 		})
 	}
-	if _, err := mark(true); err != nil {
+	if _, err := mark(true); errors.Is(err, store.ErrNotFound) {
+		return nil // another request deleted it meanwhile
+	} else if err != nil {
 		return err
 	}
 	if err := check(); err != nil {

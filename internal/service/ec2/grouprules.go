@@ -27,6 +27,8 @@ func ruleOut(region string, g *model.SecurityGroup, r *model.SecurityGroupRule) 
 	switch {
 	case r.GroupID != "":
 		out.ReferencedGroupInfo = &ec2.ReferencedSecurityGroup{GroupId: new(r.GroupID), UserId: new(r.GroupOwner), VpcId: new(g.VPCID)}
+	case r.PrefixListID != "":
+		out.PrefixListId = new(r.PrefixListID)
 	case r.CIDR.Addr().Is4():
 		out.CidrIpv4 = new(r.CIDR.String())
 	default:
@@ -88,7 +90,16 @@ func (s *Service) authorize(ctx context.Context, call *api.Call, gid, name *stri
 func (s *Service) limitAndCheck(ctx context.Context, call *api.Call, tx *store.Txn, g *model.SecurityGroup, changed []model.SecurityGroupRule) error {
 	counts := map[bool]int{}
 	for i := range g.Rules {
-		counts[g.Rules[i].Egress]++
+		// A prefix list counts as many rules as it may have entries.
+		n := 1
+		if pid := g.Rules[i].PrefixListID; pid != "" {
+			row, err := prefixLists.get(ctx, s, call, pid)
+			if err != nil {
+				return err
+			}
+			n = int(row.V.MaxEntries)
+		}
+		counts[g.Rules[i].Egress] += n
 	}
 	if counts[true] > maxRules || counts[false] > maxRules {
 		return api.NewFault("RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached.")
@@ -170,7 +181,7 @@ func (s *Service) revoke(ctx context.Context, call *api.Call, gid, name *string,
 		r := ruleOut(call.Region, g, &removed[i])
 		o := ec2.RevokedSecurityGroupRule{
 			SecurityGroupRuleId: r.SecurityGroupRuleId, GroupId: r.GroupId, IsEgress: r.IsEgress, IpProtocol: r.IpProtocol,
-			FromPort: r.FromPort, ToPort: r.ToPort, CidrIpv4: r.CidrIpv4, CidrIpv6: r.CidrIpv6, Description: r.Description,
+			FromPort: r.FromPort, ToPort: r.ToPort, CidrIpv4: r.CidrIpv4, CidrIpv6: r.CidrIpv6, PrefixListId: r.PrefixListId, Description: r.Description,
 		}
 		if r.ReferencedGroupInfo != nil {
 			o.ReferencedGroupId = r.ReferencedGroupInfo.GroupId
@@ -294,7 +305,7 @@ func (s *Service) ModifySecurityGroupRules(ctx context.Context, in *ec2.ModifySe
 				p.UserIdGroupPairs = []ec2.UserIdGroupPair{{GroupId: w.ReferencedGroupId, Description: w.Description}}
 			}
 			if w.PrefixListId != nil {
-				p.PrefixListIds = []ec2.PrefixListId{{PrefixListId: w.PrefixListId}}
+				p.PrefixListIds = []ec2.PrefixListId{{PrefixListId: w.PrefixListId, Description: w.Description}}
 			}
 			rules, err := s.rulesOf(ctx, call, g, g.Rules[i].Egress, []ec2.IpPermission{p})
 			if err != nil {
@@ -313,7 +324,7 @@ func (s *Service) ModifySecurityGroupRules(ctx context.Context, in *ec2.ModifySe
 			g.Rules[i] = r
 			changed = append(changed, r)
 		}
-		return s.checkReferences(ctx, call, tx, g.ID, changed)
+		return s.limitAndCheck(ctx, call, tx, g, changed)
 	})
 	if err != nil {
 		return nil, err

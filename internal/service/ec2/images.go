@@ -145,4 +145,3 @@ func ownedBy(m *machineimage.Image, owners []string) bool {
 // executableBy tells whether a public image is among those that users were
 // given leave to launch: by name that is everybody alone.
 func executableBy(users []string) bool { return len(users) == 0 || slices.Contains(users, "all") }
-

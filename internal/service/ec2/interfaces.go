@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"roadstead.dev/internal/api"
@@ -28,12 +29,18 @@ func interfaceField(v *model.NetworkInterface, name string) ([]string, bool) {
 		}
 		return one(s)
 	}
-	attachment, association := v.Attachment, v.Association
+	attachment := v.Attachment
 	if attachment == nil {
 		attachment = &model.NetworkInterfaceAttachment{}
 	}
-	if association == nil {
-		association = &model.NetworkInterfaceAssociation{}
+	associated := func(field func(*model.NetworkInterfaceAssociation) string) ([]string, bool) {
+		var out []string
+		for _, a := range v.PrivateIPs() {
+			if as := v.AssociationOf(a); as != nil && field(as) != "" {
+				out = append(out, field(as))
+			}
+		}
+		return out, true
 	}
 	switch name {
 	case "network-interface-id":
@@ -82,19 +89,37 @@ func interfaceField(v *model.NetworkInterface, name string) ([]string, bool) {
 		return optional(attachment.InstanceOwnerID)
 	case "attachment.status":
 		return optional(attachment.Status)
-	case "attachment.device-index", "attachment.delete-on-termination", "attachment.attach-time", "operator.managed", "operator.principal", "group-name":
+	case "attachment.device-index":
+		if v.Attachment == nil {
+			return nil, true
+		}
+		return one(strconv.Itoa(int(attachment.DeviceIndex)))
+	case "attachment.delete-on-termination":
+		if v.Attachment == nil {
+			return nil, true
+		}
+		return oneBool(attachment.DeleteOnTermination)
+	case "attachment.attach-time":
+		if v.Attachment == nil {
+			return nil, true
+		}
+		return one(attachment.AttachedAt.UTC().Format(imageTime))
+	case "availability-zone-id":
+		return one(zoneID(v.Zone))
+	case "operator.managed":
+		return oneBool(false)
+	case "attachment.network-card-index", "operator.principal", "group-name", "ipv6-addresses.ipv6-address":
 		return nil, true
 	case "association.public-ip", "addresses.association.public-ip":
-		if association.PublicIP.IsValid() {
-			return one(association.PublicIP.String())
-		}
-		return nil, true
+		return associated(func(a *model.NetworkInterfaceAssociation) string { return a.PublicIP.String() })
 	case "association.allocation-id":
-		return optional(association.AllocationID)
+		return associated(func(a *model.NetworkInterfaceAssociation) string { return a.AllocationID })
 	case "association.association-id":
-		return optional(association.AssociationID)
+		return associated(func(a *model.NetworkInterfaceAssociation) string { return a.AssociationID })
 	case "association.ip-owner-id", "addresses.association.owner-id":
-		return optional(association.OwnerID)
+		return associated(func(a *model.NetworkInterfaceAssociation) string { return a.OwnerID })
+	case "association.public-dns-name":
+		return associated(func(a *model.NetworkInterfaceAssociation) string { return publicDNS(a.PublicIP, regionOf(v.Zone)) })
 	}
 	return nil, false
 }
@@ -157,18 +182,22 @@ func attachmentOut(a *model.NetworkInterfaceAttachment) *ec2.NetworkInterfaceAtt
 	return out
 }
 
+// zoneID is the id of a zone by its name.
+func zoneID(zone string) string {
+	for _, z := range model.AvailabilityZones(regionOf(zone)) {
+		if z.Name == zone {
+			return z.ID
+		}
+	}
+	return ""
+}
+
 func interfaceOut(v *model.NetworkInterface, names groupNames) *ec2.NetworkInterface {
 	region := regionOf(v.Zone)
 	association := associationOut(v.Association, region)
-	zoneID := ""
-	for _, z := range model.AvailabilityZones(region) {
-		if z.Name == v.Zone {
-			zoneID = z.ID
-		}
-	}
 	out := &ec2.NetworkInterface{
 		NetworkInterfaceId: new(v.ID), OwnerId: new(v.Owner), VpcId: new(v.VPCID), SubnetId: new(v.SubnetID),
-		AvailabilityZone: new(v.Zone), AvailabilityZoneId: new(zoneID),
+		AvailabilityZone: new(v.Zone), AvailabilityZoneId: new(zoneID(v.Zone)),
 		Description: new(v.Description), MacAddress: new(v.MAC), PrivateIpAddress: new(v.PrivateIP.String()),
 		PrivateDnsName: new(privateDNS(v.PrivateIP, region)), Groups: names.out(v.GroupIDs),
 		InterfaceType: ec2.NetworkInterfaceType(v.InterfaceType), RequesterManaged: new(v.RequesterManaged),
@@ -187,6 +216,7 @@ func interfaceOut(v *model.NetworkInterface, names groupNames) *ec2.NetworkInter
 	for _, a := range v.SecondaryIPs {
 		out.PrivateIpAddresses = append(out.PrivateIpAddresses, ec2.NetworkInterfacePrivateIpAddress{
 			Primary: new(false), PrivateIpAddress: new(a.String()), PrivateDnsName: new(privateDNS(a, region)),
+			Association: associationOut(v.SecondaryAssociations[a], region),
 		})
 	}
 	return out

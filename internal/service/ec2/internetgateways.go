@@ -138,7 +138,7 @@ func (s *Service) DetachInternetGateway(ctx context.Context, in *ec2.DetachInter
 	}
 	n, err := countRows(ctx, s, tables.NetworkInterfaces, store.Query{
 		Account: call.Account, Region: call.Region, Index: store.Index{Name: tables.ByVPC, Value: vpc.V.ID},
-	}, func(e *model.NetworkInterface) bool { return e.Association != nil })
+	}, func(e *model.NetworkInterface) bool { return e.Association != nil || len(e.SecondaryAssociations) > 0 })
 	if err != nil {
 		return nil, err
 	}

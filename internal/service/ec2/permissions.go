@@ -138,8 +138,12 @@ func (s *Service) rulesOf(ctx context.Context, call *api.Call, g *model.Security
 			}
 			add(x.Description, func(r *model.SecurityGroupRule) { r.GroupID, r.GroupOwner = ref.V.ID, ref.V.Owner })
 		}
-		if len(p.PrefixListIds) > 0 {
-			return nil, api.NewFault("InvalidPrefixListID.NotFound", "The prefix list ID '%s' does not exist", deref(p.PrefixListIds[0].PrefixListId))
+		for _, x := range p.PrefixListIds {
+			list, err := prefixLists.get(ctx, s, call, deref(x.PrefixListId))
+			if err != nil {
+				return nil, err
+			}
+			add(x.Description, func(r *model.SecurityGroupRule) { r.PrefixListID = list.V.ID })
 		}
 		if len(rules) == before {
 			return nil, api.NewFault("MissingParameter", "Must specify a source or destination: a CIDR block, a prefix list or a security group")
@@ -155,7 +159,7 @@ func sameTraffic(a, b *model.SecurityGroupRule) bool {
 }
 
 func duplicate(r *model.SecurityGroupRule) error {
-	peer := r.GroupID
+	peer := r.GroupID + r.PrefixListID
 	if peer == "" {
 		peer = r.CIDR.String()
 	}
@@ -201,6 +205,8 @@ func permissionsOut(rules []model.SecurityGroupRule, egress bool) []ec2.IpPermis
 		switch {
 		case r.GroupID != "":
 			p.UserIdGroupPairs = append(p.UserIdGroupPairs, ec2.UserIdGroupPair{GroupId: new(r.GroupID), UserId: new(r.GroupOwner), Description: description})
+		case r.PrefixListID != "":
+			p.PrefixListIds = append(p.PrefixListIds, ec2.PrefixListId{PrefixListId: new(r.PrefixListID), Description: description})
 		case r.CIDR.Addr().Is4():
 			p.IpRanges = append(p.IpRanges, ec2.IpRange{CidrIp: new(r.CIDR.String()), Description: description})
 		default:
@@ -210,11 +216,19 @@ func permissionsOut(rules []model.SecurityGroupRule, egress bool) []ec2.IpPermis
 	return out
 }
 
-// checkReferences makes tx depend on the groups that rules name, so that they
-// cannot vanish meanwhile.
+// checkReferences makes tx depend on the groups and prefix lists that rules
+// name, so that they cannot vanish meanwhile.
 func (s *Service) checkReferences(ctx context.Context, call *api.Call, tx *store.Txn, self string, rules []model.SecurityGroupRule) error {
 	seen := map[string]bool{self: true, "": true}
 	for _, r := range rules {
+		if !seen[r.PrefixListID] {
+			seen[r.PrefixListID] = true
+			row, err := prefixLists.get(ctx, s, call, r.PrefixListID)
+			if err != nil {
+				return err
+			}
+			tables.PrefixLists.Check(tx, row)
+		}
 		if seen[r.GroupID] {
 			continue
 		}

@@ -78,7 +78,9 @@ func (a *surroundings) tableOut(t *model.RouteTable) *ec2.RouteTable {
 
 func (a *surroundings) routeOut(t *model.RouteTable, r model.Route) ec2.Route {
 	out := ec2.Route{Origin: ec2.RouteOrigin(r.Origin), State: ec2.RouteStateBlackhole}
-	if r.Destination.Addr().Is4() {
+	if r.PrefixListID != "" {
+		out.DestinationPrefixListId = new(r.PrefixListID)
+	} else if r.Destination.Addr().Is4() {
 		out.DestinationCidrBlock = new(r.Destination.String())
 	} else {
 		out.DestinationIpv6CidrBlock = new(r.Destination.String())

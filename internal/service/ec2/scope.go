@@ -27,6 +27,8 @@ var scoped = []struct{ member, resource string }{
 	{"NetworkInterfaceId", typeInterface},
 	{"AllocationId", typeAddress},
 	{"DhcpOptionsId", typeDHCP},
+	{"KeyName", typeKey},
+	{"PrefixListId", typePrefixList},
 }
 
 // created are the types of resources that operations make.
@@ -34,6 +36,7 @@ var created = map[string]string{
 	"CreateVpc": typeVPC, "CreateDefaultVpc": typeVPC, "CreateSubnet": typeSubnet, "CreateDefaultSubnet": typeSubnet,
 	"CreateRouteTable": typeRouteTab, "CreateInternetGateway": typeIGW, "CreateNatGateway": typeNAT, "CreateNetworkAcl": typeACL,
 	"CreateSecurityGroup": typeGroup, "CreateNetworkInterface": typeInterface, "AllocateAddress": typeAddress, "CreateDhcpOptions": typeDHCP,
+	"CreateKeyPair": typeKey, "ImportKeyPair": typeKey, "CreateManagedPrefixList": typePrefixList,
 }
 
 // ScopeOf names the resources that an operation acts on. Operations that
@@ -100,6 +103,10 @@ func (s *Service) addNamed(ctx context.Context, call *api.Call, in any, add func
 		*ec2.UpdateSecurityGroupRuleDescriptionsIngressInput, *ec2.UpdateSecurityGroupRuleDescriptionsEgressInput:
 		if row, err := s.groupBy(ctx, call, nil, member("GroupName")); err == nil && member("GroupId") == nil {
 			add(typeGroup, row.V.ID)
+		}
+	case *ec2.DeleteKeyPairInput:
+		if row, err := keyPairs.get(ctx, s, call, deref(member("KeyPairId"))); err == nil {
+			add(typeKey, row.V.Name)
 		}
 	case *ec2.ReleaseAddressInput, *ec2.AssociateAddressInput:
 		if row, err := s.addressBy(ctx, call, nil, member("PublicIp")); err == nil && member("AllocationId") == nil {

@@ -283,14 +283,14 @@ func remove(ctx context.Context, s store.Store, account, region, eniID string, w
 	}
 	tx := store.NewTxn()
 	tables.NetworkInterfaces.Delete(tx, row)
-	for _, a := range append([]netip.Addr{row.V.PrivateIP}, row.V.SecondaryIPs...) {
+	for _, a := range row.V.PrivateIPs() {
 		if err := releasePrivate(ctx, s, tx, row, a); err != nil {
 			return err
 		}
-	}
-	if as := row.V.Association; as != nil {
-		if err := dropAssociation(ctx, s, tx, row, as); err != nil {
-			return err
+		if as := row.V.AssociationOf(a); as != nil {
+			if err := dropAssociation(ctx, s, tx, row, as); err != nil {
+				return err
+			}
 		}
 	}
 	if with != nil {

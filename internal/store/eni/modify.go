@@ -72,6 +72,12 @@ func RemoveAddresses(ctx context.Context, s store.Store, account, region, eniID 
 				return refuse("InvalidParameterValue", "Some of the specified addresses are not assigned to interface %s", eniID)
 			}
 			v.SecondaryIPs = slices.Delete(v.SecondaryIPs, i, i+1)
+			if as := v.AssociationOf(a); as != nil {
+				if err := dropAssociation(ctx, s, tx, row, as); err != nil {
+					return err
+				}
+				v.Associate(a, nil)
+			}
 			if err := releasePrivate(ctx, s, tx, row, a); err != nil {
 				return err
 			}
