@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +27,7 @@ const maxRSS = 1 << 20
 type server struct {
 	dir, addr string
 	program   string
+	extra     []string
 	cmd       *exec.Cmd
 	exited    chan error
 	client    *http.Client
@@ -39,10 +39,11 @@ type server struct {
 func (s *server) url() string { return "http://" + s.addr }
 
 func (s *server) args(command ...string) []string {
-	return append(command, "--data-dir", s.dir, "--listen", s.addr, "--engine", "fake", "--region", region, "--hosts-file", "no")
+	command = append(command, "--data-dir", s.dir, "--listen", s.addr, "--engine", "fake", "--region", region, "--hosts-file", "no")
+	return append(command, s.extra...)
 }
 
-func start(program, dir string) (*server, error) {
+func start(program, dir string, extra ...string) (*server, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func start(program, dir string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{dir: dir, addr: l.Addr().String(), program: program, begun: time.Now(), exited: make(chan error, 1), client: &http.Client{
+	s := &server{dir: dir, addr: l.Addr().String(), program: program, extra: extra, begun: time.Now(), exited: make(chan error, 1), client: &http.Client{
 		Timeout:   60 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
 	}}
@@ -89,7 +90,7 @@ func start(program, dir string) (*server, error) {
 	}
 }
 
-func (s *server) logPath() string { return filepath.Join(filepath.Dir(s.dir), "server.log") }
+func (s *server) logPath() string { return s.dir + ".log" }
 
 func (s *server) logTail() string {
 	b, err := os.ReadFile(s.logPath())
