@@ -48,12 +48,12 @@ func TestTerraform(t *testing.T) {
 			applied: registryApplied, changed: registryChanged, destroyed: registryDestroyed,
 		},
 		{
-			name: "logs", first: "3 added, 0 changed, 0 destroyed", second: "0 added, 1 changed, 0 destroyed",
-			applied: logsApplied, changed: logsChanged, destroyed: logsDestroyed,
+			name: "logs", first: "5 added, 0 changed, 0 destroyed", second: "0 added, 2 changed, 0 destroyed",
+			applied: logsApplied, imported: logsImports, changed: logsChanged, destroyed: logsDestroyed,
 		},
 		{
-			name: "balancer", first: "11 added, 0 changed, 0 destroyed", second: "0 added, 6 changed, 0 destroyed",
-			applied: balancerApplied, changed: balancerChanged, destroyed: balancerDestroyed,
+			name: "balancer", first: "16 added, 0 changed, 0 destroyed", second: "0 added, 9 changed, 0 destroyed",
+			applied: balancerApplied, imported: balancerImports, changed: balancerChanged, destroyed: balancerDestroyed,
 		},
 		{
 			// Task definitions are replaced by their next revision.
@@ -148,71 +148,6 @@ func registryDestroyed(t *testing.T, s *server) {
 	for _, name := range []string{"tf/app", "tf-plain"} {
 		_, err := s.ecr.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{name}})
 		gone(t, "RepositoryNotFoundException", err)
-	}
-}
-
-func logsApplied(t *testing.T, s *server, tf *configuration) {
-	if got := tf.output("groups"); got != "2" {
-		t.Errorf("%s groups, want 2", got)
-	}
-	if days := s.retention(t, "/tf/app"); days != 7 {
-		t.Errorf("the events stay %d days, want 7", days)
-	}
-}
-
-func logsChanged(t *testing.T, s *server) {
-	if days := s.retention(t, "/tf/app"); days != 14 {
-		t.Errorf("the events stay %d days, want 14", days)
-	}
-}
-
-// retention is that of a log group in days.
-func (s *server) retention(t *testing.T, group string) int32 {
-	t.Helper()
-	out, err := s.logs.DescribeLogGroups(t.Context(), &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: new(group)})
-	if err != nil || len(out.LogGroups) != 1 || out.LogGroups[0].RetentionInDays == nil {
-		t.Fatalf("%+v %v", out, err)
-	}
-	return *out.LogGroups[0].RetentionInDays
-}
-
-func logsDestroyed(t *testing.T, s *server) {
-	out, err := s.logs.DescribeLogGroups(t.Context(), &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: new("/tf/")})
-	if err != nil || len(out.LogGroups) != 0 {
-		t.Errorf("%+v %v", out, err)
-	}
-}
-
-func balancerApplied(t *testing.T, _ *server, tf *configuration) {
-	if dns := tf.output("dns_name"); !strings.HasPrefix(dns, "tf-app-") || !strings.HasSuffix(dns, ".us-east-1.elb.localhost") {
-		t.Errorf("the DNS name is %s", dns)
-	}
-}
-
-func balancerChanged(t *testing.T, s *server) {
-	lbs, err := s.elb.DescribeLoadBalancers(t.Context(), &elb.DescribeLoadBalancersInput{Names: []string{"tf-app"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	attributes, err := s.elb.DescribeLoadBalancerAttributes(t.Context(), &elb.DescribeLoadBalancerAttributesInput{LoadBalancerArn: lbs.LoadBalancers[0].LoadBalancerArn})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range attributes.Attributes {
-		if *a.Key == "idle_timeout.timeout_seconds" && *a.Value != "120" {
-			t.Errorf("the idle timeout is %s, want 120", *a.Value)
-		}
-	}
-}
-
-func balancerDestroyed(t *testing.T, s *server) {
-	for _, name := range []string{"tf-app", "tf-internal"} {
-		_, err := s.elb.DescribeLoadBalancers(t.Context(), &elb.DescribeLoadBalancersInput{Names: []string{name}})
-		gone(t, "LoadBalancerNotFound", err)
-	}
-	for _, name := range []string{"tf-blue", "tf-green"} {
-		_, err := s.elb.DescribeTargetGroups(t.Context(), &elb.DescribeTargetGroupsInput{Names: []string{name}})
-		gone(t, "TargetGroupNotFound", err)
 	}
 }
 

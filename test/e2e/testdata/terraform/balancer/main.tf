@@ -30,22 +30,98 @@ resource "aws_security_group" "lb" {
   }
 }
 
+resource "aws_security_group" "second" {
+  name   = "tf-lb-second"
+  vpc_id = data.aws_vpc.default.id
+}
+
+# All of it changes in place: addresses, groups, attributes and tags.
 resource "aws_lb" "app" {
-  name               = "tf-app"
-  load_balancer_type = "application"
-  security_groups    = [aws_security_group.lb.id]
-  subnets            = data.aws_subnets.default.ids
-  idle_timeout       = var.revision > 1 ? 120 : 60
+  name                             = "tf-app"
+  load_balancer_type               = "application"
+  ip_address_type                  = "ipv4"
+  security_groups                  = var.revision > 1 ? [aws_security_group.lb.id, aws_security_group.second.id] : [aws_security_group.lb.id]
+  subnets                          = var.revision > 1 ? data.aws_subnets.default.ids : slice(sort(data.aws_subnets.default.ids), 0, 2)
+  idle_timeout                     = var.revision > 1 ? 120 : 60
+  client_keep_alive                = var.revision > 1 ? 600 : 3600
+  drop_invalid_header_fields       = var.revision > 1
+  preserve_host_header             = var.revision > 1
+  enable_xff_client_port           = var.revision > 1
+  xff_header_processing_mode       = var.revision > 1 ? "preserve" : "append"
+  desync_mitigation_mode           = var.revision > 1 ? "strictest" : "defensive"
+  enable_http2                     = var.revision > 1
+  enable_deletion_protection       = false
+  enable_cross_zone_load_balancing = true
+
+  access_logs {
+    bucket  = ""
+    enabled = false
+  }
 
   tags = {
     Revision = var.revision
   }
 }
 
-resource "aws_lb" "internal" {
-  name     = "tf-internal"
-  internal = true
-  subnets  = slice(sort(data.aws_subnets.default.ids), 0, 2)
+# By the names that the resources had before.
+resource "aws_alb" "internal" {
+  name_prefix = "tfint-"
+  internal    = true
+
+  dynamic "subnet_mapping" {
+    for_each = slice(sort(data.aws_subnets.default.ids), 0, 2)
+    content {
+      subnet_id = subnet_mapping.value
+    }
+  }
+}
+
+resource "aws_alb_target_group" "old" {
+  name_prefix = "tfold-"
+  port        = 80
+  protocol    = "HTTP"
+  target_type = "ip"
+  vpc_id      = data.aws_vpc.default.id
+}
+
+resource "aws_alb_target_group_attachment" "old" {
+  target_group_arn  = aws_alb_target_group.old.arn
+  target_id         = "10.11.12.13"
+  availability_zone = "all"
+}
+
+resource "aws_alb_listener" "old" {
+  load_balancer_arn = aws_alb.internal.arn
+  port              = var.revision > 1 ? 8443 : 8080
+
+  default_action {
+    type = "fixed-response"
+    fixed_response {
+      content_type = "text/plain"
+      status_code  = "404"
+    }
+  }
+}
+
+resource "aws_alb_listener_rule" "old" {
+  listener_arn = aws_alb_listener.old.arn
+  priority     = 1
+
+  action {
+    type = "redirect"
+    redirect {
+      host        = "new.example.com"
+      path        = "/new/#{path}"
+      query       = "from=old"
+      status_code = "HTTP_302"
+    }
+  }
+
+  condition {
+    path_pattern {
+      values = ["/old/*"]
+    }
+  }
 }
 
 resource "aws_lb_target_group" "blue" {
@@ -77,11 +153,33 @@ resource "aws_lb_target_group" "blue" {
 }
 
 resource "aws_lb_target_group" "green" {
-  name        = "tf-green"
-  port        = 8080
-  protocol    = "HTTP"
-  target_type = "ip"
-  vpc_id      = data.aws_vpc.default.id
+  name                          = "tf-green"
+  port                          = 8080
+  protocol                      = "HTTP"
+  protocol_version              = "HTTP1"
+  target_type                   = "ip"
+  ip_address_type               = "ipv4"
+  vpc_id                        = data.aws_vpc.default.id
+  slow_start                    = var.revision > 1 ? 0 : 30
+  load_balancing_algorithm_type = var.revision > 1 ? "least_outstanding_requests" : "round_robin"
+
+  health_check {
+    enabled  = true
+    port     = var.revision > 1 ? "9090" : "traffic-port"
+    protocol = "HTTP"
+  }
+
+  target_group_health {
+    dns_failover {
+      minimum_healthy_targets_count      = "1"
+      minimum_healthy_targets_percentage = "off"
+    }
+
+    unhealthy_state_routing {
+      minimum_healthy_targets_count      = var.revision > 1 ? 2 : 1
+      minimum_healthy_targets_percentage = var.revision > 1 ? "50" : "off"
+    }
+  }
 }
 
 resource "aws_lb_target_group_attachment" "blue" {
@@ -109,6 +207,18 @@ resource "aws_lb_listener" "redirect" {
   load_balancer_arn = aws_lb.app.arn
   port              = 8080
   protocol          = "HTTP"
+
+  routing_http_response_server_enabled                                = var.revision > 1 ? false : true
+  routing_http_response_x_frame_options_header_value                  = "DENY"
+  routing_http_response_access_control_allow_origin_header_value      = var.revision > 1 ? "https://example.com" : "*"
+  routing_http_response_access_control_allow_methods_header_value     = "GET,PUT"
+  routing_http_response_access_control_allow_headers_header_value     = "*"
+  routing_http_response_access_control_expose_headers_header_value    = "X-A"
+  routing_http_response_access_control_allow_credentials_header_value = "true"
+  routing_http_response_access_control_max_age_header_value           = "600"
+  routing_http_response_content_security_policy_header_value          = "default-src 'self'"
+  routing_http_response_strict_transport_security_header_value        = "max-age=3600; includeSubDomains"
+  routing_http_response_x_content_type_options_header_value           = "nosniff"
 
   default_action {
     type = "redirect"
@@ -149,8 +259,16 @@ resource "aws_lb_listener_rule" "api" {
   priority     = var.revision > 1 ? 20 : 10
 
   action {
-    type             = "forward"
-    target_group_arn = aws_lb_target_group.green.arn
+    type = "forward"
+    forward {
+      target_group {
+        arn = aws_lb_target_group.green.arn
+      }
+      stickiness {
+        enabled  = true
+        duration = 600
+      }
+    }
   }
 
   condition {
@@ -220,10 +338,24 @@ data "aws_lb" "app" {
   arn = aws_lb.app.arn
 }
 
+data "aws_alb" "by_name" {
+  name       = "tf-app"
+  depends_on = [aws_lb.app]
+}
+
+data "aws_lbs" "tagged" {
+  tags       = { Revision = var.revision }
+  depends_on = [aws_lb.app]
+}
+
 data "aws_lb_listener" "http" {
   load_balancer_arn = aws_lb.app.arn
   port              = 80
   depends_on        = [aws_lb_listener.http]
+}
+
+data "aws_lb_listener_rule" "api" {
+  arn = aws_lb_listener_rule.api.arn
 }
 
 data "aws_lb_target_group" "blue" {
@@ -231,6 +363,22 @@ data "aws_lb_target_group" "blue" {
   depends_on = [aws_lb_target_group.blue]
 }
 
+data "aws_lb_hosted_zone_id" "here" {}
+
+data "aws_elb_service_account" "here" {}
+
 output "dns_name" {
   value = data.aws_lb.app.dns_name
+}
+
+output "found" {
+  value = join(" ", [
+    data.aws_alb.by_name.arn == aws_lb.app.arn,
+    data.aws_lb.app.zone_id == data.aws_lb_hosted_zone_id.here.id,
+    length(data.aws_lbs.tagged.arns),
+    data.aws_lb_listener.http.default_action[0].type,
+    data.aws_lb_listener_rule.api.priority == aws_lb_listener_rule.api.priority,
+    data.aws_lb_target_group.blue.health_check[0].path,
+    length(data.aws_elb_service_account.here.arn) > 0,
+  ])
 }
