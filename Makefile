@@ -20,9 +20,10 @@ demo: deps build ## run the main job: an image from ECR as a Fargate service beh
 down: ## stop the server and all that it runs, and leave nothing behind
 	@if [ -x $(BIN) ]; then $(SUDO) $(BIN) down; else echo "nothing was built, so nothing runs"; fi
 
-build: ## build bin/roadstead
+build: ## build bin/roadstead and its helper
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/roadstead
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)-helper ./cmd/roadstead-helper
 
 deps: ## install what is missing from the distribution
 	@scripts/deps.sh
@@ -60,6 +61,12 @@ presubmit: fmt generate lint test ## what to run before sending a change
 
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+
+bench-start: ## measure the start and the memory of an idle server beside moto's
+	$(SUDO) $(GO) run ./bench/start
+
+bench-runtask: ## measure RunTask beside ctr run
+	$(SUDO) $(GO) run ./bench/runtask
 
 clean: ## remove what was built
 	rm -rf bin dist

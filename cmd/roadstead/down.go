@@ -106,9 +106,9 @@ func (o *options) engineConfig(address string) containerd.Config {
 	return containerd.Config{Address: address, Namespace: o.prefix(), StateDir: filepath.Join(o.runDir(), "engine"), InitCommand: o.initCommand()}
 }
 
-// initCommand makes this program the init of containers that ask for one.
+// initCommand is the init of containers that ask for one.
 func (o *options) initCommand() []string {
-	exe, err := os.Executable()
+	exe, err := helper()
 	if err != nil {
 		return nil
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 
 	"golang.org/x/sync/errgroup"
 
@@ -40,7 +39,7 @@ func (s *server) newFargate(p fargateParts) (*fargateCapacity, error) {
 	secrets := &fargate.Secrets{Roles: roles, SecretsManager: s.apis.secrets, Parameters: s.apis.parameters}
 	cfg.Secrets = secrets
 	if p.network != nil {
-		exe, err := os.Executable()
+		exe, err := helper()
 		if err != nil {
 			return nil, err
 		}

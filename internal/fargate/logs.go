@@ -16,8 +16,8 @@ import (
 type Logs struct {
 	Roles Roles
 	Store store.Store
-	// Executable is the absolute path of this program, which the container
-	// runtime starts as the logger.
+	// Executable is the absolute path of the program that the container runtime
+	// starts as the logger.
 	Executable string
 	// SpoolDir is where loggers write.
 	SpoolDir string

@@ -16,6 +16,7 @@ import (
 // built holds the programs under test, compiled once.
 var built struct {
 	roadstead string
+	helper    string // beside it, where it is looked for
 	tool      string // test/images/tool, for Linux, static
 	webapp    string
 }
@@ -37,7 +38,7 @@ func run(m *testing.M) int {
 	for _, b := range []struct {
 		to  *string
 		pkg string
-	}{{&built.roadstead, "cmd/roadstead"}, {&built.tool, "test/images/tool"}, {&built.webapp, "examples/webapp"}} {
+	}{{&built.roadstead, "cmd/roadstead"}, {&built.helper, "cmd/roadstead-helper"}, {&built.tool, "test/images/tool"}, {&built.webapp, "examples/webapp"}} {
 		*b.to = filepath.Join(dir, filepath.Base(b.pkg))
 		cmd := exec.Command("go", "build", "-o", *b.to, "roadstead.dev/"+b.pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

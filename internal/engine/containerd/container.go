@@ -72,6 +72,9 @@ func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec)
 	if err := e.copyUp(ctx, f.chain, spec.Mounts); err != nil {
 		return err
 	}
+	if ctx, err = e.leased(ctx); err != nil {
+		return fmt.Errorf("create container %s: %w", spec.ID, err)
+	}
 	_, err = e.client.NewContainer(ctx, spec.ID,
 		client.WithImage(img),
 		client.WithSnapshotter(e.snapshotter),
@@ -101,7 +104,18 @@ func (e *Engine) CreateContainer(ctx context.Context, spec engine.ContainerSpec)
 // snapshot gives a container a file system of its own, over the image's.
 func snapshot(id, chain string) client.NewContainerOpts {
 	return func(ctx context.Context, c *client.Client, container *containers.Container) error {
-		if _, err := c.SnapshotService(container.Snapshotter).Prepare(ctx, id, chain); err != nil {
+		s := c.SnapshotService(container.Snapshotter)
+		_, err := s.Prepare(ctx, id, chain)
+		if errdefs.IsAlreadyExists(err) {
+			if _, gerr := c.ContainerService().Get(ctx, id); !errdefs.IsNotFound(gerr) {
+				return err
+			}
+			// An attempt that was cut off left it.
+			if err = s.Remove(ctx, id); err == nil {
+				_, err = s.Prepare(ctx, id, chain)
+			}
+		}
+		if err != nil {
 			return err
 		}
 		container.SnapshotKey = id

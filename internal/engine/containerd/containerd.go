@@ -63,6 +63,7 @@ type Engine struct {
 	registry    *http.Transport
 	facts       factsCache
 	quotas      quotas
+	lease       lease
 
 	mu    sync.Mutex
 	locks map[string]*keyLock
