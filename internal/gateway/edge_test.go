@@ -110,6 +110,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 		{"internal, EC2", "ec2", "DescribeSubnets", "Action=DescribeSubnets", 500, ec2Type, "", []string{"<Code>InternalError</Code>"}},
 		{"a boolean, EC2", "ec2", "DescribeVpcs", "Action=DescribeVpcs&DryRun=x", 400, ec2Type, "", []string{"<Code>InvalidParameterValue</Code>"}},
 		{"unknown, EC2", "ec2", "DescribeVpcs", "Action=DescribeVpcs&Nonsense=1", 400, ec2Type, "", []string{"<Code>UnknownParameter</Code>", "The parameter Nonsense is not recognized"}},
+		{"empty, EC2", "ec2", "CreateKeyPair", "Action=CreateKeyPair&KeyName=", 400, ec2Type, "", []string{"<Code>MissingParameter</Code>", "The request must contain the parameter KeyName"}},
 		{"dry run, EC2", "ec2", "DescribeVpcs", "Action=DescribeVpcs&DryRun=true", 412, ec2Type, "", []string{"<Code>DryRunOperation</Code>"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -182,7 +182,7 @@ func (g *Gateway) call(ctx context.Context, m *mounted, name string, r *request,
 func (g *Gateway) errorResponse(ctx context.Context, m *mounted, r *request, name string, err error) *codec.Response {
 	e, ok := errors.AsType[api.Error](err)
 	if !ok && errors.Is(err, model.ErrName) {
-		e, ok = with(m.dialect.invalid, "A parameter holds a name that is too long, or a character that no name may hold."), true
+		e, ok = with(m.dialect.invalid, "A parameter holds a name that is empty or too long, or a character that no name may hold."), true
 	}
 	if !ok {
 		level := slog.LevelError

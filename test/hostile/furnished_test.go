@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,33 +15,37 @@ import (
 // sensible are requests that make sense, by operation: they furnish the server
 // with things, and random input is often one of them with a few members
 // changed, which leads deeper than what is made up from nothing. Members are
-// by the model's names; a string "@name" is what an earlier answer called so.
+// by the model's names; a string "@name" is what an earlier answer called so,
+// "@name#0" what the first one did.
 var sensible = []struct{ service, operation, input string }{
 	{"ec2", "DescribeVpcs", `{}`},
 	{"ec2", "DescribeSubnets", `{}`},
+	{"ec2", "DescribeSecurityGroups", `{}`},
 	{"ec2", "CreateVpc", `{"CidrBlock":"10.20.0.0/16"}`},
-	{"ec2", "CreateSubnet", `{"VpcId":"@vpcid","CidrBlock":"10.20.1.0/24"}`},
-	{"ec2", "CreateSecurityGroup", `{"GroupName":"web","Description":"web","VpcId":"@vpcid"}`},
-	{"ec2", "AuthorizeSecurityGroupIngress", `{"GroupId":"@groupid","IpPermissions":[{"IpProtocol":"tcp","FromPort":80,"ToPort":80,"IpRanges":[{"CidrIp":"0.0.0.0/0","Description":"all"}]}]}`},
-	{"ec2", "AuthorizeSecurityGroupEgress", `{"GroupId":"@groupid","IpPermissions":[{"IpProtocol":"-1","UserIdGroupPairs":[{"GroupId":"@groupid"}]}]}`},
-	{"ec2", "RevokeSecurityGroupIngress", `{"GroupId":"@groupid","IpPermissions":[{"IpProtocol":"tcp","FromPort":80,"ToPort":80,"IpRanges":[{"CidrIp":"0.0.0.0/0"}]}]}`},
+	{"ec2", "CreateSubnet", `{"VpcId":"@vpcid#0","CidrBlock":"172.31.240.0/24"}`},
+	{"ec2", "DescribeRouteTables", `{}`},
+	{"ec2", "DescribeNetworkAcls", `{}`},
+	{"ec2", "CreateKeyPair", `{"KeyName":"k"}`},
+	{"ec2", "CreateSecurityGroup", `{"GroupName":"web","Description":"web","VpcId":"@vpcid#0"}`},
+	{"ec2", "AuthorizeSecurityGroupIngress", `{"GroupId":"@groupid#0","IpPermissions":[{"IpProtocol":"tcp","FromPort":80,"ToPort":80,"IpRanges":[{"CidrIp":"0.0.0.0/0","Description":"all"}]}]}`},
+	{"ec2", "AuthorizeSecurityGroupEgress", `{"GroupId":"@groupid#0","IpPermissions":[{"IpProtocol":"-1","UserIdGroupPairs":[{"GroupId":"@groupid#0"}]}]}`},
+	{"ec2", "RevokeSecurityGroupIngress", `{"GroupId":"@groupid#0","IpPermissions":[{"IpProtocol":"tcp","FromPort":80,"ToPort":80,"IpRanges":[{"CidrIp":"0.0.0.0/0"}]}]}`},
 	{"ec2", "CreateInternetGateway", `{}`},
-	{"ec2", "AttachInternetGateway", `{"InternetGatewayId":"@internetgatewayid","VpcId":"@vpcid"}`},
-	{"ec2", "CreateRouteTable", `{"VpcId":"@vpcid"}`},
-	{"ec2", "CreateRoute", `{"RouteTableId":"@routetableid","DestinationCidrBlock":"0.0.0.0/0","GatewayId":"@internetgatewayid"}`},
-	{"ec2", "AssociateRouteTable", `{"RouteTableId":"@routetableid","SubnetId":"@subnetid"}`},
+	{"ec2", "AttachInternetGateway", `{"InternetGatewayId":"@internetgatewayid#0","VpcId":"@vpcid#1"}`},
+	{"ec2", "CreateRouteTable", `{"VpcId":"@vpcid#0"}`},
+	{"ec2", "CreateRoute", `{"RouteTableId":"@routetableid#0","DestinationCidrBlock":"0.0.0.0/0","GatewayId":"@internetgatewayid"}`},
+	{"ec2", "AssociateRouteTable", `{"RouteTableId":"@routetableid#0","SubnetId":"@subnetid#0"}`},
 	{"ec2", "AllocateAddress", `{"Domain":"vpc"}`},
-	{"ec2", "CreateNatGateway", `{"SubnetId":"@subnetid","AllocationId":"@allocationid"}`},
-	{"ec2", "CreateNetworkInterface", `{"SubnetId":"@subnetid","Groups":["@groupid"],"Description":"x"}`},
-	{"ec2", "ModifyNetworkInterfaceAttribute", `{"NetworkInterfaceId":"@networkinterfaceid","Groups":["@groupid"]}`},
-	{"ec2", "AssociateAddress", `{"AllocationId":"@allocationid","NetworkInterfaceId":"@networkinterfaceid"}`},
-	{"ec2", "CreateNetworkAcl", `{"VpcId":"@vpcid"}`},
-	{"ec2", "CreateNetworkAclEntry", `{"NetworkAclId":"@networkaclid","RuleNumber":100,"Protocol":"6","RuleAction":"allow","Egress":false,"CidrBlock":"0.0.0.0/0","PortRange":{"From":80,"To":80}}`},
+	{"ec2", "CreateNatGateway", `{"SubnetId":"@subnetid#0","AllocationId":"@allocationid#0"}`},
+	{"ec2", "CreateNetworkInterface", `{"SubnetId":"@subnetid#0","Groups":["@groupid#0"],"Description":"x"}`},
+	{"ec2", "ModifyNetworkInterfaceAttribute", `{"NetworkInterfaceId":"@networkinterfaceid#0","Groups":["@groupid#0"]}`},
+	{"ec2", "AssociateAddress", `{"AllocationId":"@allocationid#0","NetworkInterfaceId":"@networkinterfaceid#0"}`},
+	{"ec2", "CreateNetworkAcl", `{"VpcId":"@vpcid#0"}`},
+	{"ec2", "CreateNetworkAclEntry", `{"NetworkAclId":"@networkaclid#0","RuleNumber":100,"Protocol":"6","RuleAction":"allow","Egress":false,"CidrBlock":"0.0.0.0/0","PortRange":{"From":80,"To":80}}`},
 	{"ec2", "CreateDhcpOptions", `{"DhcpConfigurations":[{"Key":"domain-name-servers","Values":["AmazonProvidedDNS"]}]}`},
-	{"ec2", "AssociateVpcCidrBlock", `{"VpcId":"@vpcid","CidrBlock":"10.30.0.0/16"}`},
-	{"ec2", "CreateTags", `{"Resources":["@vpcid"],"Tags":[{"Key":"Name","Value":"x"}]}`},
-	{"ec2", "DescribeInstances", `{"Filters":[{"Name":"vpc-id","Values":["@vpcid"]}],"MaxResults":5}`},
-	{"ec2", "DescribeNetworkInterfaces", `{"Filters":[{"Name":"vpc-id","Values":["@vpcid"]}],"MaxResults":5}`},
+	{"ec2", "AssociateVpcCidrBlock", `{"VpcId":"@vpcid#0","CidrBlock":"10.30.0.0/16"}`},
+	{"ec2", "CreateTags", `{"Resources":["@vpcid#0"],"Tags":[{"Key":"Name","Value":"x"}]}`},
+	{"ec2", "DescribeNetworkInterfaces", `{"Filters":[{"Name":"vpc-id","Values":["@vpcid#0"]}],"MaxResults":5}`},
 	{"ec2", "DescribeSecurityGroups", `{"Filters":[{"Name":"group-name","Values":["*"]}],"MaxResults":5}`},
 
 	{"iam", "CreateRole", `{"RoleName":"task","AssumeRolePolicyDocument":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"Service\":\"ecs-tasks.amazonaws.com\"},\"Action\":\"sts:AssumeRole\"}]}"}`},
@@ -54,8 +59,8 @@ var sensible = []struct{ service, operation, input string }{
 	{"iam", "CreateInstanceProfile", `{"InstanceProfileName":"i"}`},
 	{"iam", "AddRoleToInstanceProfile", `{"InstanceProfileName":"i","RoleName":"task"}`},
 	{"iam", "SimulatePrincipalPolicy", `{"PolicySourceArn":"arn:aws:iam::000000000000:user/team/joe","ActionNames":["s3:GetObject"]}`},
-	{"sts", "AssumeRole", `{"RoleArn":"arn:aws:iam::000000000000:role/task","RoleSessionName":"s"}`},
-	{"sts", "GetFederationToken", `{"Name":"joe","Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[]}"}`},
+	{"sts", "AssumeRole", `{"RoleArn":"arn:aws:iam::000000000000:role/task","RoleSessionName":"session"}`},
+	{"sts", "GetFederationToken", `{"Name":"joe","Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}]}"}`},
 
 	{"logs", "CreateLogGroup", `{"logGroupName":"/ecs/web"}`},
 	{"logs", "CreateLogStream", `{"logGroupName":"/ecs/web","logStreamName":"s"}`},
@@ -69,8 +74,8 @@ var sensible = []struct{ service, operation, input string }{
 	{"ecr", "PutLifecyclePolicy", `{"repositoryName":"web","lifecyclePolicyText":"{\"rules\":[{\"rulePriority\":1,\"selection\":{\"tagStatus\":\"untagged\",\"countType\":\"sinceImagePushed\",\"countUnit\":\"days\",\"countNumber\":1},\"action\":{\"type\":\"expire\"}}]}"}`},
 	{"ecr", "SetRepositoryPolicy", `{"repositoryName":"web","policyText":"{\"Version\":\"2008-10-17\",\"Statement\":[{\"Sid\":\"x\",\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":[\"ecr:BatchGetImage\"]}]}"}`},
 	{"ecr", "InitiateLayerUpload", `{"repositoryName":"web"}`},
-	{"ecr", "UploadLayerPart", `{"repositoryName":"web","uploadId":"@uploadid","partFirstByte":0,"partLastByte":4,"layerPartBlob":"aGVsbG8="}`},
-	{"ecr", "CompleteLayerUpload", `{"repositoryName":"web","uploadId":"@uploadid","layerDigests":["sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"]}`},
+	{"ecr", "UploadLayerPart", `{"repositoryName":"web","uploadId":"@uploadid#0","partFirstByte":0,"partLastByte":4,"layerPartBlob":"aGVsbG8="}`},
+	{"ecr", "CompleteLayerUpload", `{"repositoryName":"web","uploadId":"@uploadid#0","layerDigests":["sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"]}`},
 	{"ecr", "PutImage", `{"repositoryName":"web","imageTag":"v1","imageManifest":"{\"schemaVersion\":2,\"mediaType\":\"application/vnd.docker.distribution.manifest.v2+json\",\"config\":{\"mediaType\":\"application/vnd.docker.container.image.v1+json\",\"size\":5,\"digest\":\"sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824\"},\"layers\":[]}"}`},
 	{"ecr", "BatchGetImage", `{"repositoryName":"web","imageIds":[{"imageTag":"v1"}]}`},
 	{"ecr", "DescribeImages", `{"repositoryName":"web","maxResults":2}`},
@@ -78,27 +83,27 @@ var sensible = []struct{ service, operation, input string }{
 	{"ecs", "CreateCluster", `{"clusterName":"default"}`},
 	{"ecs", "RegisterTaskDefinition", `{"family":"web","networkMode":"awsvpc","requiresCompatibilities":["FARGATE"],"cpu":"256","memory":"512","executionRoleArn":"arn:aws:iam::000000000000:role/task","containerDefinitions":[{"name":"web","image":"web:v1","essential":true,"portMappings":[{"containerPort":80,"protocol":"tcp"}],"environment":[{"name":"A","value":"b"}],"healthCheck":{"command":["CMD","true"],"interval":5},"logConfiguration":{"logDriver":"awslogs","options":{"awslogs-group":"/ecs/web","awslogs-region":"us-east-1","awslogs-stream-prefix":"x"}}}]}`},
 	{"ecs", "RegisterTaskDefinition", `{"family":"host","networkMode":"bridge","containerDefinitions":[{"name":"a","image":"a","memory":128,"memoryReservation":64,"links":["b"],"mountPoints":[{"sourceVolume":"v","containerPath":"/v"}],"dependsOn":[{"containerName":"b","condition":"START"}],"ulimits":[{"name":"nofile","softLimit":1,"hardLimit":2}],"linuxParameters":{"capabilities":{"add":["SYS_PTRACE"]},"sharedMemorySize":64}},{"name":"b","image":"b","memory":64}],"volumes":[{"name":"v","host":{"sourcePath":"/v"}}],"placementConstraints":[{"type":"memberOf","expression":"attribute:ecs.os-type == linux"}]}`},
-	{"elbv2", "CreateTargetGroup", `{"Name":"web","Protocol":"HTTP","Port":80,"VpcId":"@vpcid","TargetType":"ip","HealthCheckPath":"/","Matcher":{"HttpCode":"200-299"}}`},
-	{"elbv2", "CreateLoadBalancer", `{"Name":"web","Subnets":["@subnetid","@subnetid"],"SecurityGroups":["@groupid"],"Scheme":"internet-facing","Type":"application"}`},
-	{"elbv2", "CreateLoadBalancer", `{"Name":"net","Subnets":["@subnetid"],"Type":"network"}`},
-	{"elbv2", "CreateListener", `{"LoadBalancerArn":"@loadbalancerarn","Protocol":"HTTP","Port":80,"DefaultActions":[{"Type":"forward","TargetGroupArn":"@targetgrouparn"}]}`},
-	{"elbv2", "CreateRule", `{"ListenerArn":"@listenerarn","Priority":5,"Conditions":[{"Field":"path-pattern","Values":["/x/*"]},{"Field":"query-string","QueryStringConfig":{"Values":[{"Key":"a","Value":"b"}]}}],"Actions":[{"Type":"fixed-response","FixedResponseConfig":{"StatusCode":"200","ContentType":"text/plain","MessageBody":"x"}}]}`},
-	{"elbv2", "ModifyRule", `{"RuleArn":"@rulearn","Actions":[{"Type":"redirect","RedirectConfig":{"Protocol":"HTTPS","Port":"443","Host":"#{host}","Path":"/#{path}","Query":"#{query}","StatusCode":"HTTP_301"}}]}`},
-	{"elbv2", "ModifyListener", `{"ListenerArn":"@listenerarn","DefaultActions":[{"Type":"forward","ForwardConfig":{"TargetGroups":[{"TargetGroupArn":"@targetgrouparn","Weight":1}],"TargetGroupStickinessConfig":{"Enabled":true,"DurationSeconds":5}}}]}`},
-	{"elbv2", "ModifyLoadBalancerAttributes", `{"LoadBalancerArn":"@loadbalancerarn","Attributes":[{"Key":"idle_timeout.timeout_seconds","Value":"30"}]}`},
-	{"elbv2", "ModifyTargetGroupAttributes", `{"TargetGroupArn":"@targetgrouparn","Attributes":[{"Key":"deregistration_delay.timeout_seconds","Value":"30"}]}`},
-	{"elbv2", "RegisterTargets", `{"TargetGroupArn":"@targetgrouparn","Targets":[{"Id":"172.31.0.9","Port":80}]}`},
-	{"ecs", "RunTask", `{"cluster":"default","taskDefinition":"web","launchType":"FARGATE","count":1,"networkConfiguration":{"awsvpcConfiguration":{"subnets":["@subnetid"],"assignPublicIp":"ENABLED"}}}`},
-	{"ecs", "CreateService", `{"cluster":"default","serviceName":"web","taskDefinition":"web","desiredCount":1,"launchType":"FARGATE","networkConfiguration":{"awsvpcConfiguration":{"subnets":["@subnetid"],"securityGroups":["@groupid"]}},"loadBalancers":[{"targetGroupArn":"@targetgrouparn","containerName":"web","containerPort":80}],"deploymentConfiguration":{"maximumPercent":200,"minimumHealthyPercent":50,"deploymentCircuitBreaker":{"enable":true,"rollback":true}}}`},
+	{"elbv2", "CreateTargetGroup", `{"Name":"web","Protocol":"HTTP","Port":80,"VpcId":"@vpcid#0","TargetType":"ip","HealthCheckPath":"/","Matcher":{"HttpCode":"200-299"}}`},
+	{"elbv2", "CreateLoadBalancer", `{"Name":"web","Subnets":["@subnetid#0","@subnetid#1"],"SecurityGroups":["@groupid#0"],"Scheme":"internet-facing","Type":"application"}`},
+	{"elbv2", "CreateLoadBalancer", `{"Name":"net","Subnets":["@subnetid#0"],"Type":"network"}`},
+	{"elbv2", "CreateListener", `{"LoadBalancerArn":"@loadbalancerarn#0","Protocol":"HTTP","Port":80,"DefaultActions":[{"Type":"forward","TargetGroupArn":"@targetgrouparn#0"}]}`},
+	{"elbv2", "CreateRule", `{"ListenerArn":"@listenerarn#0","Priority":5,"Conditions":[{"Field":"path-pattern","Values":["/x/*"]},{"Field":"query-string","QueryStringConfig":{"Values":[{"Key":"a","Value":"b"}]}}],"Actions":[{"Type":"fixed-response","FixedResponseConfig":{"StatusCode":"200","ContentType":"text/plain","MessageBody":"x"}}]}`},
+	{"elbv2", "ModifyRule", `{"RuleArn":"@rulearn#0","Actions":[{"Type":"redirect","RedirectConfig":{"Protocol":"HTTPS","Port":"443","Host":"#{host}","Path":"/#{path}","Query":"#{query}","StatusCode":"HTTP_301"}}]}`},
+	{"elbv2", "ModifyListener", `{"ListenerArn":"@listenerarn#0","DefaultActions":[{"Type":"forward","ForwardConfig":{"TargetGroups":[{"TargetGroupArn":"@targetgrouparn#0","Weight":1}],"TargetGroupStickinessConfig":{"Enabled":true,"DurationSeconds":5}}}]}`},
+	{"elbv2", "ModifyLoadBalancerAttributes", `{"LoadBalancerArn":"@loadbalancerarn#0","Attributes":[{"Key":"idle_timeout.timeout_seconds","Value":"30"}]}`},
+	{"elbv2", "ModifyTargetGroupAttributes", `{"TargetGroupArn":"@targetgrouparn#0","Attributes":[{"Key":"deregistration_delay.timeout_seconds","Value":"30"}]}`},
+	{"elbv2", "RegisterTargets", `{"TargetGroupArn":"@targetgrouparn#0","Targets":[{"Id":"172.31.0.9","Port":80}]}`},
+	{"ecs", "RunTask", `{"cluster":"default","taskDefinition":"web","launchType":"FARGATE","count":1,"networkConfiguration":{"awsvpcConfiguration":{"subnets":["@subnetid#0"],"assignPublicIp":"ENABLED"}}}`},
+	{"ecs", "CreateService", `{"cluster":"default","serviceName":"web","taskDefinition":"web","desiredCount":1,"launchType":"FARGATE","networkConfiguration":{"awsvpcConfiguration":{"subnets":["@subnetid#0"],"securityGroups":["@groupid#0"]}},"loadBalancers":[{"targetGroupArn":"@targetgrouparn#0","containerName":"web","containerPort":80}],"deploymentConfiguration":{"maximumPercent":200,"minimumHealthyPercent":50,"deploymentCircuitBreaker":{"enable":true,"rollback":true}}}`},
 	{"ecs", "UpdateService", `{"cluster":"default","service":"web","desiredCount":2,"forceNewDeployment":true}`},
-	{"ecs", "UpdateTaskProtection", `{"cluster":"default","tasks":["@taskarn"],"protectionEnabled":true,"expiresInMinutes":5}`},
+	{"ecs", "UpdateTaskProtection", `{"cluster":"default","tasks":["@taskarn#0"],"protectionEnabled":true,"expiresInMinutes":5}`},
 	{"ecs", "ListTasks", `{"cluster":"default","serviceName":"web","desiredStatus":"RUNNING","maxResults":1}`},
 	{"ecs", "PutClusterCapacityProviders", `{"cluster":"default","capacityProviders":["FARGATE"],"defaultCapacityProviderStrategy":[{"capacityProvider":"FARGATE","weight":1,"base":1}]}`},
 
 	{"secretsmanager", "CreateSecret", `{"Name":"db","SecretString":"{\"user\":\"x\"}"}`},
 	{"secretsmanager", "PutResourcePolicy", `{"SecretId":"db","ResourcePolicy":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"111122223333\"},\"Action\":\"secretsmanager:GetSecretValue\",\"Resource\":\"*\"}]}"}`},
 	{"secretsmanager", "GetSecretValue", `{"SecretId":"db"}`},
-	{"secretsmanager", "UpdateSecretVersionStage", `{"SecretId":"db","VersionStage":"X","MoveToVersionId":"@versionid"}`},
+	{"secretsmanager", "UpdateSecretVersionStage", `{"SecretId":"db","VersionStage":"X","MoveToVersionId":"@versionid#0"}`},
 	{"secretsmanager", "GetRandomPassword", `{"PasswordLength":20,"ExcludeCharacters":"abc"}`},
 	{"ssm", "PutParameter", `{"Name":"/app/db/url","Value":"x","Type":"SecureString"}`},
 	{"ssm", "GetParametersByPath", `{"Path":"/app","Recursive":true,"ParameterFilters":[{"Key":"Type","Values":["String"]}]}`},
@@ -137,10 +142,18 @@ func (m *maker) fill(v any) any {
 		}
 		return out
 	case string:
-		if name, ok := strings.CutPrefix(v, "@"); ok {
-			if got, ok := m.pool.get(m.r, name); ok {
+		name, ok := strings.CutPrefix(v, "@")
+		if !ok {
+			return v
+		}
+		name, index, at := strings.Cut(name, "#")
+		if at {
+			i, err := strconv.Atoi(index)
+			if got, ok := m.pool.at(name, i); ok && err == nil {
 				return got
 			}
+		} else if got, ok := m.pool.get(m.r, name); ok {
+			return got
 		}
 	}
 	return v

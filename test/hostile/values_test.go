@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -275,7 +276,11 @@ type pool struct {
 	m  map[string][]string
 }
 
-const poolSize = 24
+// Of each name the first few values stay.
+const (
+	poolSize = 24
+	firsts   = 4
+)
 
 func (p *pool) put(r *rand.Rand, name, value string) {
 	if value == "" || len(value) > 2048 {
@@ -287,11 +292,25 @@ func (p *pool) put(r *rand.Rand, name, value string) {
 	if p.m == nil {
 		p.m = make(map[string][]string)
 	}
+	if slices.Contains(p.m[name], value) {
+		return
+	}
 	if l := p.m[name]; len(l) < poolSize {
 		p.m[name] = append(l, value)
 	} else {
-		l[r.IntN(poolSize)] = value
+		l[firsts+r.IntN(poolSize-firsts)] = value
 	}
+}
+
+// at is what the i-th answer called so, of the first few.
+func (p *pool) at(name string, i int) (string, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.m[canonicalName(name)]
+	if i < 0 || i >= min(firsts, len(l)) {
+		return "", false
+	}
+	return l[i], true
 }
 
 func (p *pool) get(r *rand.Rand, name string) (string, bool) {

@@ -35,6 +35,9 @@ func (EC2) Decode(op *api.Operation, r *Request, in any) error {
 type formDialect interface {
 	// member finds what the form holds for a member below n.
 	member(n *formNode, m *api.Member) *formNode
+	// none tells whether what the form holds for a member means that it is
+	// not there.
+	none(n *formNode, f *typed.Field) bool
 	// elements lists the nodes of a list's elements.
 	elements(n *formNode, s *api.Shape) []*formNode
 	// entries lists the nodes of a map's entries.
@@ -74,6 +77,10 @@ func formStruct(d formDialect, at *formNode, n *typed.Node, v reflect.Value) err
 		f := &n.Fields[i]
 		c := d.member(at, f.Member)
 		if c == nil {
+			continue
+		}
+		if d.none(c, f) {
+			c.used = true
 			continue
 		}
 		if err := formValue(d, c, f.Node, timestampFormat(f), f.Alloc(v)); err != nil {
@@ -218,7 +225,14 @@ func (queryForm) invalid(n *formNode, kind api.Kind) error {
 
 func (queryForm) leftover(string) error { return nil }
 
+func (queryForm) none(*formNode, *typed.Field) bool { return false }
+
 type ec2Form struct{}
+
+// none: a required parameter without a value is missing.
+func (ec2Form) none(n *formNode, f *typed.Field) bool {
+	return f.Member.Required && f.Node.Shape.Kind == api.String && n.value == "" && len(n.children) == 0
+}
 
 func (ec2Form) member(n *formNode, m *api.Member) *formNode { return n.children[EC2Name(m)] }
 

@@ -178,8 +178,11 @@ func checkKey(k store.Key) error {
 	if n := len(k.Account) + len(k.Region) + len(k.Kind.Service) + len(k.Kind.Name) + len(k.ID); n > maxKey {
 		return fmt.Errorf("key of %d bytes, at most %d may be: %w", n, maxKey, model.ErrName)
 	}
-	if k.ID == "" || k.Kind.Service == "" || k.Kind.Name == "" {
-		return fmt.Errorf("key %s: kind and id must not be empty", k)
+	if k.Kind.Service == "" || k.Kind.Name == "" {
+		return fmt.Errorf("key %s: kind must not be empty", k)
+	}
+	if k.ID == "" {
+		return fmt.Errorf("key %s has no id: %w", k, model.ErrName)
 	}
 	for _, part := range []string{k.Account, k.Region, k.Kind.Service, k.Kind.Name, k.ID} {
 		if strings.IndexByte(part, 0) >= 0 {
