@@ -221,15 +221,15 @@ func (w *world) service(name string) *model.Service {
 // tasks are the service's, by id.
 func (w *world) tasks(name string) []*model.Task {
 	w.t.Helper()
-	rows, err := tables.ECSTasks.List(w.t.Context(), w.store, store.Query{
-		Account: account, Region: region, Index: store.Index{Name: tables.ByService, Value: cluster + "/" + name},
-	})
+	rows, err := tables.ECSTasks.List(w.t.Context(), w.store, store.Query{Account: account, Region: region, Prefix: cluster + "/"})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	var out []*model.Task
 	for _, r := range rows {
-		out = append(out, r.V)
+		if r.V.TaskServiceID() == cluster+"/"+name {
+			out = append(out, r.V)
+		}
 	}
 	return out
 }

@@ -3,6 +3,8 @@ package ecsservice
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"roadstead.dev/internal/controller"
@@ -16,7 +18,8 @@ import (
 // view is all that is read about a service.
 type view struct {
 	service store.Row[model.Service]
-	tasks   []store.Row[model.Task]
+	// tasks are those that live, and those that stopped since the last plan.
+	tasks []store.Row[model.Task]
 	// targets are each task's registrations, by task id.
 	targets map[string][]deployment.Target
 	// checked holds the ARNs of the task definitions in which an essential
@@ -25,6 +28,8 @@ type view struct {
 	// state and events have Modified 0 when there is no record yet.
 	state  store.Row[deployment.State]
 	events store.Row[model.ServiceEvents]
+	// zones are those to balance the tasks over.
+	zones []string
 }
 
 // read reads the service under key; nil when there is nothing to do for it.
@@ -48,9 +53,6 @@ func (c *services) read(ctx context.Context, key controller.Key) (*view, error) 
 		return nil, err
 	}
 	for _, t := range v.tasks {
-		if t.V.Status.LastStatus == model.TaskStopped {
-			continue
-		}
 		if v.targets[t.V.TaskID], err = c.readTargets(ctx, t); err != nil {
 			return nil, err
 		}
@@ -61,11 +63,65 @@ func (c *services) read(ctx context.Context, key controller.Key) (*view, error) 
 	if v.state, err = States.Get(ctx, c.Store, key.Account, key.Region, key.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
+	if err := c.readStopped(ctx, v); err != nil {
+		return nil, err
+	}
+	if v.zones, err = c.zones(ctx, v.service); err != nil {
+		return nil, err
+	}
 	v.events, err = tables.ECSServiceEvents.Get(ctx, c.Store, key.Account, key.Region, key.ID)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// zones are the availability zones of the service's subnets, if it asks for
+// its tasks to be balanced over them.
+func (c *services) zones(ctx context.Context, svc store.Row[model.Service]) ([]string, error) {
+	d := svc.V.Primary()
+	if d == nil || svc.V.Spec.AvailabilityZoneRebalancing != "ENABLED" {
+		return nil, nil
+	}
+	subnets, err := c.subnets(ctx, svc.Key, d)
+	if err != nil {
+		return nil, err
+	}
+	var zones []string
+	for _, s := range subnets {
+		if s.Zone != "" && !slices.Contains(zones, s.Zone) {
+			zones = append(zones, s.Zone)
+		}
+	}
+	return zones, nil
+}
+
+// readStopped adds the tasks that have stopped since they were last accounted
+// for; what became of those that stopped before is known.
+func (c *services) readStopped(ctx context.Context, v *view) error {
+	if v.state.Modified == 0 {
+		return nil
+	}
+	live := make(map[string]bool, len(v.tasks))
+	for _, t := range v.tasks {
+		live[t.V.TaskID] = true
+	}
+	k := v.service.Key
+	for id := range v.state.V.Tasks {
+		if live[id] {
+			continue
+		}
+		t, err := tables.ECSTasks.Get(ctx, c.Store, k.Account, k.Region, v.service.V.ClusterName+"/"+id)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		v.tasks = append(v.tasks, t)
+	}
+	slices.SortFunc(v.tasks, func(a, b store.Row[model.Task]) int { return strings.Compare(a.Key.ID, b.Key.ID) })
+	return nil
 }
 
 // rolling tells whether the service's deployments are this controller's.
@@ -163,6 +219,7 @@ func (v *view) snapshot(healthyAfter time.Duration) deployment.Snapshot {
 		Name: s.ServiceName, Desired: s.Spec.DesiredCount,
 		MinimumHealthyPercent: valueOr(dc.MinimumHealthyPercent, 100),
 		MaximumPercent:        valueOr(dc.MaximumPercent, 200),
+		Zones:                 v.zones,
 		Draining:              s.Status == model.ECSDraining,
 		HealthyAfter:          healthyAfter,
 	}}

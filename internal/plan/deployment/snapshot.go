@@ -16,7 +16,8 @@ type Snapshot struct {
 	// Deployments are the service's, the newest first. One is primary, unless
 	// the service has none at all.
 	Deployments []Deployment
-	// Tasks are all that the service has on record, stopped ones included.
+	// Tasks are the service's: all that live, and at least those of the stopped
+	// ones that State.Tasks names.
 	Tasks []Task
 	// State is that of the Plan made before, zero at first.
 	State State
@@ -34,6 +35,9 @@ type Service struct {
 	// failing health checks do not count.
 	HealthCheckGracePeriod time.Duration
 	CircuitBreaker         CircuitBreaker
+	// Zones are the availability zones to keep the tasks balanced over; none
+	// without rebalancing.
+	Zones []string
 	// Draining: the service is being deleted.
 	Draining bool
 	// HealthyAfter is how long a task that nothing checks must run before it

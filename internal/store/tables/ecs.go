@@ -26,8 +26,8 @@ var (
 
 // Names of indexes. A task's index values are told with each.
 const (
-	// ByService: "<cluster>/<service>".
-	ByService = "service"
+	// ByService: "<cluster>/<service>"; of tasks that have not STOPPED.
+	ByService = "liveService"
 	// ByDesiredStatus: "<cluster>/<desired status>".
 	ByDesiredStatus = "desiredStatus"
 	// ByLastStatus: the last status alone.
@@ -67,7 +67,12 @@ func newTasks() *store.Table[model.Task] {
 	}
 	alive := func(t *model.Task) bool { return t.Status.LastStatus != model.TaskStopped }
 	return store.NewTable[model.Task]("ecs", "Task").
-		WithIndex(ByService, func(t *model.Task) []string { return one(t.TaskServiceID()) }).
+		WithIndex(ByService, func(t *model.Task) []string {
+			if !alive(t) {
+				return nil
+			}
+			return one(t.TaskServiceID())
+		}).
 		WithIndex(ByDesiredStatus, func(t *model.Task) []string { return one(t.ClusterName + "/" + t.Desired.Status) }).
 		WithIndex(ByLastStatus, func(t *model.Task) []string { return one(t.Status.LastStatus) }).
 		WithIndex(ByServiceStatus, func(t *model.Task) []string {
