@@ -1,5 +1,6 @@
 // Command roadstead-helper is what the container runtime starts beside and in
-// containers: the logger, and the init process. Roadstead itself is both too,
+// containers: the logger, and the init process; and the first process of
+// instances. Roadstead itself is all of these too,
 // where the helper is not beside it; as a program of its own there is a
 // seventh of it in memory for each container, and it starts in a fifth of the
 // time.
@@ -10,6 +11,7 @@ import (
 	"os"
 
 	"roadstead.dev/internal/initproc"
+	"roadstead.dev/internal/instance"
 	"roadstead.dev/internal/logger"
 )
 
@@ -24,6 +26,8 @@ func main() {
 			os.Exit(logger.Main(os.Args[2:]))
 		case initproc.Subcommand:
 			os.Exit(initproc.Main(os.Args[2:], os.Stderr))
+		case instance.Subcommand:
+			os.Exit(instance.Main(os.Args[2:], os.Stderr))
 		case "version":
 			fmt.Println(version)
 			return

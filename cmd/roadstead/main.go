@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"roadstead.dev/internal/initproc"
+	"roadstead.dev/internal/instance"
 	"roadstead.dev/internal/logger"
 )
 
@@ -25,6 +26,8 @@ func main() {
 			os.Exit(logger.Main(os.Args[2:]))
 		case initproc.Subcommand:
 			os.Exit(initproc.Main(os.Args[2:], os.Stderr))
+		case instance.Subcommand:
+			os.Exit(instance.Main(os.Args[2:], os.Stderr))
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
