@@ -321,14 +321,17 @@ func TestJSONErrors(t *testing.T) {
 			message: "Authorization header requires 'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. Authorization=AWS4-HMAC-SHA256",
 		},
 		{name: "unknown operation", op: "Nonsense", body: "{}", status: 400, code: "UnknownOperationException"},
-		{name: "operation that is not served", op: "StartQuery", body: "{}", status: 400, code: "UnknownOperationException"},
+		{name: "operation that is not served", op: logs.New(nil).Refused[0], body: "{}", status: 400, code: "UnknownOperationException"},
 		{name: "not JSON", op: "DescribeLogGroups", body: "{", status: 400, code: "SerializationException"},
 		{name: "not UTF-8", op: "DescribeLogGroups", body: "{\"logGroupNamePrefix\":\"\xff\"}", status: 400, code: "SerializationException"},
 		{
 			name: "wrong type", op: "DescribeLogGroups", body: `{"logGroupNamePrefix":5}`, status: 400,
 			code: "SerializationException", message: "NUMBER_VALUE can not be converted to a String",
 		},
-		{name: "number in quotes", op: "DescribeLogGroups", body: `{"limit":"5"}`, status: 200},
+		{
+			name: "number in quotes", op: "DescribeLogGroups", body: `{"limit":"5"}`, status: 400,
+			code: "SerializationException", message: "STRING_VALUE can not be converted to an Integer",
+		},
 		{name: "null and unknown", op: "DescribeLogGroups", body: `{"limit":null,"what":{"ever":[1,{}]}}`, status: 200},
 		{name: "deep", op: "DescribeLogGroups", body: `{"x":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + "}", status: 400, code: "SerializationException"},
 		{

@@ -49,7 +49,7 @@ func (d *jsonDecoder) value(n *typed.Node, format string, v reflect.Value) error
 		if err != nil {
 			return err
 		}
-		return setText(n, format, v, s)
+		return setString(n, format, v, s)
 	case 't', 'f':
 		word := "true"
 		if c == 'f' {
@@ -197,8 +197,23 @@ func article(name string) string {
 	return "a " + name
 }
 
-// setText sets a value from a JSON string. Numbers and booleans in quotes are
-// taken for what they say.
+// setString sets a value from a JSON string. Numbers and booleans do not stand
+// in quotes, but for those that JSON cannot write.
+func setString(n *typed.Node, format string, v reflect.Value, s string) error {
+	switch n.Shape.Kind {
+	case api.Boolean, api.Integer, api.Long:
+		return cannot("STRING_VALUE", n.Shape.Kind)
+	case api.Float, api.Double:
+		if s != "NaN" && s != "Infinity" && s != "-Infinity" {
+			return cannot("STRING_VALUE", n.Shape.Kind)
+		}
+	default:
+	}
+	return setText(n, format, v, s)
+}
+
+// setText sets a value from the text of a path, a query or a header, where
+// numbers and booleans have no form of their own.
 func setText(n *typed.Node, format string, v reflect.Value, s string) error {
 	const token = "STRING_VALUE"
 	switch n.Shape.Kind {
