@@ -9,7 +9,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down build deps test test-fast fuzz lint fmt generate check-generated compat presubmit bench clean
+.PHONY: help demo down build deps test test-fast fuzz hostile lint fmt generate check-generated compat presubmit bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ test-fast: ## run the tests that need neither root nor containers
 FUZZTIME ?= 20s
 fuzz: ## fuzz every decoder for FUZZTIME each
 	@scripts/fuzz.sh $(FUZZTIME)
+
+HOSTILETIME ?= 40m
+hostile: ## send the server everything that no well-meaning client would, and print the counts
+	$(GO) test -count=1 -timeout $(HOSTILETIME) -v ./test/hostile -args -exhaustive
 
 lint: ## run the linters, the dependency arrows among them
 	$(TOOL) golangci-lint run ./...
