@@ -121,6 +121,7 @@ func (g *Gateway) authorize(ctx context.Context, rt *mounted, c *api.Call, op *a
 		}
 		conditions = conds
 	}
+	conditions = addRequestTags(conditions, in)
 	err := g.permit(ctx, rt, c, action, resources, conditions)
 	return deniedFault(&rt.dialect, c, err)
 }
@@ -184,6 +185,9 @@ func deniedFault(d *dialect, c *api.Call, err error) error {
 	message += " " + denied.Reason
 	if d.denied.Code == "UnauthorizedOperation" {
 		message = "You are not authorized to perform this operation. " + message
+		if denied.Encoded != "" {
+			message += ". Encoded authorization failure message: " + denied.Encoded
+		}
 	}
 	return with(d.denied, message)
 }

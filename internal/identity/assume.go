@@ -57,6 +57,35 @@ func (d *Directory) AuthorizeAssume(ctx context.Context, c *api.Call, action str
 	return nil
 }
 
+// AuthorizeWebIdentity decides by a role's trust policy whether who holds a
+// verified token may assume it. It returns a *model.Denied when not.
+func (d *Directory) AuthorizeWebIdentity(ctx context.Context, c *api.Call, role *model.Role, who *WebIdentity, conditions map[string]string) error {
+	doc, err := d.docs.parse(role.TrustPolicy, policy.Trust)
+	if err != nil {
+		return fmt.Errorf("trust policy of %s: %w", role.ARN, err)
+	}
+	req := &policy.Request{
+		Action: "sts:AssumeRoleWithWebIdentity", Resource: role.ARN,
+		Principal: policy.Principal{Federated: who.Provider.ARN}, Context: policy.Context{},
+	}
+	addCall(req.Context, c, nil)
+	addConditions(req.Context, conditions)
+	req.Context.Set("aws:FederatedProvider", who.Provider.ARN)
+	req.Context.Set(who.Issuer+":aud", who.Audience)
+	req.Context.Set(who.Issuer+":sub", who.Subject)
+	if len(who.AMR) > 0 {
+		req.Context.Set(who.Issuer+":amr", who.AMR...)
+	}
+	for k, v := range role.Tags {
+		req.Context.Set("aws:ResourceTag/"+k, v)
+		req.Context.Set("iam:ResourceTag/"+k, v)
+	}
+	if effect, _ := doc.Decide(req); effect != policy.Allow {
+		return &model.Denied{Action: req.Action, Resource: role.ARN}
+	}
+	return nil
+}
+
 // Trusts tells whether a role's trust policy lets a service assume it.
 // Conditions hold what the service says of itself: aws:SourceArn and
 // aws:SourceAccount.

@@ -22,6 +22,8 @@ var free = map[string]bool{
 	"sts:GetCallerIdentity": true,
 	"sts:GetSessionToken":   true,
 	"sts:AssumeRole":        true,
+
+	"sts:AssumeRoleWithWebIdentity": true,
 }
 
 // Authorize returns nil when the caller of c may do action on every one of
@@ -37,10 +39,17 @@ func (d *Directory) Authorize(ctx context.Context, c *api.Call, action string, r
 	if err != nil {
 		return err
 	}
+	tagged := asksForResourceTags(set)
 	for _, r := range resources {
 		req.Resource = r
+		req.Context.Set("aws:ResourceAccount", c.Account)
+		if tagged {
+			if err := d.addResourceTags(ctx, req, conditions); err != nil {
+				return err
+			}
+		}
 		if res := policy.Evaluate(set, req); !res.Allowed {
-			return &model.Denied{Action: action, Resource: r, Reason: res.Reason(action)}
+			return d.denial(c, req, res)
 		}
 	}
 	return nil
@@ -65,8 +74,14 @@ func (d *Directory) AuthorizeResource(ctx context.Context, c *api.Call, action, 
 		}
 		set.Resource = &policy.Named{Document: doc}
 	}
+	req.Context.Set("aws:ResourceAccount", owner)
+	if asksForResourceTags(set) {
+		if err := d.addResourceTags(ctx, req, conditions); err != nil {
+			return err
+		}
+	}
 	if res := policy.Evaluate(set, req); !res.Allowed {
-		return &model.Denied{Action: action, Resource: resource, Reason: res.Reason(action)}
+		return d.denial(c, req, res)
 	}
 	return nil
 }
@@ -78,9 +93,35 @@ func (d *Directory) prepare(ctx context.Context, c *api.Call, action string, con
 	if err := d.addPrincipal(ctx, c, set, req); err != nil {
 		return nil, nil, err
 	}
+	if action == "iam:ChangePassword" || action == "iam:GetAccountPasswordPolicy" {
+		if err := d.addOwnPassword(ctx, c.Account, set); err != nil {
+			return nil, nil, err
+		}
+	}
 	addCall(req.Context, c, d.Session(c.Identity.AccessKeyID))
 	addConditions(req.Context, conditions)
 	return set, req, nil
+}
+
+// ownPassword is what a password policy with AllowUsersToChangePassword gives
+// every user.
+var ownPassword = mustParse(`{"Version":"2012-10-17","Statement":[
+	{"Effect":"Allow","Action":"iam:ChangePassword","Resource":"arn:*:iam::*:user/${aws:username}"},
+	{"Effect":"Allow","Action":"iam:ChangePassword","Resource":"arn:*:iam::*:user/*/${aws:username}"},
+	{"Effect":"Allow","Action":"iam:GetAccountPasswordPolicy","Resource":"*"}]}`)
+
+func (d *Directory) addOwnPassword(ctx context.Context, account string, set *policy.Set) error {
+	row, err := tables.PasswordPolicies.Get(ctx, d.store, account, "", "policy")
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the password policy: %w", err)
+	}
+	if row.V.AllowChange {
+		set.Identity = append(set.Identity, policy.Named{Document: ownPassword})
+	}
+	return nil
 }
 
 // addPrincipal adds the identity, boundary and session policies of the
@@ -280,6 +321,12 @@ func addCall(keys policy.Context, c *api.Call, s *model.Session) {
 	if s != nil {
 		keys.Set("aws:TokenIssueTime", s.Issued.UTC().Format(time.RFC3339))
 		keys.Set("aws:MultiFactorAuthPresent", strconv.FormatBool(s.MFA))
+		if s.MFA {
+			keys.Set("aws:MultiFactorAuthAge", strconv.FormatInt(int64(c.Time.Sub(s.Issued)/time.Second), 10))
+		}
+		if s.Provider != "" {
+			keys.Set("aws:FederatedProvider", s.Provider)
+		}
 		if s.SourceIdentity != "" {
 			keys.Set("aws:SourceIdentity", s.SourceIdentity)
 		}

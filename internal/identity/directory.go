@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 
@@ -36,6 +37,9 @@ type Config struct {
 	// Root lists the root users' keys; those without an id or a secret are
 	// left out.
 	Root []RootKey
+	// Issuers fetches the keys of identity providers; nil goes over the network
+	// and trusts whom the machine and the providers' thumbprints trust.
+	Issuers http.RoundTripper
 }
 
 // Directory knows the principals of all accounts. Safe for concurrent use.
@@ -49,6 +53,7 @@ type Directory struct {
 	sessions *sessionCache
 	docs     *documentCache
 	used     usage
+	issuers  issuers
 }
 
 // New opens the directory. The key that seals session tokens is in the store,
@@ -62,6 +67,7 @@ func New(ctx context.Context, cfg Config) (*Directory, error) {
 		root:     map[string]RootKey{},
 		sessions: newSessionCache(),
 		docs:     newDocumentCache(),
+		issuers:  issuers{transport: cfg.Issuers},
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)

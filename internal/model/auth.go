@@ -24,6 +24,9 @@ type Denied struct {
 	// the ecs:RunTask action", or "with an explicit deny in an identity-based
 	// policy".
 	Reason string
+	// Encoded is what DecodeAuthorizationMessage decodes, of services whose
+	// denials carry such a message.
+	Encoded string
 }
 
 func (d *Denied) Error() string {

@@ -237,6 +237,9 @@ type Session struct {
 	SourceIdentity string   `json:"si,omitempty"`
 	// MFA: a code of an MFA device was given for the session.
 	MFA bool `json:"m,omitempty"`
+	// Provider is the ARN of the identity provider whose token the session was
+	// made for, or empty.
+	Provider string `json:"fp,omitempty"`
 	// Chained: the session was itself assumed from a role's session.
 	Chained bool `json:"c,omitempty"`
 }

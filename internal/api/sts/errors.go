@@ -36,6 +36,126 @@ func (e *ExpiredTokenException) ErrorMessage() string {
 	return *e.Message
 }
 
+// IDPCommunicationErrorException is answered with code IDPCommunicationError and status 400.
+type IDPCommunicationErrorException struct {
+	Message *string
+}
+
+var _ api.Error = (*IDPCommunicationErrorException)(nil)
+
+// NewIDPCommunicationErrorException makes the error with a message.
+func NewIDPCommunicationErrorException(format string, args ...any) *IDPCommunicationErrorException {
+	return &IDPCommunicationErrorException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *IDPCommunicationErrorException) Error() string {
+	return "IDPCommunicationError: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *IDPCommunicationErrorException) ErrorCode() string { return "IDPCommunicationError" }
+
+// HTTPStatus is the status of the answer.
+func (e *IDPCommunicationErrorException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *IDPCommunicationErrorException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// IDPRejectedClaimException is answered with code IDPRejectedClaim and status 403.
+type IDPRejectedClaimException struct {
+	Message *string
+}
+
+var _ api.Error = (*IDPRejectedClaimException)(nil)
+
+// NewIDPRejectedClaimException makes the error with a message.
+func NewIDPRejectedClaimException(format string, args ...any) *IDPRejectedClaimException {
+	return &IDPRejectedClaimException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *IDPRejectedClaimException) Error() string { return "IDPRejectedClaim: " + e.ErrorMessage() }
+
+// ErrorCode is the code on the wire.
+func (e *IDPRejectedClaimException) ErrorCode() string { return "IDPRejectedClaim" }
+
+// HTTPStatus is the status of the answer.
+func (e *IDPRejectedClaimException) HTTPStatus() int { return 403 }
+
+// ErrorMessage is what the caller reads.
+func (e *IDPRejectedClaimException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// InvalidAuthorizationMessageException is answered with code InvalidAuthorizationMessageException and status 400.
+type InvalidAuthorizationMessageException struct {
+	Message *string
+}
+
+var _ api.Error = (*InvalidAuthorizationMessageException)(nil)
+
+// NewInvalidAuthorizationMessageException makes the error with a message.
+func NewInvalidAuthorizationMessageException(format string, args ...any) *InvalidAuthorizationMessageException {
+	return &InvalidAuthorizationMessageException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *InvalidAuthorizationMessageException) Error() string {
+	return "InvalidAuthorizationMessageException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *InvalidAuthorizationMessageException) ErrorCode() string {
+	return "InvalidAuthorizationMessageException"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *InvalidAuthorizationMessageException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *InvalidAuthorizationMessageException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// InvalidIdentityTokenException is answered with code InvalidIdentityToken and status 400.
+type InvalidIdentityTokenException struct {
+	Message *string
+}
+
+var _ api.Error = (*InvalidIdentityTokenException)(nil)
+
+// NewInvalidIdentityTokenException makes the error with a message.
+func NewInvalidIdentityTokenException(format string, args ...any) *InvalidIdentityTokenException {
+	return &InvalidIdentityTokenException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *InvalidIdentityTokenException) Error() string {
+	return "InvalidIdentityToken: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *InvalidIdentityTokenException) ErrorCode() string { return "InvalidIdentityToken" }
+
+// HTTPStatus is the status of the answer.
+func (e *InvalidIdentityTokenException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *InvalidIdentityTokenException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // MalformedPolicyDocumentException is answered with code MalformedPolicyDocument and status 400.
 type MalformedPolicyDocumentException struct {
 	Message *string

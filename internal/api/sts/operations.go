@@ -12,6 +12,8 @@ import (
 // Handler serves the operations.
 type Handler interface {
 	AssumeRole(ctx context.Context, in *AssumeRoleInput) (*AssumeRoleOutput, error)
+	AssumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWithWebIdentityInput) (*AssumeRoleWithWebIdentityOutput, error)
+	DecodeAuthorizationMessage(ctx context.Context, in *DecodeAuthorizationMessageInput) (*DecodeAuthorizationMessageOutput, error)
 	GetAccessKeyInfo(ctx context.Context, in *GetAccessKeyInfoInput) (*GetAccessKeyInfoOutput, error)
 	GetCallerIdentity(ctx context.Context, in *GetCallerIdentityInput) (*GetCallerIdentityOutput, error)
 	GetFederationToken(ctx context.Context, in *GetFederationTokenInput) (*GetFederationTokenOutput, error)
@@ -32,6 +34,8 @@ func New(h Handler) *api.Service {
 		Shapes:         shapes(),
 		Operations: []api.Operation{
 			{Name: "AssumeRole", Method: "POST", Path: "/", Input: "AssumeRoleRequest", Output: "AssumeRoleResponse", ResultWrapper: "AssumeRoleResult", Errors: []string{"MalformedPolicyDocumentException", "PackedPolicyTooLargeException", "RegionDisabledException", "ExpiredTokenException"}, NewInput: func() any { return new(AssumeRoleInput) }},
+			{Name: "AssumeRoleWithWebIdentity", Method: "POST", Path: "/", Input: "AssumeRoleWithWebIdentityRequest", Output: "AssumeRoleWithWebIdentityResponse", ResultWrapper: "AssumeRoleWithWebIdentityResult", Errors: []string{"MalformedPolicyDocumentException", "PackedPolicyTooLargeException", "IDPRejectedClaimException", "IDPCommunicationErrorException", "InvalidIdentityTokenException", "ExpiredTokenException", "RegionDisabledException"}, Unsigned: true, NewInput: func() any { return new(AssumeRoleWithWebIdentityInput) }},
+			{Name: "DecodeAuthorizationMessage", Method: "POST", Path: "/", Input: "DecodeAuthorizationMessageRequest", Output: "DecodeAuthorizationMessageResponse", ResultWrapper: "DecodeAuthorizationMessageResult", Errors: []string{"InvalidAuthorizationMessageException"}, NewInput: func() any { return new(DecodeAuthorizationMessageInput) }},
 			{Name: "GetAccessKeyInfo", Method: "POST", Path: "/", Input: "GetAccessKeyInfoRequest", Output: "GetAccessKeyInfoResponse", ResultWrapper: "GetAccessKeyInfoResult", NewInput: func() any { return new(GetAccessKeyInfoInput) }},
 			{Name: "GetCallerIdentity", Method: "POST", Path: "/", Input: "GetCallerIdentityRequest", Output: "GetCallerIdentityResponse", ResultWrapper: "GetCallerIdentityResult", NewInput: func() any { return new(GetCallerIdentityInput) }},
 			{Name: "GetFederationToken", Method: "POST", Path: "/", Input: "GetFederationTokenRequest", Output: "GetFederationTokenResponse", ResultWrapper: "GetFederationTokenResult", Errors: []string{"MalformedPolicyDocumentException", "PackedPolicyTooLargeException", "RegionDisabledException"}, NewInput: func() any { return new(GetFederationTokenInput) }},
@@ -39,9 +43,7 @@ func New(h Handler) *api.Service {
 		},
 		Refused: []string{
 			"AssumeRoleWithSAML",
-			"AssumeRoleWithWebIdentity",
 			"AssumeRoot",
-			"DecodeAuthorizationMessage",
 			"GetDelegatedAccessToken",
 			"GetWebIdentityToken",
 		},
@@ -49,32 +51,46 @@ func New(h Handler) *api.Service {
 	if h != nil {
 		s.Operations[0].Invoke = func(ctx context.Context, in any) (any, error) { return h.AssumeRole(ctx, in.(*AssumeRoleInput)) }
 		s.Operations[1].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetAccessKeyInfo(ctx, in.(*GetAccessKeyInfoInput))
+			return h.AssumeRoleWithWebIdentity(ctx, in.(*AssumeRoleWithWebIdentityInput))
 		}
 		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetCallerIdentity(ctx, in.(*GetCallerIdentityInput))
+			return h.DecodeAuthorizationMessage(ctx, in.(*DecodeAuthorizationMessageInput))
 		}
 		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetFederationToken(ctx, in.(*GetFederationTokenInput))
+			return h.GetAccessKeyInfo(ctx, in.(*GetAccessKeyInfoInput))
 		}
 		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetCallerIdentity(ctx, in.(*GetCallerIdentityInput))
+		}
+		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetFederationToken(ctx, in.(*GetFederationTokenInput))
+		}
+		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetSessionToken(ctx, in.(*GetSessionTokenInput))
 		}
 	}
 	return s.Link(map[string]any{
-		"AssumeRoleRequest":                AssumeRoleInput{},
-		"AssumeRoleResponse":               AssumeRoleOutput{},
-		"ExpiredTokenException":            ExpiredTokenException{},
-		"GetAccessKeyInfoRequest":          GetAccessKeyInfoInput{},
-		"GetAccessKeyInfoResponse":         GetAccessKeyInfoOutput{},
-		"GetCallerIdentityRequest":         GetCallerIdentityInput{},
-		"GetCallerIdentityResponse":        GetCallerIdentityOutput{},
-		"GetFederationTokenRequest":        GetFederationTokenInput{},
-		"GetFederationTokenResponse":       GetFederationTokenOutput{},
-		"GetSessionTokenRequest":           GetSessionTokenInput{},
-		"GetSessionTokenResponse":          GetSessionTokenOutput{},
-		"MalformedPolicyDocumentException": MalformedPolicyDocumentException{},
-		"PackedPolicyTooLargeException":    PackedPolicyTooLargeException{},
-		"RegionDisabledException":          RegionDisabledException{},
+		"AssumeRoleRequest":                    AssumeRoleInput{},
+		"AssumeRoleResponse":                   AssumeRoleOutput{},
+		"AssumeRoleWithWebIdentityRequest":     AssumeRoleWithWebIdentityInput{},
+		"AssumeRoleWithWebIdentityResponse":    AssumeRoleWithWebIdentityOutput{},
+		"DecodeAuthorizationMessageRequest":    DecodeAuthorizationMessageInput{},
+		"DecodeAuthorizationMessageResponse":   DecodeAuthorizationMessageOutput{},
+		"ExpiredTokenException":                ExpiredTokenException{},
+		"GetAccessKeyInfoRequest":              GetAccessKeyInfoInput{},
+		"GetAccessKeyInfoResponse":             GetAccessKeyInfoOutput{},
+		"GetCallerIdentityRequest":             GetCallerIdentityInput{},
+		"GetCallerIdentityResponse":            GetCallerIdentityOutput{},
+		"GetFederationTokenRequest":            GetFederationTokenInput{},
+		"GetFederationTokenResponse":           GetFederationTokenOutput{},
+		"GetSessionTokenRequest":               GetSessionTokenInput{},
+		"GetSessionTokenResponse":              GetSessionTokenOutput{},
+		"IDPCommunicationErrorException":       IDPCommunicationErrorException{},
+		"IDPRejectedClaimException":            IDPRejectedClaimException{},
+		"InvalidAuthorizationMessageException": InvalidAuthorizationMessageException{},
+		"InvalidIdentityTokenException":        InvalidIdentityTokenException{},
+		"MalformedPolicyDocumentException":     MalformedPolicyDocumentException{},
+		"PackedPolicyTooLargeException":        PackedPolicyTooLargeException{},
+		"RegionDisabledException":              RegionDisabledException{},
 	})
 }

@@ -26,15 +26,40 @@ func shapes() []api.Shape {
 			{Name: "PackedPolicySize", Shape: "nonNegativeIntegerType"},
 			{Name: "SourceIdentity", Shape: "sourceIdentityType"},
 		}},
+		{Name: "AssumeRoleWithWebIdentityRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "DurationSeconds", Shape: "roleDurationSecondsType"},
+			{Name: "Policy", Shape: "sessionPolicyDocumentType"},
+			{Name: "PolicyArns", Shape: "policyDescriptorListType"},
+			{Name: "ProviderId", Shape: "urlType"},
+			{Name: "RoleArn", Shape: "arnType", Required: true},
+			{Name: "RoleSessionName", Shape: "roleSessionNameType", Required: true},
+			{Name: "WebIdentityToken", Shape: "clientTokenType", Required: true},
+		}},
+		{Name: "AssumeRoleWithWebIdentityResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "AssumedRoleUser", Shape: "AssumedRoleUser"},
+			{Name: "Audience", Shape: "Audience"},
+			{Name: "Credentials", Shape: "Credentials"},
+			{Name: "PackedPolicySize", Shape: "nonNegativeIntegerType"},
+			{Name: "Provider", Shape: "Issuer"},
+			{Name: "SourceIdentity", Shape: "sourceIdentityType"},
+			{Name: "SubjectFromWebIdentityToken", Shape: "webIdentitySubjectType"},
+		}},
 		{Name: "AssumedRoleUser", Kind: api.Structure, Members: []api.Member{
 			{Name: "Arn", Shape: "arnType", Required: true},
 			{Name: "AssumedRoleId", Shape: "assumedRoleIdType", Required: true},
 		}},
+		{Name: "Audience"},
 		{Name: "Credentials", Kind: api.Structure, Members: []api.Member{
 			{Name: "AccessKeyId", Shape: "accessKeyIdType", Required: true},
 			{Name: "Expiration", Shape: "dateType", Required: true},
 			{Name: "SecretAccessKey", Shape: "accessKeySecretType", Required: true},
 			{Name: "SessionToken", Shape: "tokenType", Required: true},
+		}},
+		{Name: "DecodeAuthorizationMessageRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "EncodedMessage", Shape: "encodedMessageType", Required: true},
+		}},
+		{Name: "DecodeAuthorizationMessageResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "DecodedMessage", Shape: "decodedMessageType"},
 		}},
 		{Name: "ExpiredTokenException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ExpiredTokenException", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "expiredIdentityTokenMessage"},
@@ -75,6 +100,19 @@ func shapes() []api.Shape {
 		{Name: "GetSessionTokenResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "Credentials", Shape: "Credentials"},
 		}},
+		{Name: "IDPCommunicationErrorException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "IDPCommunicationError", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "idpCommunicationErrorMessage"},
+		}},
+		{Name: "IDPRejectedClaimException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "IDPRejectedClaim", Status: 403}, Members: []api.Member{
+			{Name: "message", Shape: "idpRejectedClaimMessage"},
+		}},
+		{Name: "InvalidAuthorizationMessageException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidAuthorizationMessageException", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "invalidAuthorizationMessage"},
+		}},
+		{Name: "InvalidIdentityTokenException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidIdentityToken", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "invalidIdentityTokenMessage"},
+		}},
+		{Name: "Issuer"},
 		{Name: "MalformedPolicyDocumentException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "MalformedPolicyDocument", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "malformedPolicyDocumentMessage"},
 		}},
@@ -101,12 +139,19 @@ func shapes() []api.Shape {
 		{Name: "accountType"},
 		{Name: "arnType", HasMin: true, Min: 20, HasMax: true, Max: 2048, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+"},
 		{Name: "assumedRoleIdType", HasMin: true, Min: 2, HasMax: true, Max: 193, Pattern: "[\\w+=,.@:-]*"},
+		{Name: "clientTokenType", HasMin: true, Min: 4, HasMax: true, Max: 20000, Sensitive: true},
 		{Name: "contextAssertionType", HasMin: true, Min: 4, HasMax: true, Max: 2048},
 		{Name: "dateType", Kind: api.Timestamp},
+		{Name: "decodedMessageType"},
 		{Name: "durationSecondsType", Kind: api.Integer, HasMin: true, Min: 900, HasMax: true, Max: 129600},
+		{Name: "encodedMessageType", HasMin: true, Min: 1, HasMax: true, Max: 10240},
 		{Name: "expiredIdentityTokenMessage"},
 		{Name: "externalIdType", HasMin: true, Min: 2, HasMax: true, Max: 1224, Pattern: "[\\w+=,.@:\\/-]*"},
 		{Name: "federatedIdType", HasMin: true, Min: 2, HasMax: true, Max: 193, Pattern: "[\\w+=,.@\\:-]*"},
+		{Name: "idpCommunicationErrorMessage"},
+		{Name: "idpRejectedClaimMessage"},
+		{Name: "invalidAuthorizationMessage"},
+		{Name: "invalidIdentityTokenMessage"},
 		{Name: "malformedPolicyDocumentMessage"},
 		{Name: "nonNegativeIntegerType", Kind: api.Integer, HasMin: true, Min: 0},
 		{Name: "packedPolicyTooLargeMessage"},
@@ -124,7 +169,9 @@ func shapes() []api.Shape {
 		{Name: "tokenCodeType", HasMin: true, Min: 6, HasMax: true, Max: 6, Pattern: "[\\d]*"},
 		{Name: "tokenType"},
 		{Name: "unrestrictedSessionPolicyDocumentType", HasMin: true, Min: 1, Pattern: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+"},
+		{Name: "urlType", HasMin: true, Min: 4, HasMax: true, Max: 2048},
 		{Name: "userIdType"},
 		{Name: "userNameType", HasMin: true, Min: 2, HasMax: true, Max: 32, Pattern: "[\\w+=,.@-]*"},
+		{Name: "webIdentitySubjectType", HasMin: true, Min: 6, HasMax: true, Max: 255},
 	}
 }

@@ -28,6 +28,28 @@ type AssumeRoleOutput struct {
 	SourceIdentity   *string
 }
 
+// AssumeRoleWithWebIdentityInput is the model's AssumeRoleWithWebIdentityRequest.
+type AssumeRoleWithWebIdentityInput struct {
+	DurationSeconds  *int32
+	Policy           *string
+	PolicyArns       []PolicyDescriptorType
+	ProviderId       *string
+	RoleArn          *string
+	RoleSessionName  *string
+	WebIdentityToken *string
+}
+
+// AssumeRoleWithWebIdentityOutput is the model's AssumeRoleWithWebIdentityResponse.
+type AssumeRoleWithWebIdentityOutput struct {
+	AssumedRoleUser             *AssumedRoleUser
+	Audience                    *string
+	Credentials                 *Credentials
+	PackedPolicySize            *int32
+	Provider                    *string
+	SourceIdentity              *string
+	SubjectFromWebIdentityToken *string
+}
+
 // AssumedRoleUser is a shape of the model.
 type AssumedRoleUser struct {
 	Arn           *string
@@ -40,6 +62,16 @@ type Credentials struct {
 	Expiration      *time.Time
 	SecretAccessKey *string
 	SessionToken    *string
+}
+
+// DecodeAuthorizationMessageInput is the model's DecodeAuthorizationMessageRequest.
+type DecodeAuthorizationMessageInput struct {
+	EncodedMessage *string
+}
+
+// DecodeAuthorizationMessageOutput is the model's DecodeAuthorizationMessageResponse.
+type DecodeAuthorizationMessageOutput struct {
+	DecodedMessage *string
 }
 
 // FederatedUser is a shape of the model.

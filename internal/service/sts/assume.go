@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,8 +28,9 @@ func (s *Service) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput) (*sts
 	if _, _, _, ok := model.IAMNameOf(*in.RoleArn, "role"); !ok {
 		return nil, validation("%s is invalid", *in.RoleArn)
 	}
-	if in.SerialNumber != nil || in.TokenCode != nil {
-		return nil, denied("MultiFactorAuthentication failed with invalid MFA one time pass code.")
+	mfa, err := s.mfa(ctx, c, in.SerialNumber, in.TokenCode)
+	if err != nil {
+		return nil, err
 	}
 	if c.Identity.Root && !s.rootMayAssume {
 		return nil, denied("Roles may not be assumed by root accounts.")
@@ -45,7 +47,7 @@ func (s *Service) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput) (*sts
 	if err != nil {
 		return nil, err
 	}
-	if err := s.authorize(ctx, c, role, in); err != nil {
+	if err := s.authorize(ctx, c, role, in, mfa); err != nil {
 		return nil, err
 	}
 	duration := defaultDuration
@@ -86,13 +88,19 @@ func (s *Service) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput) (*sts
 
 // authorize checks the permission to assume the role, and those to set tags
 // and a source identity where the request does.
-func (s *Service) authorize(ctx context.Context, c *api.Call, role *model.Role, in *sts.AssumeRoleInput) error {
+func (s *Service) authorize(ctx context.Context, c *api.Call, role *model.Role, in *sts.AssumeRoleInput, mfa bool) error {
 	conditions := map[string]string{"sts:RoleSessionName": *in.RoleSessionName}
 	if in.ExternalId != nil {
 		conditions["sts:ExternalId"] = *in.ExternalId
 	}
 	if in.SourceIdentity != nil {
 		conditions["sts:SourceIdentity"] = *in.SourceIdentity
+	}
+	if mfa {
+		conditions["aws:MultiFactorAuthPresent"], conditions["aws:MultiFactorAuthAge"] = "true", "0"
+	}
+	if in.DurationSeconds != nil {
+		conditions["sts:DurationSeconds"] = strconv.Itoa(int(*in.DurationSeconds))
 	}
 	for _, t := range in.Tags {
 		conditions["aws:RequestTag/"+str(t.Key)] = str(t.Value)

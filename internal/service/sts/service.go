@@ -4,10 +4,12 @@ package sts
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/sts"
+	"roadstead.dev/internal/identity"
 	"roadstead.dev/internal/model"
 )
 
@@ -24,6 +26,17 @@ type Directory interface {
 	// Session is the session whose credentials signed the request, nil for
 	// long-term keys.
 	Session(accessKeyID string) *model.Session
+	// VerifyMFA checks a code of a user's MFA device: identity.ErrMFADevice or
+	// identity.ErrMFACode.
+	VerifyMFA(ctx context.Context, userARN, serial, code string) error
+	// DecodeMessage is the JSON in an encoded authorization message of the
+	// account's; identity.ErrMessage where it is none.
+	DecodeMessage(account, encoded string) (string, error)
+	// VerifyWebIdentity checks a token of an identity provider of the account's.
+	VerifyWebIdentity(ctx context.Context, account, token string) (*identity.WebIdentity, error)
+	// AuthorizeWebIdentity decides by the role's trust policy whether who holds
+	// the token may assume the role; *model.Denied when not.
+	AuthorizeWebIdentity(ctx context.Context, c *api.Call, role *model.Role, who *identity.WebIdentity, conditions map[string]string) error
 	// Mint sets a session's key, secret and times and returns its token.
 	Mint(s *model.Session, duration time.Duration) (token string, err error)
 }
@@ -79,6 +92,18 @@ func (s *Service) GetAccessKeyInfo(ctx context.Context, in *sts.GetAccessKeyInfo
 		return nil, validation("Invalid access key id: %s", *in.AccessKeyId)
 	}
 	return &sts.GetAccessKeyInfoOutput{Account: &account}, nil
+}
+
+// DecodeAuthorizationMessage tells what an encoded message of a denial holds.
+func (s *Service) DecodeAuthorizationMessage(ctx context.Context, in *sts.DecodeAuthorizationMessageInput) (*sts.DecodeAuthorizationMessageOutput, error) {
+	text, err := s.directory.DecodeMessage(api.CallFrom(ctx).Account, *in.EncodedMessage)
+	if errors.Is(err, identity.ErrMessage) {
+		return nil, sts.NewInvalidAuthorizationMessageException("Message is not valid")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &sts.DecodeAuthorizationMessageOutput{DecodedMessage: &text}, nil
 }
 
 // mint makes the credentials of a session.

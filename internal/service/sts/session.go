@@ -88,10 +88,12 @@ func (s *Service) GetSessionToken(ctx context.Context, in *sts.GetSessionTokenIn
 	if temporary(c) {
 		return nil, denied("Cannot call GetSessionToken with session credentials")
 	}
-	if in.SerialNumber != nil || in.TokenCode != nil {
-		return nil, denied("MultiFactorAuthentication failed with invalid MFA one time pass code.")
+	mfa, err := s.mfa(ctx, c, in.SerialNumber, in.TokenCode)
+	if err != nil {
+		return nil, err
 	}
 	session := &model.Session{
+		MFA: mfa,
 		Account: c.Account, ARN: c.Identity.ARN, UserID: c.Identity.UserID, Root: c.Identity.Root, User: callersID(c),
 	}
 	credentials, err := s.mint(session, duration(c, in.DurationSeconds))
