@@ -62,6 +62,11 @@ func For(s *api.Service) Codec {
 // maxDepth is how deeply values may nest.
 const maxDepth = 64
 
+// maxElements is how many elements all lists and maps of a body may have
+// together: three bytes of JSON can stand for a structure of a kilobyte. The
+// most that any operation takes are the 10,000 events of PutLogEvents.
+const maxElements = 100_000
+
 // structOf is the generated struct that v points to; ok is false for nil.
 func structOf(v any) (reflect.Value, bool) {
 	if v == nil {

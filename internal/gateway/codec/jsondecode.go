@@ -91,6 +91,9 @@ func (d *jsonDecoder) braces(n *typed.Node, v reflect.Value) error {
 		m := reflect.MakeMap(n.Type)
 		v.Set(m)
 		return d.object(func(key string) error {
+			if err := d.element(); err != nil {
+				return err
+			}
 			k := reflect.New(n.Key.Type).Elem()
 			k.SetString(key)
 			e := reflect.New(n.Elem.Type).Elem()
@@ -115,6 +118,9 @@ func (d *jsonDecoder) list(n *typed.Node, v reflect.Value) error {
 	case api.List:
 		out := reflect.MakeSlice(n.Type, 0, 4)
 		err := d.array(func() error {
+			if err := d.element(); err != nil {
+				return err
+			}
 			e := reflect.New(n.Elem.Type).Elem()
 			if err := d.value(n.Elem, "", e); err != nil {
 				return err

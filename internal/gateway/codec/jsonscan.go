@@ -12,7 +12,7 @@ import (
 // errJSON is malformed JSON. AWS tells no more than that either.
 var errJSON = errors.New("malformed JSON")
 
-// errDepth is JSON that nests too deeply.
+// errDepth is JSON that nests too deeply, or holds too much.
 var errDepth = errors.New("nested too deeply")
 
 // scanner reads JSON (RFC 8259) from a buffer, value by value, without making
@@ -21,6 +21,17 @@ type scanner struct {
 	b     []byte
 	i     int
 	depth int
+	// elements counts those of lists and maps that are kept.
+	elements int
+}
+
+// element counts one more.
+func (s *scanner) element() error {
+	s.elements++
+	if s.elements > maxElements {
+		return errDepth
+	}
+	return nil
 }
 
 func (s *scanner) space() {
@@ -291,8 +302,9 @@ func (s *scanner) any(keep bool) (any, error) {
 		}
 		err := s.object(func(k string) error {
 			v, err := s.any(keep)
-			if keep {
+			if keep && err == nil {
 				m[k] = v
+				err = s.element()
 			}
 			return err
 		})
@@ -304,8 +316,9 @@ func (s *scanner) any(keep bool) (any, error) {
 		}
 		err := s.array(func() error {
 			v, err := s.any(keep)
-			if keep {
+			if keep && err == nil {
 				l = append(l, v)
+				err = s.element()
 			}
 			return err
 		})
