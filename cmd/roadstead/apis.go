@@ -176,6 +176,7 @@ func (a *apis) run(ctx context.Context) error {
 	g.Go(func() error { return a.spool.Run(ctx) })
 	g.Go(func() error { return a.sweep(ctx) })
 	g.Go(func() error { return a.retention.Run(ctx) })
+	g.Go(func() error { return a.logs.Run(ctx) })
 	g.Go(func() error { return a.secrets.Run(ctx) })
 	return g.Wait()
 }

@@ -31,6 +31,18 @@ type LogStream struct {
 	Created time.Time `json:"created"`
 }
 
+// LogQueryDefinition is a query of Logs Insights' that was saved. Its record's
+// id is its own.
+type LogQueryDefinition struct {
+	ID            string    `json:"id"`
+	Name          string    `json:"name"`
+	Query         string    `json:"query"`
+	LogGroupNames []string  `json:"logGroupNames,omitempty"`
+	Modified      time.Time `json:"modified"`
+	// ClientToken is that of the call which made it, if it had one.
+	ClientToken string `json:"clientToken,omitempty"`
+}
+
 // LogStreamID is the record id of a stream: a child of its group's UID, so
 // that the streams of a deleted group are never those of its namesake.
 func LogStreamID(groupUID, stream string) string { return groupUID + "/" + stream }

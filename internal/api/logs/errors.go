@@ -168,6 +168,34 @@ func (e *LimitExceededException) ErrorMessage() string {
 	return e.message
 }
 
+// MalformedQueryException is answered with code MalformedQueryException and status 400.
+type MalformedQueryException struct {
+	QueryCompileError *QueryCompileError
+	message           string
+}
+
+var _ api.Error = (*MalformedQueryException)(nil)
+
+// NewMalformedQueryException makes the error with a message.
+func NewMalformedQueryException(format string, args ...any) *MalformedQueryException {
+	return &MalformedQueryException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *MalformedQueryException) Error() string {
+	return "MalformedQueryException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *MalformedQueryException) ErrorCode() string { return "MalformedQueryException" }
+
+// HTTPStatus is the status of the answer.
+func (e *MalformedQueryException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *MalformedQueryException) ErrorMessage() string {
+	return e.message
+}
+
 // OperationAbortedException is answered with code OperationAbortedException and status 400.
 type OperationAbortedException struct {
 	message string

@@ -15,16 +15,23 @@ type Handler interface {
 	CreateLogStream(ctx context.Context, in *CreateLogStreamInput) (*CreateLogStreamOutput, error)
 	DeleteLogGroup(ctx context.Context, in *DeleteLogGroupInput) (*DeleteLogGroupOutput, error)
 	DeleteLogStream(ctx context.Context, in *DeleteLogStreamInput) (*DeleteLogStreamOutput, error)
+	DeleteQueryDefinition(ctx context.Context, in *DeleteQueryDefinitionInput) (*DeleteQueryDefinitionOutput, error)
 	DeleteRetentionPolicy(ctx context.Context, in *DeleteRetentionPolicyInput) (*DeleteRetentionPolicyOutput, error)
 	DescribeLogGroups(ctx context.Context, in *DescribeLogGroupsInput) (*DescribeLogGroupsOutput, error)
 	DescribeLogStreams(ctx context.Context, in *DescribeLogStreamsInput) (*DescribeLogStreamsOutput, error)
+	DescribeQueries(ctx context.Context, in *DescribeQueriesInput) (*DescribeQueriesOutput, error)
+	DescribeQueryDefinitions(ctx context.Context, in *DescribeQueryDefinitionsInput) (*DescribeQueryDefinitionsOutput, error)
 	FilterLogEvents(ctx context.Context, in *FilterLogEventsInput) (*FilterLogEventsOutput, error)
 	GetLogEvents(ctx context.Context, in *GetLogEventsInput) (*GetLogEventsOutput, error)
+	GetQueryResults(ctx context.Context, in *GetQueryResultsInput) (*GetQueryResultsOutput, error)
 	ListTagsForResource(ctx context.Context, in *ListTagsForResourceInput) (*ListTagsForResourceOutput, error)
 	ListTagsLogGroup(ctx context.Context, in *ListTagsLogGroupInput) (*ListTagsLogGroupOutput, error)
 	PutLogEvents(ctx context.Context, in *PutLogEventsInput) (*PutLogEventsOutput, error)
 	PutLogGroupDeletionProtection(ctx context.Context, in *PutLogGroupDeletionProtectionInput) (*PutLogGroupDeletionProtectionOutput, error)
+	PutQueryDefinition(ctx context.Context, in *PutQueryDefinitionInput) (*PutQueryDefinitionOutput, error)
 	PutRetentionPolicy(ctx context.Context, in *PutRetentionPolicyInput) (*PutRetentionPolicyOutput, error)
+	StartQuery(ctx context.Context, in *StartQueryInput) (*StartQueryOutput, error)
+	StopQuery(ctx context.Context, in *StopQueryInput) (*StopQueryOutput, error)
 	TagLogGroup(ctx context.Context, in *TagLogGroupInput) (*TagLogGroupOutput, error)
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
 	TestMetricFilter(ctx context.Context, in *TestMetricFilterInput) (*TestMetricFilterOutput, error)
@@ -50,16 +57,23 @@ func New(h Handler) *api.Service {
 			{Name: "CreateLogStream", Method: "POST", Path: "/", Input: "CreateLogStreamRequest", Output: "CreateLogStreamOutput", Errors: []string{"InvalidParameterException", "ResourceAlreadyExistsException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(CreateLogStreamInput) }},
 			{Name: "DeleteLogGroup", Method: "POST", Path: "/", Input: "DeleteLogGroupRequest", Output: "DeleteLogGroupOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "OperationAbortedException", "ServiceUnavailableException", "ValidationException"}, NewInput: func() any { return new(DeleteLogGroupInput) }},
 			{Name: "DeleteLogStream", Method: "POST", Path: "/", Input: "DeleteLogStreamRequest", Output: "DeleteLogStreamOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "OperationAbortedException", "ServiceUnavailableException", "ValidationException"}, NewInput: func() any { return new(DeleteLogStreamInput) }},
+			{Name: "DeleteQueryDefinition", Method: "POST", Path: "/", Input: "DeleteQueryDefinitionRequest", Output: "DeleteQueryDefinitionResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(DeleteQueryDefinitionInput) }},
 			{Name: "DeleteRetentionPolicy", Method: "POST", Path: "/", Input: "DeleteRetentionPolicyRequest", Output: "DeleteRetentionPolicyOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "OperationAbortedException", "ServiceUnavailableException"}, NewInput: func() any { return new(DeleteRetentionPolicyInput) }},
 			{Name: "DescribeLogGroups", Method: "POST", Path: "/", Input: "DescribeLogGroupsRequest", Output: "DescribeLogGroupsResponse", Errors: []string{"InvalidParameterException", "ServiceUnavailableException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "limit", ResultKey: "logGroups"}, NewInput: func() any { return new(DescribeLogGroupsInput) }},
 			{Name: "DescribeLogStreams", Method: "POST", Path: "/", Input: "DescribeLogStreamsRequest", Output: "DescribeLogStreamsResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "limit", ResultKey: "logStreams"}, NewInput: func() any { return new(DescribeLogStreamsInput) }},
+			{Name: "DescribeQueries", Method: "POST", Path: "/", Input: "DescribeQueriesRequest", Output: "DescribeQueriesResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "queries"}, NewInput: func() any { return new(DescribeQueriesInput) }},
+			{Name: "DescribeQueryDefinitions", Method: "POST", Path: "/", Input: "DescribeQueryDefinitionsRequest", Output: "DescribeQueryDefinitionsResponse", Errors: []string{"InvalidParameterException", "ServiceUnavailableException"}, NewInput: func() any { return new(DescribeQueryDefinitionsInput) }},
 			{Name: "FilterLogEvents", Method: "POST", Path: "/", Input: "FilterLogEventsRequest", Output: "FilterLogEventsResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "limit", ResultKey: "events"}, NewInput: func() any { return new(FilterLogEventsInput) }},
 			{Name: "GetLogEvents", Method: "POST", Path: "/", Input: "GetLogEventsRequest", Output: "GetLogEventsResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(GetLogEventsInput) }},
+			{Name: "GetQueryResults", Method: "POST", Path: "/", Input: "GetQueryResultsRequest", Output: "GetQueryResultsResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(GetQueryResultsInput) }},
 			{Name: "ListTagsForResource", Method: "POST", Path: "/", Input: "ListTagsForResourceRequest", Output: "ListTagsForResourceResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(ListTagsForResourceInput) }},
 			{Name: "ListTagsLogGroup", Method: "POST", Path: "/", Input: "ListTagsLogGroupRequest", Output: "ListTagsLogGroupResponse", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(ListTagsLogGroupInput) }},
 			{Name: "PutLogEvents", Method: "POST", Path: "/", Input: "PutLogEventsRequest", Output: "PutLogEventsResponse", Errors: []string{"InvalidParameterException", "InvalidSequenceTokenException", "DataAlreadyAcceptedException", "ResourceNotFoundException", "ServiceUnavailableException", "UnrecognizedClientException"}, NewInput: func() any { return new(PutLogEventsInput) }},
 			{Name: "PutLogGroupDeletionProtection", Method: "POST", Path: "/", Input: "PutLogGroupDeletionProtectionRequest", Output: "PutLogGroupDeletionProtectionOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "AccessDeniedException", "OperationAbortedException", "ServiceUnavailableException", "InvalidOperationException"}, NewInput: func() any { return new(PutLogGroupDeletionProtectionInput) }},
+			{Name: "PutQueryDefinition", Method: "POST", Path: "/", Input: "PutQueryDefinitionRequest", Output: "PutQueryDefinitionResponse", Errors: []string{"InvalidParameterException", "LimitExceededException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(PutQueryDefinitionInput) }},
 			{Name: "PutRetentionPolicy", Method: "POST", Path: "/", Input: "PutRetentionPolicyRequest", Output: "PutRetentionPolicyOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "OperationAbortedException", "ServiceUnavailableException"}, NewInput: func() any { return new(PutRetentionPolicyInput) }},
+			{Name: "StartQuery", Method: "POST", Path: "/", Input: "StartQueryRequest", Output: "StartQueryResponse", Errors: []string{"MalformedQueryException", "InvalidParameterException", "LimitExceededException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(StartQueryInput) }},
+			{Name: "StopQuery", Method: "POST", Path: "/", Input: "StopQueryRequest", Output: "StopQueryResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(StopQueryInput) }},
 			{Name: "TagLogGroup", Method: "POST", Path: "/", Input: "TagLogGroupRequest", Output: "TagLogGroupOutput", Errors: []string{"ResourceNotFoundException", "InvalidParameterException"}, NewInput: func() any { return new(TagLogGroupInput) }},
 			{Name: "TagResource", Method: "POST", Path: "/", Input: "TagResourceRequest", Output: "TagResourceOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException", "TooManyTagsException"}, NewInput: func() any { return new(TagResourceInput) }},
 			{Name: "TestMetricFilter", Method: "POST", Path: "/", Input: "TestMetricFilterRequest", Output: "TestMetricFilterResponse", Errors: []string{"InvalidParameterException", "ServiceUnavailableException"}, NewInput: func() any { return new(TestMetricFilterInput) }},
@@ -89,7 +103,6 @@ func New(h Handler) *api.Service {
 			"DeleteLogAnomalyDetector",
 			"DeleteLookupTable",
 			"DeleteMetricFilter",
-			"DeleteQueryDefinition",
 			"DeleteResourcePolicy",
 			"DeleteScheduledQuery",
 			"DeleteSubscriptionFilter",
@@ -107,8 +120,6 @@ func New(h Handler) *api.Service {
 			"DescribeIndexPolicies",
 			"DescribeLookupTables",
 			"DescribeMetricFilters",
-			"DescribeQueries",
-			"DescribeQueryDefinitions",
 			"DescribeResourcePolicies",
 			"DescribeSubscriptionFilters",
 			"DisassociateKmsKey",
@@ -125,7 +136,6 @@ func New(h Handler) *api.Service {
 			"GetLogObject",
 			"GetLogRecord",
 			"GetLookupTable",
-			"GetQueryResults",
 			"GetScheduledQuery",
 			"GetScheduledQueryHistory",
 			"GetTransformer",
@@ -148,13 +158,10 @@ func New(h Handler) *api.Service {
 			"PutIndexPolicy",
 			"PutIntegration",
 			"PutMetricFilter",
-			"PutQueryDefinition",
 			"PutResourcePolicy",
 			"PutSubscriptionFilter",
 			"PutTransformer",
 			"StartLiveTail",
-			"StartQuery",
-			"StopQuery",
 			"TestTransformer",
 			"UpdateAnomaly",
 			"UpdateDeliveryConfiguration",
@@ -177,38 +184,55 @@ func New(h Handler) *api.Service {
 			return h.DeleteLogStream(ctx, in.(*DeleteLogStreamInput))
 		}
 		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteRetentionPolicy(ctx, in.(*DeleteRetentionPolicyInput))
+			return h.DeleteQueryDefinition(ctx, in.(*DeleteQueryDefinitionInput))
 		}
 		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeLogGroups(ctx, in.(*DescribeLogGroupsInput))
+			return h.DeleteRetentionPolicy(ctx, in.(*DeleteRetentionPolicyInput))
 		}
 		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeLogStreams(ctx, in.(*DescribeLogStreamsInput))
+			return h.DescribeLogGroups(ctx, in.(*DescribeLogGroupsInput))
 		}
 		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.FilterLogEvents(ctx, in.(*FilterLogEventsInput))
+			return h.DescribeLogStreams(ctx, in.(*DescribeLogStreamsInput))
 		}
-		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetLogEvents(ctx, in.(*GetLogEventsInput)) }
+		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeQueries(ctx, in.(*DescribeQueriesInput))
+		}
 		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListTagsForResource(ctx, in.(*ListTagsForResourceInput))
+			return h.DescribeQueryDefinitions(ctx, in.(*DescribeQueryDefinitionsInput))
 		}
 		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListTagsLogGroup(ctx, in.(*ListTagsLogGroupInput))
+			return h.FilterLogEvents(ctx, in.(*FilterLogEventsInput))
 		}
-		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutLogEvents(ctx, in.(*PutLogEventsInput)) }
+		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetLogEvents(ctx, in.(*GetLogEventsInput)) }
 		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutLogGroupDeletionProtection(ctx, in.(*PutLogGroupDeletionProtectionInput))
+			return h.GetQueryResults(ctx, in.(*GetQueryResultsInput))
 		}
 		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListTagsForResource(ctx, in.(*ListTagsForResourceInput))
+		}
+		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListTagsLogGroup(ctx, in.(*ListTagsLogGroupInput))
+		}
+		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutLogEvents(ctx, in.(*PutLogEventsInput)) }
+		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutLogGroupDeletionProtection(ctx, in.(*PutLogGroupDeletionProtectionInput))
+		}
+		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutQueryDefinition(ctx, in.(*PutQueryDefinitionInput))
+		}
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutRetentionPolicy(ctx, in.(*PutRetentionPolicyInput))
 		}
-		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagLogGroup(ctx, in.(*TagLogGroupInput)) }
-		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
-		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) { return h.StartQuery(ctx, in.(*StartQueryInput)) }
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopQuery(ctx, in.(*StopQueryInput)) }
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagLogGroup(ctx, in.(*TagLogGroupInput)) }
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.TestMetricFilter(ctx, in.(*TestMetricFilterInput))
 		}
-		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagLogGroup(ctx, in.(*UntagLogGroupInput)) }
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagLogGroup(ctx, in.(*UntagLogGroupInput)) }
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
 	}
 	return s.Link(map[string]any{
 		"AccessDeniedException":                AccessDeniedException{},
@@ -221,16 +245,24 @@ func New(h Handler) *api.Service {
 		"DeleteLogGroupRequest":                DeleteLogGroupInput{},
 		"DeleteLogStreamOutput":                DeleteLogStreamOutput{},
 		"DeleteLogStreamRequest":               DeleteLogStreamInput{},
+		"DeleteQueryDefinitionRequest":         DeleteQueryDefinitionInput{},
+		"DeleteQueryDefinitionResponse":        DeleteQueryDefinitionOutput{},
 		"DeleteRetentionPolicyOutput":          DeleteRetentionPolicyOutput{},
 		"DeleteRetentionPolicyRequest":         DeleteRetentionPolicyInput{},
 		"DescribeLogGroupsRequest":             DescribeLogGroupsInput{},
 		"DescribeLogGroupsResponse":            DescribeLogGroupsOutput{},
 		"DescribeLogStreamsRequest":            DescribeLogStreamsInput{},
 		"DescribeLogStreamsResponse":           DescribeLogStreamsOutput{},
+		"DescribeQueriesRequest":               DescribeQueriesInput{},
+		"DescribeQueriesResponse":              DescribeQueriesOutput{},
+		"DescribeQueryDefinitionsRequest":      DescribeQueryDefinitionsInput{},
+		"DescribeQueryDefinitionsResponse":     DescribeQueryDefinitionsOutput{},
 		"FilterLogEventsRequest":               FilterLogEventsInput{},
 		"FilterLogEventsResponse":              FilterLogEventsOutput{},
 		"GetLogEventsRequest":                  GetLogEventsInput{},
 		"GetLogEventsResponse":                 GetLogEventsOutput{},
+		"GetQueryResultsRequest":               GetQueryResultsInput{},
+		"GetQueryResultsResponse":              GetQueryResultsOutput{},
 		"InvalidOperationException":            InvalidOperationException{},
 		"InvalidParameterException":            InvalidParameterException{},
 		"InvalidSequenceTokenException":        InvalidSequenceTokenException{},
@@ -239,16 +271,23 @@ func New(h Handler) *api.Service {
 		"ListTagsForResourceResponse":          ListTagsForResourceOutput{},
 		"ListTagsLogGroupRequest":              ListTagsLogGroupInput{},
 		"ListTagsLogGroupResponse":             ListTagsLogGroupOutput{},
+		"MalformedQueryException":              MalformedQueryException{},
 		"OperationAbortedException":            OperationAbortedException{},
 		"PutLogEventsRequest":                  PutLogEventsInput{},
 		"PutLogEventsResponse":                 PutLogEventsOutput{},
 		"PutLogGroupDeletionProtectionOutput":  PutLogGroupDeletionProtectionOutput{},
 		"PutLogGroupDeletionProtectionRequest": PutLogGroupDeletionProtectionInput{},
+		"PutQueryDefinitionRequest":            PutQueryDefinitionInput{},
+		"PutQueryDefinitionResponse":           PutQueryDefinitionOutput{},
 		"PutRetentionPolicyOutput":             PutRetentionPolicyOutput{},
 		"PutRetentionPolicyRequest":            PutRetentionPolicyInput{},
 		"ResourceAlreadyExistsException":       ResourceAlreadyExistsException{},
 		"ResourceNotFoundException":            ResourceNotFoundException{},
 		"ServiceUnavailableException":          ServiceUnavailableException{},
+		"StartQueryRequest":                    StartQueryInput{},
+		"StartQueryResponse":                   StartQueryOutput{},
+		"StopQueryRequest":                     StopQueryInput{},
+		"StopQueryResponse":                    StopQueryOutput{},
 		"TagLogGroupOutput":                    TagLogGroupOutput{},
 		"TagLogGroupRequest":                   TagLogGroupInput{},
 		"TagResourceOutput":                    TagResourceOutput{},

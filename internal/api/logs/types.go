@@ -55,6 +55,16 @@ type DeleteLogStreamInput struct {
 	LogStreamName *string
 }
 
+// DeleteQueryDefinitionInput is the model's DeleteQueryDefinitionRequest.
+type DeleteQueryDefinitionInput struct {
+	QueryDefinitionId *string
+}
+
+// DeleteQueryDefinitionOutput is the model's DeleteQueryDefinitionResponse.
+type DeleteQueryDefinitionOutput struct {
+	Success *bool
+}
+
 // DeleteRetentionPolicyOutput is a shape of the model.
 type DeleteRetentionPolicyOutput struct {
 }
@@ -97,6 +107,35 @@ type DescribeLogStreamsInput struct {
 type DescribeLogStreamsOutput struct {
 	LogStreams []LogStream
 	NextToken  *string
+}
+
+// DescribeQueriesInput is the model's DescribeQueriesRequest.
+type DescribeQueriesInput struct {
+	LogGroupName  *string
+	MaxResults    *int32
+	NextToken     *string
+	QueryLanguage QueryLanguage
+	Status        QueryStatus
+}
+
+// DescribeQueriesOutput is the model's DescribeQueriesResponse.
+type DescribeQueriesOutput struct {
+	NextToken *string
+	Queries   []QueryInfo
+}
+
+// DescribeQueryDefinitionsInput is the model's DescribeQueryDefinitionsRequest.
+type DescribeQueryDefinitionsInput struct {
+	MaxResults                *int32
+	NextToken                 *string
+	QueryDefinitionNamePrefix *string
+	QueryLanguage             QueryLanguage
+}
+
+// DescribeQueryDefinitionsOutput is the model's DescribeQueryDefinitionsResponse.
+type DescribeQueryDefinitionsOutput struct {
+	NextToken        *string
+	QueryDefinitions []QueryDefinition
 }
 
 // Entity is a shape of the model.
@@ -168,6 +207,23 @@ type GetLogEventsOutput struct {
 	Events            []OutputLogEvent
 	NextBackwardToken *string
 	NextForwardToken  *string
+}
+
+// GetQueryResultsInput is the model's GetQueryResultsRequest.
+type GetQueryResultsInput struct {
+	MaxItems  *int32
+	NextToken *string
+	QueryId   *string
+}
+
+// GetQueryResultsOutput is the model's GetQueryResultsResponse.
+type GetQueryResultsOutput struct {
+	EncryptionKey *string
+	NextToken     *string
+	QueryLanguage QueryLanguage
+	Results       [][]ResultField
+	Statistics    *QueryStatistics
+	Status        QueryStatus
 }
 
 // InheritedProperty is an enumeration of the model.
@@ -292,6 +348,22 @@ type PutLogGroupDeletionProtectionInput struct {
 	LogGroupIdentifier        *string
 }
 
+// PutQueryDefinitionInput is the model's PutQueryDefinitionRequest.
+type PutQueryDefinitionInput struct {
+	ClientToken       *string
+	LogGroupNames     []string
+	Name              *string
+	Parameters        []QueryParameter
+	QueryDefinitionId *string
+	QueryLanguage     QueryLanguage
+	QueryString       *string
+}
+
+// PutQueryDefinitionOutput is the model's PutQueryDefinitionResponse.
+type PutQueryDefinitionOutput struct {
+	QueryDefinitionId *string
+}
+
 // PutRetentionPolicyOutput is a shape of the model.
 type PutRetentionPolicyOutput struct {
 }
@@ -301,6 +373,83 @@ type PutRetentionPolicyInput struct {
 	LogGroupName    *string
 	RetentionInDays *int32
 }
+
+// QueryCompileError is a shape of the model.
+type QueryCompileError struct {
+	Location *QueryCompileErrorLocation
+	Message  *string
+}
+
+// QueryCompileErrorLocation is a shape of the model.
+type QueryCompileErrorLocation struct {
+	EndCharOffset   *int32
+	StartCharOffset *int32
+}
+
+// QueryDefinition is a shape of the model.
+type QueryDefinition struct {
+	LastModified      *int64
+	LogGroupNames     []string
+	Name              *string
+	Parameters        []QueryParameter
+	QueryDefinitionId *string
+	QueryLanguage     QueryLanguage
+	QueryString       *string
+}
+
+// QueryInfo is a shape of the model.
+type QueryInfo struct {
+	BytesScanned  *float64
+	CreateTime    *int64
+	LogGroupName  *string
+	QueryDuration *int64
+	QueryId       *string
+	QueryLanguage QueryLanguage
+	QueryString   *string
+	Status        QueryStatus
+	UserIdentity  *string
+}
+
+// QueryLanguage is an enumeration of the model.
+type QueryLanguage string
+
+// The values of QueryLanguage.
+const (
+	QueryLanguageCwli QueryLanguage = "CWLI"
+	QueryLanguageSql  QueryLanguage = "SQL"
+	QueryLanguagePpl  QueryLanguage = "PPL"
+)
+
+// QueryParameter is a shape of the model.
+type QueryParameter struct {
+	DefaultValue *string
+	Description  *string
+	Name         *string
+}
+
+// QueryStatistics is a shape of the model.
+type QueryStatistics struct {
+	BytesScanned            *float64
+	EstimatedBytesSkipped   *float64
+	EstimatedRecordsSkipped *float64
+	LogGroupsScanned        *float64
+	RecordsMatched          *float64
+	RecordsScanned          *float64
+}
+
+// QueryStatus is an enumeration of the model.
+type QueryStatus string
+
+// The values of QueryStatus.
+const (
+	QueryStatusScheduled QueryStatus = "Scheduled"
+	QueryStatusRunning   QueryStatus = "Running"
+	QueryStatusComplete  QueryStatus = "Complete"
+	QueryStatusFailed    QueryStatus = "Failed"
+	QueryStatusCancelled QueryStatus = "Cancelled"
+	QueryStatusTimeout   QueryStatus = "Timeout"
+	QueryStatusUnknown   QueryStatus = "Unknown"
+)
 
 // RejectedEntityInfo is a shape of the model.
 type RejectedEntityInfo struct {
@@ -314,10 +463,43 @@ type RejectedLogEventsInfo struct {
 	TooOldLogEventEndIndex   *int32
 }
 
+// ResultField is a shape of the model.
+type ResultField struct {
+	Field *string
+	Value *string
+}
+
 // SearchedLogStream is a shape of the model.
 type SearchedLogStream struct {
 	LogStreamName      *string
 	SearchedCompletely *bool
+}
+
+// StartQueryInput is the model's StartQueryRequest.
+type StartQueryInput struct {
+	EndTime             *int64
+	Limit               *int32
+	LogGroupIdentifiers []string
+	LogGroupName        *string
+	LogGroupNames       []string
+	QueryLanguage       QueryLanguage
+	QueryString         *string
+	StartTime           *int64
+}
+
+// StartQueryOutput is the model's StartQueryResponse.
+type StartQueryOutput struct {
+	QueryId *string
+}
+
+// StopQueryInput is the model's StopQueryRequest.
+type StopQueryInput struct {
+	QueryId *string
+}
+
+// StopQueryOutput is the model's StopQueryResponse.
+type StopQueryOutput struct {
+	Success *bool
 }
 
 // TagLogGroupOutput is a shape of the model.

@@ -33,8 +33,9 @@ var _ Events = (*logstore.Store)(nil)
 
 // Service is the handler of CloudWatch Logs.
 type Service struct {
-	store  store.Store
-	events Events
+	store   store.Store
+	events  Events
+	queries *queries
 }
 
 var (
@@ -42,8 +43,10 @@ var (
 	_ api.ResourceScoper = (*Service)(nil)
 )
 
-// New makes the handler.
-func New(s store.Store, events Events) *Service { return &Service{store: s, events: events} }
+// New makes the handler. Run must run beside it, for queries.
+func New(s store.Store, events Events) *Service {
+	return &Service{store: s, events: events, queries: newQueries()}
+}
 
 var (
 	errNoGroup  = logs.NewResourceNotFoundException("The specified log group does not exist.")
@@ -232,6 +235,16 @@ func (s *Service) ScopeOf(ctx context.Context, op *api.Operation, in any) ([]str
 	case *logs.GetLogEventsInput:
 		byIdentifier(in.LogGroupName, in.LogGroupIdentifier)
 		stream = *in.LogStreamName
+	case *logs.StartQueryInput:
+		names, err := queriedGroups(c, in)
+		if err != nil {
+			return nil, nil // refused by the operation
+		}
+		var arns []string
+		for _, n := range names {
+			arns = append(arns, model.LogGroupARN(c.Region, c.Account, n)+":*")
+		}
+		return arns, nil
 	case *logs.DescribeLogGroupsInput:
 		return []string{model.LogStreamARN(c.Region, c.Account, "", "")}, nil
 	default:

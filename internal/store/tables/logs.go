@@ -10,3 +10,6 @@ var LogGroups = store.NewTable[model.LogGroup]("logs", "LogGroup")
 
 // LogStreams holds log streams by model.LogStreamID.
 var LogStreams = store.NewTable[model.LogStream]("logs", "LogStream")
+
+// LogQueryDefinitions holds saved queries by their ids.
+var LogQueryDefinitions = store.NewTable[model.LogQueryDefinition]("logs", "QueryDefinition")
