@@ -22,8 +22,6 @@ type VPC struct {
 	DHCPOptionsID  string    `json:"dhcpOptionsId,omitempty"` // "default" means none
 	EnableDNS      bool      `json:"enableDns,omitempty"`
 	EnableHostname bool      `json:"enableHostname,omitempty"`
-	// EnableMetrics is the attribute enableNetworkAddressUsageMetrics.
-	EnableMetrics bool `json:"enableMetrics,omitempty"`
 	// The main route table, and the id of its association with the VPC.
 	MainRouteTableID            string    `json:"mainRouteTableId,omitempty"`
 	MainRouteTableAssociationID string    `json:"mainRouteTableAssociationId,omitempty"`

@@ -29,9 +29,9 @@ func (i *Interface) addrs() []netip.Addr {
 }
 
 // publicOf is the public address of one of the interface's own, if it has one.
-func (e *Interface) publicOf(a netip.Addr) netip.Addr {
-	if a == e.IP {
-		return e.PublicIP
+func (i *Interface) publicOf(a netip.Addr) netip.Addr {
+	if a == i.IP {
+		return i.PublicIP
 	}
-	return e.SecondaryPublic[a]
+	return i.SecondaryPublic[a]
 }

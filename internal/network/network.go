@@ -157,7 +157,7 @@ func (n *Network) apply(st *vpcState, v VPC) error {
 		return fmt.Errorf("write rules: %w", err)
 	}
 	st.rules = rules
-	if err := dropStaleRules(h, numbers); err != nil {
+	if err := dropStaleRules(h, tablesOf(v, numbers)); err != nil {
 		return err
 	}
 	forgetConnections(h, st.applied, v)

@@ -10,12 +10,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Priorities of the routing rules in a VPC's namespace: what is local comes
-// first, for all; then comes the table that a packet was marked with.
+// Priorities of the routing rules in a VPC's namespace. First come routes
+// within the VPC's blocks of the table that a packet was marked with; then
+// what is local, for all; then the other routes of the packet's table.
 const (
+	priorityInside = 50
 	priorityLocal  = 100
 	priorityTables = 200
 )
+
+// insideTable is the kernel's table of the routes within the VPC's blocks.
+func insideTable(number uint32) int { return int(number) + 40000 }
+
+// inside tells whether a route lies within the VPC's blocks.
+func inside(v VPC, r Route) bool {
+	return slices.ContainsFunc(v.CIDRs, func(c netip.Prefix) bool {
+		return c.Contains(r.Destination.Addr()) && c.Bits() <= r.Destination.Bits()
+	})
+}
+
+// tablesOf are the kernel's tables by the rules that lead to them: two for
+// each route table, or one where it has no routes within the VPC.
+func tablesOf(v VPC, numbers map[string]uint32) []*netlink.Rule {
+	var rules []*netlink.Rule
+	for _, t := range v.RouteTables {
+		k := numbers[t.ID]
+		rules = append(rules, rule(priorityTables, int(k), k))
+		if slices.ContainsFunc(t.Routes, func(r Route) bool { return inside(v, r) }) {
+			rules = append(rules, rule(priorityInside, insideTable(k), k))
+		}
+	}
+	return rules
+}
 
 // serviceAddrs are the addresses of the VPC's own at which services listen.
 func serviceAddrs(v VPC) []netip.Addr {
@@ -90,9 +116,12 @@ func setRoutes(h *netlink.Handle, v VPC, numbers map[string]uint32, l link) erro
 		}
 	}
 	for _, t := range v.RouteTables {
-		var want []netlink.Route
+		want := map[int][]netlink.Route{int(numbers[t.ID]): nil}
 		for _, r := range t.Routes {
 			nr := netlink.Route{Dst: ipNet(r.Destination.Masked()), Table: int(numbers[t.ID])}
+			if inside(v, r) {
+				nr.Table = insideTable(numbers[t.ID])
+			}
 			index, attached := devices[r.InterfaceID]
 			switch {
 			case r.Target == Internet || r.Target == NAT:
@@ -103,13 +132,15 @@ func setRoutes(h *netlink.Handle, v VPC, numbers map[string]uint32, l link) erro
 			default:
 				nr.Type = unix.RTN_BLACKHOLE
 			}
-			want = append(want, nr)
+			want[nr.Table] = append(want[nr.Table], nr)
 		}
-		if err := syncRoutes(h, int(numbers[t.ID]), want, func(*netlink.Route) bool { return true }); err != nil {
-			return fmt.Errorf("route table %s: %w", t.ID, err)
+		for table, routes := range want {
+			if err := syncRoutes(h, table, routes, func(*netlink.Route) bool { return true }); err != nil {
+				return fmt.Errorf("route table %s: %w", t.ID, err)
+			}
 		}
 	}
-	return addRules(h, numbers)
+	return addRules(h, tablesOf(v, numbers))
 }
 
 func gatewayIP(v VPC, interfaceID string) []byte {
@@ -155,7 +186,7 @@ func rule(priority, table int, mark uint32) *netlink.Rule {
 }
 
 // addRules sends marked packets to their tables.
-func addRules(h *netlink.Handle, numbers map[string]uint32) error {
+func addRules(h *netlink.Handle, want []*netlink.Rule) error {
 	have, err := h.RuleList(netlink.FAMILY_V4)
 	if err != nil {
 		return err
@@ -174,27 +205,27 @@ func addRules(h *netlink.Handle, numbers map[string]uint32) error {
 	if err := ensure(rule(priorityLocal, unix.RT_TABLE_MAIN, 0)); err != nil {
 		return err
 	}
-	for _, k := range numbers {
-		if err := ensure(rule(priorityTables, int(k), k)); err != nil {
+	for _, r := range want {
+		if err := ensure(r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// dropStaleRules removes routing tables that no route table has, once no
-// packet is marked for them.
-func dropStaleRules(h *netlink.Handle, numbers map[string]uint32) error {
+// dropStaleRules removes routing tables that are not wanted, once no packet
+// is marked for them.
+func dropStaleRules(h *netlink.Handle, want []*netlink.Rule) error {
 	live := map[int]bool{}
-	for _, k := range numbers {
-		live[int(k)] = true
+	for _, r := range want {
+		live[r.Table] = true
 	}
 	have, err := h.RuleList(netlink.FAMILY_V4)
 	if err != nil {
 		return err
 	}
 	for i := range have {
-		if have[i].Priority != priorityTables || live[have[i].Table] {
+		if have[i].Priority != priorityTables && have[i].Priority != priorityInside || live[have[i].Table] {
 			continue
 		}
 		if err := h.RuleDel(&have[i]); err != nil && !isNotFound(err) {

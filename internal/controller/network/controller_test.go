@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"roadstead.dev/internal/controller"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/network"
+	"roadstead.dev/internal/network/dns"
 	"roadstead.dev/internal/network/hostsfile"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/memory"
@@ -105,7 +107,7 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 // vpc is a snapshot with a way out, a NAT gateway and an interface.
 func records() *snapshot {
 	return &snapshot{
-		vpc: &model.VPC{ID: "vpc-1", CIDR: prefix("10.0.0.0/16"), CIDRs: []model.VPCCIDR{{CIDR: prefix("10.0.0.0/16")}}, MainRouteTableID: "rtb-main"},
+		vpc: &model.VPC{ID: "vpc-1", CIDR: prefix("10.0.0.0/16"), CIDRs: []model.VPCCIDR{{CIDR: prefix("10.0.0.0/16")}}, MainRouteTableID: "rtb-main", EnableDNS: true},
 		subnets: []*model.Subnet{
 			{ID: "subnet-private", VPCID: "vpc-1", CIDR: prefix("10.0.2.0/24"), NetworkACLID: "acl-1", RouteTableID: "rtb-private"},
 			{ID: "subnet-public", VPCID: "vpc-1", CIDR: prefix("10.0.1.0/24"), NetworkACLID: "acl-open"},
@@ -229,7 +231,8 @@ func balancers(t *testing.T, s store.Store) {
 	now := time.Unix(1_700_000_000, 0)
 	put(t, s, func(tx *store.Txn) {
 		tables.VPCs.Create(tx, account, region, "vpc-1", records().vpc)
-		tables.VPCs.Create(tx, account, region, "vpc-2", &model.VPC{ID: "vpc-2", CIDRs: []model.VPCCIDR{{CIDR: prefix("10.9.0.0/16")}}})
+		tables.VPCs.Create(tx, account, region, "vpc-2", &model.VPC{ID: "vpc-2", CIDRs: []model.VPCCIDR{{CIDR: prefix("10.9.0.0/16")}}, EnableDNS: true})
+		tables.VPCs.Create(tx, account, region, "vpc-mute", &model.VPC{ID: "vpc-mute", CIDRs: []model.VPCCIDR{{CIDR: prefix("10.9.0.0/16")}}})
 		for _, lb := range []*model.LoadBalancer{
 			{ID: "1", DNSName: "web-1.us-east-1.elb.localhost", VpcID: "vpc-1", Scheme: "internet-facing", Status: model.LoadBalancerStatus{Interfaces: []model.LoadBalancerInterface{
 				{PrivateIPv4Address: "10.0.1.4", PublicIPv4Address: "198.18.0.4"}, {PrivateIPv4Address: "10.0.2.4", PublicIPv4Address: "198.18.0.5"},
@@ -273,6 +276,76 @@ func TestNames(t *testing.T) {
 		if err != nil || known != tt.known || strings.Join(got, " ") != tt.want {
 			t.Errorf("%s in %s: %v, %v, %v", tt.name, tt.vpc, got, known, err)
 		}
+	}
+}
+
+// A VPC without DNS support has no names at all.
+func TestNoNames(t *testing.T) {
+	s := memory.New()
+	defer func() { _ = s.Close() }()
+	balancers(t, s)
+	_, _, err := Names{Store: s, Endpoint: netip.MustParseAddr("169.254.170.2")}.Lookup(t.Context(), "vpc-mute", "example.com")
+	if !errors.Is(err, dns.ErrOff) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Prefix lists become rules and routes of their blocks, and give way to
+// routes of their own.
+func TestTranslatePrefixLists(t *testing.T) {
+	s := records()
+	s.prefixLists = []*model.PrefixList{{ID: "pl-1", Versions: [][]model.PrefixListEntry{
+		{{CIDR: prefix("192.0.2.0/24")}},
+		{{CIDR: prefix("198.51.100.0/24")}, {CIDR: prefix("203.0.113.0/24")}},
+	}}}
+	s.tables[0].Routes = []model.Route{
+		{PrefixListID: "pl-1", GatewayID: "igw-1"},
+		{PrefixListID: "pl-gone", GatewayID: "igw-1"},
+		{Destination: prefix("203.0.113.0/24"), NetworkInterfaceID: "eni-1"},
+	}
+	s.groups = []*model.SecurityGroup{{ID: "sg-1", Rules: []model.SecurityGroupRule{
+		{Protocol: "tcp", FromPort: 22, ToPort: 22, PrefixListID: "pl-1"}, {Protocol: "-1", PrefixListID: "pl-gone"},
+	}}}
+	v := s.translate(false)
+	wantRoutes := []network.Route{
+		{Destination: prefix("198.51.100.0/24"), Target: network.Internet},
+		{Destination: prefix("203.0.113.0/24"), Target: network.ToInterface, InterfaceID: "eni-1"},
+	}
+	for _, table := range v.RouteTables {
+		if table.ID == "rtb-main" && !slices.Equal(table.Routes, wantRoutes) {
+			t.Errorf("routes %+v", table.Routes)
+		}
+	}
+	wantRules := []network.Rule{
+		{Protocol: 6, From: 22, To: 22, CIDR: prefix("198.51.100.0/24")}, {Protocol: 6, From: 22, To: 22, CIDR: prefix("203.0.113.0/24")},
+	}
+	if !slices.Equal(v.Groups[0].Rules, wantRules) {
+		t.Errorf("rules %+v", v.Groups[0].Rules)
+	}
+}
+
+// A change of a prefix list reaches the VPCs of its region.
+func TestPrefixListsAreWatched(t *testing.T) {
+	s := memory.New()
+	defer func() { _ = s.Close() }()
+	put(t, s, func(tx *store.Txn) {
+		tables.VPCs.Create(tx, account, region, "vpc-1", records().vpc)
+		tables.VPCs.Create(tx, account, "eu-west-1", "vpc-2", records().vpc)
+	})
+	keys, err := Config{Store: s}.prefixLists().Keys(t.Context(), store.Record{Key: tables.PrefixLists.Key(account, region, "pl-1")})
+	if err != nil || len(keys) != 1 || keys[0].ID != "vpc-1" {
+		t.Errorf("keys %v, %v", keys, err)
+	}
+}
+
+func TestTranslateSecondaryAddresses(t *testing.T) {
+	s := records()
+	e := s.interfaces[0]
+	second := netip.MustParseAddr("10.0.1.77")
+	e.SecondaryIPs = []netip.Addr{second}
+	e.Associate(second, &model.NetworkInterfaceAssociation{PublicIP: netip.MustParseAddr("198.18.0.77")})
+	if got := s.translate(false).Interfaces[0]; got.ID != e.ID || got.SecondaryPublic[second].String() != "198.18.0.77" {
+		t.Errorf("interface %+v", got)
 	}
 }
 

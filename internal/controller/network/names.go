@@ -9,6 +9,7 @@ import (
 
 	"roadstead.dev/internal/controller"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/network/dns"
 	"roadstead.dev/internal/network/hostsfile"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
@@ -26,17 +27,39 @@ type Names struct {
 const loadBalancerSuffix = ".elb.localhost"
 
 // Lookup finds a name's addresses as seen from a VPC: a load balancer in it
-// has its private ones, another its public ones.
+// has its private ones, another its public ones. It fails with dns.ErrOff for
+// a VPC whose attribute enableDnsSupport is off.
 func (n Names) Lookup(ctx context.Context, vpcID, name string) (addrs []netip.Addr, known bool, err error) {
+	vpc, err := n.vpc(ctx, vpcID)
+	if err != nil {
+		return nil, false, err
+	}
 	switch {
+	case vpc.V != nil && !vpc.V.EnableDNS:
+		return nil, false, dns.ErrOff
 	case strings.HasSuffix(name, loadBalancerSuffix):
 		return n.loadBalancer(ctx, vpcID, name)
 	case strings.HasSuffix(name, ".localhost"):
 		return []netip.Addr{n.Endpoint}, n.Endpoint.IsValid(), nil
 	case strings.HasPrefix(name, "ip-"):
-		return n.private(ctx, vpcID, name)
+		addr, known := private(vpc, name)
+		if !known {
+			return nil, false, nil
+		}
+		return []netip.Addr{addr}, true, nil
 	}
 	return nil, false, nil
+}
+
+// vpc is the row of a VPC, without a value when there is none.
+func (n Names) vpc(ctx context.Context, vpcID string) (store.Row[model.VPC], error) {
+	rows, err := tables.VPCs.List(ctx, n.Store, store.Query{})
+	for _, row := range rows {
+		if row.V.ID == vpcID {
+			return row, nil
+		}
+	}
+	return store.Row[model.VPC]{}, err
 }
 
 func (n Names) loadBalancer(ctx context.Context, vpcID, name string) ([]netip.Addr, bool, error) {
@@ -63,31 +86,22 @@ func (n Names) loadBalancer(ctx context.Context, vpcID, name string) ([]netip.Ad
 
 // private answers names made of addresses, ip-10-0-0-1.ec2.internal, for the
 // VPC's own addresses.
-func (n Names) private(ctx context.Context, vpcID, name string) ([]netip.Addr, bool, error) {
+func private(vpc store.Row[model.VPC], name string) (netip.Addr, bool) {
 	host, domain, _ := strings.Cut(name, ".")
 	addr, err := netip.ParseAddr(strings.ReplaceAll(strings.TrimPrefix(host, "ip-"), "-", "."))
-	if err != nil || domain != "ec2.internal" && !strings.HasSuffix(domain, ".compute.internal") {
-		return nil, false, nil //nolint:nilerr // a name of another kind
+	if err != nil || vpc.V == nil {
+		return netip.Addr{}, false
 	}
-	rows, err := tables.VPCs.List(ctx, n.Store, store.Query{})
-	if err != nil {
-		return nil, false, err
+	want := vpc.Key.Region + ".compute.internal"
+	if vpc.Key.Region == "us-east-1" {
+		want = "ec2.internal"
 	}
-	for _, row := range rows {
-		if row.V.ID != vpcID {
-			continue
-		}
-		want := row.Key.Region + ".compute.internal"
-		if row.Key.Region == "us-east-1" {
-			want = "ec2.internal"
-		}
-		for _, c := range row.V.CIDRs {
-			if domain == want && c.CIDR.Contains(addr) {
-				return []netip.Addr{addr}, true, nil
-			}
+	for _, c := range vpc.V.CIDRs {
+		if domain == want && c.CIDR.Contains(addr) {
+			return addr, true
 		}
 	}
-	return nil, false, nil
+	return netip.Addr{}, false
 }
 
 // HostsConfig is what the controller of the host's names stands on.

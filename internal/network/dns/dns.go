@@ -20,6 +20,9 @@ import (
 // elsewhere. A known name may have no address.
 type Zone func(ctx context.Context, vpcID, name string) (addrs []netip.Addr, known bool, err error)
 
+// ErrOff is a Zone's answer for VPCs that have turned their resolver off.
+var ErrOff = errors.New("the VPC has no DNS support")
+
 // Config of a Resolver.
 type Config struct {
 	Zone Zone
@@ -86,6 +89,9 @@ func (r *Resolver) Answer(ctx context.Context, vpcID string, q *dns.Msg, tcp boo
 	if question.Qclass == dns.ClassINET {
 		name := strings.ToLower(strings.TrimSuffix(question.Name, "."))
 		addrs, known, err := r.cfg.Zone(ctx, vpcID, name)
+		if errors.Is(err, ErrOff) {
+			return new(dns.Msg).SetRcode(q, dns.RcodeRefused)
+		}
 		if err != nil {
 			r.cfg.Log.Warn("look up a name of a VPC", "vpc", vpcID, "name", name, "error", err)
 			return new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)

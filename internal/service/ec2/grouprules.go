@@ -345,6 +345,9 @@ func (s *Service) redescribe(ctx context.Context, call *api.Call, gid, name *str
 			return false
 		}
 		for _, d := range byID {
+			if !describes(deref(d.Description)) {
+				return invalidValue("Invalid rule description. %s", validDescriptions)
+			}
 			if !describe(deref(d.Description), func(r *model.SecurityGroupRule) bool { return r.ID == deref(d.SecurityGroupRuleId) }) {
 				return nounRule.missing(deref(d.SecurityGroupRuleId))
 			}

@@ -137,33 +137,46 @@ func publicDNS(a netip.Addr, region string) string {
 	return name + "." + region + ".compute.amazonaws.com"
 }
 
-func associationOut(v *model.NetworkInterfaceAssociation, region string) *ec2.NetworkInterfaceAssociation {
+// interfaceNames are what descriptions of interfaces call things.
+type interfaceNames struct {
+	groups map[string]string // by id
+	// hosts are the VPCs whose attribute enableDnsHostnames is on.
+	hosts map[string]bool
+}
+
+func (s *Service) interfaceNames(ctx context.Context, call *api.Call) (interfaceNames, error) {
+	names := interfaceNames{map[string]string{}, map[string]bool{}}
+	gs, err := groups.all(ctx, s, call)
+	for _, g := range gs {
+		names.groups[g.ID] = g.Name
+	}
+	vs, err2 := vpcs.all(ctx, s, call)
+	for _, v := range vs {
+		names.hosts[v.ID] = v.EnableDNS && v.EnableHostname
+	}
+	return names, errors.Join(err, err2)
+}
+
+// public is the description of a public address.
+func (n interfaceNames) public(e *model.NetworkInterface, a netip.Addr) *ec2.NetworkInterfaceAssociation {
+	v := e.AssociationOf(a)
 	if v == nil {
 		return nil
 	}
-	out := &ec2.NetworkInterfaceAssociation{PublicIp: new(v.PublicIP.String()), IpOwnerId: new(v.OwnerID), PublicDnsName: new(publicDNS(v.PublicIP, region))}
+	out := &ec2.NetworkInterfaceAssociation{PublicIp: new(v.PublicIP.String()), IpOwnerId: new(v.OwnerID), PublicDnsName: new("")}
+	if n.hosts[e.VPCID] {
+		out.PublicDnsName = new(publicDNS(v.PublicIP, regionOf(e.Zone)))
+	}
 	if v.AllocationID != "" {
 		out.AllocationId, out.AssociationId = new(v.AllocationID), new(v.AssociationID)
 	}
 	return out
 }
 
-// groupNames are names of groups by id.
-type groupNames map[string]string
-
-func (s *Service) groupNames(ctx context.Context, call *api.Call) (groupNames, error) {
-	all, err := groups.all(ctx, s, call)
-	names := groupNames{}
-	for _, g := range all {
-		names[g.ID] = g.Name
-	}
-	return names, err
-}
-
-func (n groupNames) out(ids []string) []ec2.GroupIdentifier {
+func (n interfaceNames) out(ids []string) []ec2.GroupIdentifier {
 	out := []ec2.GroupIdentifier{}
 	for _, id := range ids {
-		out = append(out, ec2.GroupIdentifier{GroupId: new(id), GroupName: new(n[id])})
+		out = append(out, ec2.GroupIdentifier{GroupId: new(id), GroupName: new(n.groups[id])})
 	}
 	return out
 }
@@ -192,9 +205,9 @@ func zoneID(zone string) string {
 	return ""
 }
 
-func interfaceOut(v *model.NetworkInterface, names groupNames) *ec2.NetworkInterface {
+func interfaceOut(v *model.NetworkInterface, names interfaceNames) *ec2.NetworkInterface {
 	region := regionOf(v.Zone)
-	association := associationOut(v.Association, region)
+	association := names.public(v, v.PrivateIP)
 	out := &ec2.NetworkInterface{
 		NetworkInterfaceId: new(v.ID), OwnerId: new(v.Owner), VpcId: new(v.VPCID), SubnetId: new(v.SubnetID),
 		AvailabilityZone: new(v.Zone), AvailabilityZoneId: new(zoneID(v.Zone)),
@@ -216,7 +229,7 @@ func interfaceOut(v *model.NetworkInterface, names groupNames) *ec2.NetworkInter
 	for _, a := range v.SecondaryIPs {
 		out.PrivateIpAddresses = append(out.PrivateIpAddresses, ec2.NetworkInterfacePrivateIpAddress{
 			Primary: new(false), PrivateIpAddress: new(a.String()), PrivateDnsName: new(privateDNS(a, region)),
-			Association: associationOut(v.SecondaryAssociations[a], region),
+			Association: names.public(v, a),
 		})
 	}
 	return out
@@ -232,7 +245,7 @@ func (s *Service) DescribeNetworkInterfaces(ctx context.Context, in *ec2.Describ
 	if err != nil {
 		return nil, err
 	}
-	names, err := s.groupNames(ctx, call)
+	names, err := s.interfaceNames(ctx, call)
 	if err != nil {
 		return nil, err
 	}
@@ -300,7 +313,7 @@ func (s *Service) CreateNetworkInterface(ctx context.Context, in *ec2.CreateNetw
 	if err != nil {
 		return nil, answer(err)
 	}
-	names, err := s.groupNames(ctx, call)
+	names, err := s.interfaceNames(ctx, call)
 	if err != nil {
 		return nil, err
 	}
@@ -355,7 +368,7 @@ func (s *Service) DescribeNetworkInterfaceAttribute(ctx context.Context, in *ec2
 	case ec2.NetworkInterfaceAttributeDescription:
 		out.Description = &ec2.AttributeValue{Value: new(row.V.Description)}
 	case ec2.NetworkInterfaceAttributeGroupSet:
-		names, err := s.groupNames(ctx, call)
+		names, err := s.interfaceNames(ctx, call)
 		if err != nil {
 			return nil, err
 		}
@@ -382,6 +395,11 @@ func (s *Service) ModifyNetworkInterfaceAttribute(ctx context.Context, in *ec2.M
 		return nil, unsupported("this attribute of a network interface")
 	}
 	eniID := deref(in.NetworkInterfaceId)
+	if err := oneAttribute(map[string]bool{
+		"attachment": in.Attachment != nil, "description": in.Description != nil, "groupSet": len(in.Groups) > 0, "sourceDestCheck": in.SourceDestCheck != nil,
+	}); err != nil {
+		return nil, err
+	}
 	if _, err := s.own(ctx, call, eniID); err != nil {
 		return nil, err
 	}
@@ -436,6 +454,13 @@ func (s *Service) AssignPrivateIpAddresses(ctx context.Context, in *ec2.AssignPr
 	if len(in.Ipv4Prefixes) > 0 || in.Ipv4PrefixCount != nil {
 		return nil, unsupported("prefixes")
 	}
+	count := deref(in.SecondaryPrivateIpAddressCount)
+	switch {
+	case len(in.PrivateIpAddresses) > 0 && in.SecondaryPrivateIpAddressCount != nil:
+		return nil, api.NewFault("InvalidParameterCombination", "The parameters privateIpAddresses and secondaryPrivateIpAddressCount cannot be used together")
+	case len(in.PrivateIpAddresses) == 0 && count < 1:
+		return nil, api.NewFault("MissingParameter", "Either the secondary private IP addresses or the secondary private IP address count must be specified")
+	}
 	row, err := s.own(ctx, call, deref(in.NetworkInterfaceId))
 	if err != nil {
 		return nil, err
@@ -444,7 +469,7 @@ func (s *Service) AssignPrivateIpAddresses(ctx context.Context, in *ec2.AssignPr
 	if err != nil {
 		return nil, err
 	}
-	got, err := eni.AddAddresses(ctx, s.store, call.Account, call.Region, row.V.ID, addrs, int(deref(in.SecondaryPrivateIpAddressCount)))
+	got, err := eni.AddAddresses(ctx, s.store, call.Account, call.Region, row.V.ID, addrs, int(count))
 	if err != nil {
 		return nil, answer(nounInterface.orMissing(err, row.V.ID))
 	}

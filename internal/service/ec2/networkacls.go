@@ -14,6 +14,9 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
+// maxEntries is how many entries an ACL may have in each direction.
+const maxEntries = 20
+
 // lastEntry is the number of the closing deny that every ACL has.
 const lastEntry = 32767
 
@@ -259,6 +262,15 @@ func (s *Service) CreateNetworkAclEntry(ctx context.Context, in *ec2.CreateNetwo
 			return api.NewFault("NetworkAclEntryAlreadyExists", "The network acl entry identified by %d already exists.", e.Number)
 		}
 		v.Entries = append(v.Entries, e)
+		n := 0
+		for i := range v.Entries {
+			if v.Entries[i].Egress == e.Egress {
+				n++
+			}
+		}
+		if n > maxEntries {
+			return api.NewFault("NetworkAclEntryLimitExceeded", "The maximum number of network acl entries has been reached.")
+		}
 		return nil
 	})
 }

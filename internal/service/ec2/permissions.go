@@ -95,6 +95,7 @@ func (s *Service) rulesOf(ctx context.Context, call *api.Call, g *model.Security
 		return nil, required("ipPermissions")
 	}
 	var rules []model.SecurityGroupRule
+	bad := false
 	for _, p := range list {
 		if p.IpProtocol == nil {
 			return nil, required("ipProtocol")
@@ -111,6 +112,7 @@ func (s *Service) rulesOf(ctx context.Context, call *api.Call, g *model.Security
 		add := func(description *string, set func(*model.SecurityGroupRule)) {
 			r := base
 			r.Description = deref(description)
+			bad = bad || !describes(r.Description)
 			set(&r)
 			rules = append(rules, r)
 		}
@@ -148,6 +150,9 @@ func (s *Service) rulesOf(ctx context.Context, call *api.Call, g *model.Security
 		if len(rules) == before {
 			return nil, api.NewFault("MissingParameter", "Must specify a source or destination: a CIDR block, a prefix list or a security group")
 		}
+	}
+	if bad {
+		return nil, invalidValue("Invalid rule description. %s", validDescriptions)
 	}
 	return rules, nil
 }

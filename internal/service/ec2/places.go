@@ -21,9 +21,14 @@ func (s *Service) DescribeAvailabilityZones(ctx context.Context, in *ec2.Describ
 			zones = append(zones, &z)
 		}
 	}
-	for _, name := range slices.Concat(in.ZoneNames, in.ZoneIds) {
-		if !slices.ContainsFunc(zones, func(z *model.AvailabilityZone) bool { return z.Name == name || z.ID == name }) {
+	for _, name := range in.ZoneNames {
+		if !slices.ContainsFunc(zones, func(z *model.AvailabilityZone) bool { return z.Name == name }) {
 			return nil, invalidValue("Invalid availability zone: [%s]", name)
+		}
+	}
+	for _, zid := range in.ZoneIds {
+		if !slices.ContainsFunc(zones, func(z *model.AvailabilityZone) bool { return z.ID == zid }) {
+			return nil, invalidValue("Invalid availability zone-id: [%s]", zid)
 		}
 	}
 	found, _, err := selectPage(call, zones, query{op: "DescribeAvailabilityZones", filters: in.Filters},
@@ -131,7 +136,7 @@ func (s *Service) DescribeAccountAttributes(ctx context.Context, in *ec2.Describ
 	for _, a := range []struct{ name, value string }{
 		{"supported-platforms", "VPC"},
 		{"default-vpc", def},
-		{"vpc-max-security-groups-per-interface", "16"},
+		{"vpc-max-security-groups-per-interface", "5"},
 		{"max-instances", "20"},
 		{"max-elastic-ips", "20"},
 		{"vpc-max-elastic-ips", "20"},

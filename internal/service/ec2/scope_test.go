@@ -82,22 +82,3 @@ func TestScopeOfOtherNames(t *testing.T) {
 		}
 	}
 }
-
-// A request that comes again with its token makes nothing new.
-func TestClientTokens(t *testing.T) {
-	w := newWorld(t)
-	v := w.vpc("10.0.0.0/16")
-	sub := w.subnet(v, "10.0.0.0/24")
-	in := &api2.CreateNetworkInterfaceInput{SubnetId: &sub, ClientToken: new("t")}
-	one := must[*api2.CreateNetworkInterfaceOutput](t)(w.CreateNetworkInterface(w.ctx, in)).NetworkInterface
-	two := must[*api2.CreateNetworkInterfaceOutput](t)(w.CreateNetworkInterface(w.ctx, in)).NetworkInterface
-	if *one.NetworkInterfaceId != *two.NetworkInterfaceId {
-		t.Error("a second interface")
-	}
-	rt := &api2.CreateRouteTableInput{VpcId: &v, ClientToken: new("t")}
-	a := must[*api2.CreateRouteTableOutput](t)(w.CreateRouteTable(w.ctx, rt)).RouteTable
-	b := must[*api2.CreateRouteTableOutput](t)(w.CreateRouteTable(w.ctx, rt)).RouteTable
-	if *a.RouteTableId != *b.RouteTableId {
-		t.Error("a second route table")
-	}
-}

@@ -117,8 +117,12 @@ func (s *Service) CreateSecurityGroup(ctx context.Context, in *ec2.CreateSecurit
 		return nil, invalidValue("Invalid group name '%s': group names may not be in the format sg-* and are limited to 255 characters", name)
 	case strings.EqualFold(name, "default"):
 		return nil, invalidValue("Cannot use reserved security group name: %s", name)
-	case len(description) > 255:
+	case !ascii(name):
+		return nil, invalidValue("Value (%s) for parameter GroupName is invalid. Character sets beyond ASCII are not supported.", name)
+	case !ascii(description):
 		return nil, invalidValue("Value (%s) for parameter GroupDescription is invalid. Character sets beyond ASCII are not supported.", description)
+	case !describes(description):
+		return nil, invalidValue("Invalid security group description. %s", validDescriptions)
 	}
 	tags, err := tagsFor(typeGroup, in.TagSpecifications)
 	if err != nil {
@@ -148,6 +152,22 @@ func (s *Service) CreateSecurityGroup(ctx context.Context, in *ec2.CreateSecurit
 		return nil, err
 	}
 	return &ec2.CreateSecurityGroupOutput{GroupId: new(v.ID), SecurityGroupArn: new(groupARN(call.Region, v)), Tags: tagsOut(tags)}, nil
+}
+
+// What EC2 says of descriptions of groups and of their rules.
+const (
+	descriptionMarks  = ". _-:/()#,@[]+=&;{}!$*"
+	validDescriptions = "Valid descriptions are strings less than 256 characters from the following set:  a-zA-Z0-9" + descriptionMarks
+)
+
+func ascii(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > 127 })
+}
+
+func describes(s string) bool {
+	return len(s) <= 255 && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(descriptionMarks, r)
+	})
 }
 
 // vpcOrDefault reads the VPC that is named, or the default one.

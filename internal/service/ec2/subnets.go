@@ -291,6 +291,15 @@ func (s *Service) ModifySubnetAttribute(ctx context.Context, in *ec2.ModifySubne
 	if in.EnableLniAtDeviceIndex != nil || in.CustomerOwnedIpv4Pool != nil {
 		return nil, unsupported("Outposts")
 	}
+	if err := oneAttribute(map[string]bool{
+		"assignIpv6AddressOnCreation": in.AssignIpv6AddressOnCreation != nil, "enableDns64": in.EnableDns64 != nil,
+		"enableResourceNameDnsARecordOnLaunch":    in.EnableResourceNameDnsARecordOnLaunch != nil,
+		"enableResourceNameDnsAAAARecordOnLaunch": in.EnableResourceNameDnsAAAARecordOnLaunch != nil,
+		"mapCustomerOwnedIpOnLaunch":              in.MapCustomerOwnedIpOnLaunch != nil, "mapPublicIpOnLaunch": in.MapPublicIpOnLaunch != nil,
+		"privateDnsHostnameTypeOnLaunch": in.PrivateDnsHostnameTypeOnLaunch != "", "disableLniAtDeviceIndex": in.DisableLniAtDeviceIndex != nil,
+	}); err != nil {
+		return nil, err
+	}
 	if _, err := subnets.get(ctx, s, call, deref(in.SubnetId)); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/ec2"
@@ -35,8 +36,13 @@ const (
 func tagsFor(resourceType string, specs []ec2.TagSpecification) (model.Tags, error) {
 	tags := model.Tags{}
 	for _, spec := range specs {
-		if string(spec.ResourceType) != resourceType {
+		switch {
+		case spec.ResourceType == "":
+			return nil, invalidValue("Tag specification resource type must have a value")
+		case string(spec.ResourceType) != resourceType:
 			return nil, invalidValue("'%s' is not a valid taggable resource type for this operation.", spec.ResourceType)
+		case len(spec.Tags) == 0:
+			return nil, invalidValue("Tag specification must have at least one tag")
 		}
 		if err := addTags(tags, spec.Tags); err != nil {
 			return nil, err
@@ -49,18 +55,22 @@ func tagsFor(resourceType string, specs []ec2.TagSpecification) (model.Tags, err
 }
 
 func addTags(tags model.Tags, more []ec2.Tag) error {
+	seen := map[string]bool{}
 	for _, t := range more {
 		k, v := deref(t.Key), deref(t.Value)
 		switch {
+		case seen[k]:
+			return invalidValue("Duplicate tag key '%s' specified.", k)
 		case k == "":
 			return invalidValue("Tag keys cannot be empty")
-		case len([]rune(k)) > 127:
+		case utf8.RuneCountInString(k) > 127:
 			return invalidValue("Tag key exceeds the maximum length of 127 characters")
-		case len([]rune(v)) > 255:
-			return invalidValue("Tag value exceeds the maximum length of 255 characters")
+		case utf8.RuneCountInString(v) > 256:
+			return invalidValue("Tag value exceeds the maximum length of 256 characters")
 		case strings.HasPrefix(strings.ToLower(k), "aws:"):
 			return invalidValue("Tag keys starting with 'aws:' are reserved for internal use")
 		}
+		seen[k] = true
 		tags[k] = v
 	}
 	if len(tags) > 50 {
@@ -80,9 +90,11 @@ func tagsOut(tags model.Tags) []ec2.Tag {
 
 // taggable is how the tags of a kind of resources are reached by id.
 type taggable struct {
-	noun   noun
-	name   string // the resource type
-	list   func(ctx context.Context, s *Service, call *api.Call) (map[string]model.Tags, error)
+	noun noun
+	name string // the resource type
+	list func(ctx context.Context, s *Service, call *api.Call) (map[string]model.Tags, error)
+	// find fails when there is no resource with the id.
+	find   func(ctx context.Context, s *Service, call *api.Call, id string) error
 	change func(ctx context.Context, s *Service, call *api.Call, id string, f func(model.Tags) error) error
 }
 
@@ -96,6 +108,10 @@ func taggableOf[T any](k kind[T], name string, at func(*T) *model.Tags) taggable
 				out[k.id(v)] = *at(v)
 			}
 			return out, err
+		},
+		find: func(ctx context.Context, s *Service, call *api.Call, id string) error {
+			_, err := k.get(ctx, s, call, id)
+			return err
 		},
 		change: func(ctx context.Context, s *Service, call *api.Call, id string, f func(model.Tags) error) error {
 			_, err := k.table.Update(ctx, s.store, call.Account, call.Region, id, func(v *T) error {
@@ -125,6 +141,15 @@ var ruleTags = taggable{
 			}
 		}
 		return out, err
+	},
+	find: func(ctx context.Context, s *Service, call *api.Call, id string) error {
+		all, err := groups.all(ctx, s, call)
+		if err == nil && !slices.ContainsFunc(all, func(g *model.SecurityGroup) bool {
+			return slices.ContainsFunc(g.Rules, func(r model.SecurityGroupRule) bool { return r.ID == id })
+		}) {
+			err = nounRule.missing(id)
+		}
+		return err
 	},
 	change: func(ctx context.Context, s *Service, call *api.Call, id string, f func(model.Tags) error) error {
 		all, err := groups.all(ctx, s, call)
@@ -170,15 +195,22 @@ func taggables() []taggable {
 	}
 }
 
-// eachResource calls f with the kind of each id.
-func eachResource(ids []string, f func(t taggable, id string) error) error {
-	kinds := taggables()
-	for _, id := range ids {
-		i := slices.IndexFunc(kinds, func(t taggable) bool { return strings.HasPrefix(id, t.noun.prefix+"-") })
+// changeTags calls f with the tags of each resource, once all of them are
+// found to be there.
+func (s *Service) changeTags(ctx context.Context, call *api.Call, ids []string, f func(tags model.Tags) error) error {
+	all, kinds := taggables(), make([]taggable, len(ids))
+	for n, id := range ids {
+		i := slices.IndexFunc(all, func(t taggable) bool { return strings.HasPrefix(id, t.noun.prefix+"-") })
 		if i < 0 {
 			return api.NewFault("InvalidID", "The ID '%s' is not valid", id)
 		}
-		if err := f(kinds[i], id); err != nil {
+		kinds[n] = all[i]
+		if err := kinds[n].find(ctx, s, call, id); err != nil {
+			return err
+		}
+	}
+	for n, id := range ids {
+		if err := kinds[n].change(ctx, s, call, id, f); err != nil {
 			return err
 		}
 	}
@@ -191,9 +223,7 @@ func (s *Service) CreateTags(ctx context.Context, in *ec2.CreateTagsInput) (*ec2
 	if err != nil {
 		return nil, err
 	}
-	return &ec2.CreateTagsOutput{}, eachResource(in.Resources, func(t taggable, id string) error {
-		return t.change(ctx, s, call, id, func(tags model.Tags) error { return addTags(tags, in.Tags) })
-	})
+	return &ec2.CreateTagsOutput{}, s.changeTags(ctx, call, in.Resources, func(tags model.Tags) error { return addTags(tags, in.Tags) })
 }
 
 // DeleteTags removes tags: all of them when none is named, and one with a
@@ -203,18 +233,16 @@ func (s *Service) DeleteTags(ctx context.Context, in *ec2.DeleteTagsInput) (*ec2
 	if err != nil {
 		return nil, err
 	}
-	return &ec2.DeleteTagsOutput{}, eachResource(in.Resources, func(t taggable, id string) error {
-		return t.change(ctx, s, call, id, func(tags model.Tags) error {
-			if len(in.Tags) == 0 {
-				clear(tags)
+	return &ec2.DeleteTagsOutput{}, s.changeTags(ctx, call, in.Resources, func(tags model.Tags) error {
+		if len(in.Tags) == 0 {
+			clear(tags)
+		}
+		for _, tag := range in.Tags {
+			if k := deref(tag.Key); tag.Value == nil || tags[k] == *tag.Value {
+				delete(tags, k)
 			}
-			for _, tag := range in.Tags {
-				if k := deref(tag.Key); tag.Value == nil || tags[k] == *tag.Value {
-					delete(tags, k)
-				}
-			}
-			return nil
-		})
+		}
+		return nil
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/ec2"
@@ -93,6 +94,9 @@ func (s *Service) CreateVpc(ctx context.Context, in *ec2.CreateVpcInput) (*ec2.C
 	}
 	if in.Ipv4IpamPoolId != nil {
 		return nil, unsupported("IPAM pools")
+	}
+	if in.InstanceTenancy == ec2.TenancyHost {
+		return nil, invalidValue("Value (host) for parameter instanceTenancy is invalid. Use default or dedicated.")
 	}
 	if in.CidrBlock == nil {
 		return nil, api.NewFault("MissingParameter", "Either 'cidrBlock' or 'ipv4IpamPoolId' should be provided.")
@@ -268,7 +272,7 @@ func (s *Service) DescribeVpcAttribute(ctx context.Context, in *ec2.DescribeVpcA
 	case ec2.VpcAttributeNameEnableDnsHostnames:
 		out.EnableDnsHostnames = &ec2.AttributeBooleanValue{Value: new(row.V.EnableHostname)}
 	case ec2.VpcAttributeNameEnableNetworkAddressUsageMetrics:
-		out.EnableNetworkAddressUsageMetrics = &ec2.AttributeBooleanValue{Value: new(row.V.EnableMetrics)}
+		out.EnableNetworkAddressUsageMetrics = &ec2.AttributeBooleanValue{Value: new(false)}
 	default:
 		return nil, invalidValue("Value (%s) for parameter attribute is invalid.", in.Attribute)
 	}
@@ -281,16 +285,42 @@ func (s *Service) ModifyVpcAttribute(ctx context.Context, in *ec2.ModifyVpcAttri
 	if err != nil {
 		return nil, err
 	}
+	if err := oneAttribute(map[string]bool{
+		"enableDnsSupport": in.EnableDnsSupport != nil, "enableDnsHostnames": in.EnableDnsHostnames != nil,
+		"enableNetworkAddressUsageMetrics": in.EnableNetworkAddressUsageMetrics != nil,
+	}); err != nil {
+		return nil, err
+	}
+	if v := in.EnableNetworkAddressUsageMetrics; v != nil && deref(v.Value) {
+		return nil, unsupported("metrics of the use of network addresses")
+	}
 	if _, err := vpcs.get(ctx, s, call, deref(in.VpcId)); err != nil {
 		return nil, err
 	}
 	_, err = tables.VPCs.Update(ctx, s.store, call.Account, call.Region, *in.VpcId, func(v *model.VPC) error {
 		set(&v.EnableDNS, in.EnableDnsSupport)
 		set(&v.EnableHostname, in.EnableDnsHostnames)
-		set(&v.EnableMetrics, in.EnableNetworkAddressUsageMetrics)
 		return nil
 	})
 	return &ec2.ModifyVpcAttributeOutput{}, nounVPC.orMissing(err, *in.VpcId)
+}
+
+// oneAttribute refuses a request that sets several attributes, or none.
+func oneAttribute(given map[string]bool) error {
+	var names []string
+	for name, there := range given {
+		if there {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	switch len(names) {
+	case 0:
+		return api.NewFault("InvalidParameterCombination", "No attributes specified.")
+	case 1:
+		return nil
+	}
+	return api.NewFault("InvalidParameterCombination", "Fields for multiple attribute types specified: %s", strings.Join(names, ", "))
 }
 
 func set(p *bool, v *ec2.AttributeBooleanValue) {

@@ -182,6 +182,9 @@ func create(ctx context.Context, s store.Store, now time.Time, spec Spec) (Row, 
 	return Row{Key: tables.NetworkInterfaces.Key(spec.Account, spec.Region, v.ID), V: v, Created: rev, Modified: rev}, nil
 }
 
+// maxGroups is how many groups an interface may have.
+const maxGroups = 5
+
 // checkGroups makes tx depend on the groups, or on the VPC's default group
 // when none is named, and returns their ids.
 func checkGroups(ctx context.Context, s store.Store, tx *store.Txn, account, region, vpcID, subnetID string, ids []string) ([]string, error) {
@@ -211,6 +214,9 @@ func checkGroups(ctx context.Context, s store.Store, tx *store.Txn, account, reg
 		}
 		tables.SecurityGroups.Check(tx, row)
 		out = append(out, gid)
+	}
+	if len(out) > maxGroups {
+		return nil, refuse("SecurityGroupsPerInterfaceLimitExceeded", "The maximum number of security groups per interface has been reached.")
 	}
 	return out, nil
 }

@@ -11,7 +11,7 @@ resource "aws_vpc" "module" {
   instance_tenancy                     = "default"
   enable_dns_hostnames                 = true
   enable_dns_support                   = true
-  enable_network_address_usage_metrics = true
+  enable_network_address_usage_metrics = false
 
   tags = {
     Name = local.prefix
