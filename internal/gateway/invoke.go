@@ -47,5 +47,5 @@ func (i *Invoker) Invoke(ctx context.Context, service, operation string, in any)
 	if err := i.gateway.authorize(ctx, m, &c, op, in); err != nil {
 		return nil, err
 	}
-	return op.Invoke(ctx, in)
+	return run(ctx, op, in)
 }
