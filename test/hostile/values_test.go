@@ -80,6 +80,10 @@ func (m *maker) value(name string, s *api.Shape, depth int) any {
 	case api.Boolean:
 		return m.chance(50)
 	case api.Integer:
+		if name == "desiredCount" {
+			// Tasks that run cost memory, as they may: a few, or too many.
+			return json.Number(pick(m.r, "0", "1", "2", "3", "-1", "5001", "2147483647"))
+		}
 		return m.number(s, -1<<31, 1<<31-1)
 	case api.Long:
 		return m.number(s, -1<<63, 1<<63-1)
