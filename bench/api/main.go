@@ -23,6 +23,7 @@ import (
 
 	"roadstead.dev/bench/internal/report"
 	"roadstead.dev/bench/internal/server"
+	"roadstead.dev/test/rawaws"
 )
 
 func main() {
@@ -145,8 +146,8 @@ func tell(peers []*peer, rounds int, span time.Duration) (string, error) {
 
 // load runs the mix from n clients for span, and returns the requests a second.
 func load(ctx context.Context, endpoint, name string, n int, span time.Duration, times *report.Durations) (rate float64, err error) {
-	c := newClient(endpoint, n)
-	defer c.close()
+	c := rawaws.New(endpoint, n)
+	defer c.Close()
 	subnet, group, err := anywhere(ctx, endpoint)
 	if err != nil {
 		return 0, err

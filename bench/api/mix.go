@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"roadstead.dev/test/rawaws"
 )
 
-type object = map[string]any
+type object = rawaws.Object
 
 // step is one operation of the mix, and how often it comes, in percent.
 type step struct {
@@ -65,7 +67,7 @@ func pick(r *rand.Rand) step {
 // and the tasks that it started. Whoever has nothing to stop starts, so the
 // operations stay in balance.
 type worker struct {
-	c       *client
+	c       *rawaws.Client
 	name    string
 	subnet  string
 	group   string
@@ -109,7 +111,7 @@ func (w *worker) setUp(ctx context.Context) error {
 			"launchType": "FARGATE", "networkConfiguration": w.network(),
 		}},
 	} {
-		if err := w.c.call(ctx, call.operation, call.in, nil); err != nil {
+		if err := w.c.Call(ctx, rawaws.ECS, call.operation, call.in, nil); err != nil {
 			return err
 		}
 	}
@@ -129,38 +131,38 @@ func (w *worker) tearDown(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.c.call(ctx, "DeleteService", object{"cluster": w.name, "service": w.name, "force": true}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "DeleteService", object{"cluster": w.name, "service": w.name, "force": true}, nil)
 }
 
 func (w *worker) describeTasks(ctx context.Context) error {
 	if len(w.running) == 0 {
 		return w.runTask(ctx)
 	}
-	return w.c.call(ctx, "DescribeTasks", object{"cluster": w.name, "tasks": w.running}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "DescribeTasks", object{"cluster": w.name, "tasks": w.running}, nil)
 }
 
 func (w *worker) describeServices(ctx context.Context) error {
-	return w.c.call(ctx, "DescribeServices", object{"cluster": w.name, "services": []string{w.name}}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "DescribeServices", object{"cluster": w.name, "services": []string{w.name}}, nil)
 }
 
 func (w *worker) listTasks(ctx context.Context) error {
-	return w.c.call(ctx, "ListTasks", object{"cluster": w.name}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "ListTasks", object{"cluster": w.name}, nil)
 }
 
 func (w *worker) describeDefinition(ctx context.Context) error {
-	return w.c.call(ctx, "DescribeTaskDefinition", object{"taskDefinition": w.name + ":1"}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "DescribeTaskDefinition", object{"taskDefinition": w.name + ":1"}, nil)
 }
 
 func (w *worker) listServices(ctx context.Context) error {
-	return w.c.call(ctx, "ListServices", object{"cluster": w.name}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "ListServices", object{"cluster": w.name}, nil)
 }
 
 func (w *worker) describeClusters(ctx context.Context) error {
-	return w.c.call(ctx, "DescribeClusters", object{"clusters": []string{w.name}}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "DescribeClusters", object{"clusters": []string{w.name}}, nil)
 }
 
 func (w *worker) listDefinitions(ctx context.Context) error {
-	return w.c.call(ctx, "ListTaskDefinitions", object{"familyPrefix": w.name, "maxResults": 20}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "ListTaskDefinitions", object{"familyPrefix": w.name, "maxResults": 20}, nil)
 }
 
 func (w *worker) runTask(ctx context.Context) error {
@@ -176,7 +178,7 @@ func (w *worker) runTask(ctx context.Context) error {
 		"cluster": w.name, "taskDefinition": w.name + ":1", "launchType": "FARGATE", "count": 1,
 		"networkConfiguration": w.network(), "startedBy": "bench",
 	}
-	if err := w.c.call(ctx, "RunTask", in, &out); err != nil {
+	if err := w.c.Call(ctx, rawaws.ECS, "RunTask", in, &out); err != nil {
 		return err
 	}
 	if len(out.Tasks) != 1 {
@@ -192,12 +194,12 @@ func (w *worker) stopTask(ctx context.Context) error {
 	}
 	task := w.running[0]
 	w.running = w.running[1:]
-	return w.c.call(ctx, "StopTask", object{"cluster": w.name, "task": task, "reason": "bench"}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "StopTask", object{"cluster": w.name, "task": task, "reason": "bench"}, nil)
 }
 
 func (w *worker) updateService(ctx context.Context) error {
 	w.desired = 3 - w.desired
-	return w.c.call(ctx, "UpdateService", object{"cluster": w.name, "service": w.name, "desiredCount": w.desired}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "UpdateService", object{"cluster": w.name, "service": w.name, "desiredCount": w.desired}, nil)
 }
 
 func (w *worker) register(ctx context.Context) error {
@@ -209,7 +211,7 @@ func (w *worker) register(ctx context.Context) error {
 			ARN string `json:"taskDefinitionArn"`
 		} `json:"taskDefinition"`
 	}
-	if err := w.c.call(ctx, "RegisterTaskDefinition", w.definition(), &out); err != nil {
+	if err := w.c.Call(ctx, rawaws.ECS, "RegisterTaskDefinition", w.definition(), &out); err != nil {
 		return err
 	}
 	w.defs = append(w.defs, out.TaskDefinition.ARN)
@@ -222,14 +224,14 @@ func (w *worker) deregister(ctx context.Context) error {
 	}
 	arn := w.defs[0]
 	w.defs = w.defs[1:]
-	return w.c.call(ctx, "DeregisterTaskDefinition", object{"taskDefinition": arn}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "DeregisterTaskDefinition", object{"taskDefinition": arn}, nil)
 }
 
 func (w *worker) createCluster(ctx context.Context) error {
 	w.made++
 	name := fmt.Sprintf("%s-%d", w.name, w.made)
 	w.empty = append(w.empty, name)
-	return w.c.call(ctx, "CreateCluster", object{"clusterName": name}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "CreateCluster", object{"clusterName": name}, nil)
 }
 
 func (w *worker) deleteCluster(ctx context.Context) error {
@@ -238,5 +240,5 @@ func (w *worker) deleteCluster(ctx context.Context) error {
 	}
 	name := w.empty[0]
 	w.empty = w.empty[1:]
-	return w.c.call(ctx, "DeleteCluster", object{"cluster": name}, nil)
+	return w.c.Call(ctx, rawaws.ECS, "DeleteCluster", object{"cluster": name}, nil)
 }

@@ -166,7 +166,9 @@ func (f *file) replay(first uint64, log *slog.Logger) ([]local.Change, error) {
 		}
 		last = max(last, n)
 	}
+	// Only what a key became last is wanted.
 	var out []local.Change
+	at := map[store.Key]int{}
 	visit := func(from, to uint64, payload []byte) error {
 		if to <= f.last {
 			return nil // the pages have it
@@ -178,7 +180,14 @@ func (f *file) replay(first uint64, log *slog.Logger) ([]local.Change, error) {
 		if err != nil {
 			return fmt.Errorf("%w: log: %w", ErrDamaged, err)
 		}
-		out = append(out, changes...)
+		for _, c := range changes {
+			if i, had := at[c.Key]; had {
+				out[i] = c
+				continue
+			}
+			at[c.Key] = len(out)
+			out = append(out, c)
+		}
 		f.last = to
 		return nil
 	}
