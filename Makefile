@@ -63,7 +63,9 @@ vulncheck: ## look for known vulnerabilities (needs the internet)
 
 presubmit: fmt generate lint test ## what to run before sending a change
 
-bench: ## run the benchmarks
+bench: bench-start bench-runtask bench-api bench-registry bench-store bench-kill ## run all benchmarks, in less than 15 minutes; results go to bench/README.md
+
+bench-go: ## run the benchmarks of single functions
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
 bench-start: ## measure the start and the memory of an idle server beside moto's
@@ -71,6 +73,18 @@ bench-start: ## measure the start and the memory of an idle server beside moto's
 
 bench-runtask: ## measure RunTask beside ctr run
 	$(SUDO) $(GO) run ./bench/runtask
+
+bench-api: ## measure the API's requests a second beside moto's
+	$(GO) run ./bench/api
+
+bench-registry: ## measure pushes and pulls beside docker-registry's
+	$(GO) run ./bench/registry
+
+bench-store: ## measure how times change with what the store holds
+	$(GO) run ./bench/store
+
+bench-kill: ## kill -9 in the middle of writes, and look what is left
+	$(GO) run ./bench/kill
 
 clean: ## remove what was built
 	rm -rf bin dist
