@@ -358,7 +358,7 @@ type KeyPair struct {
 	Fingerprint string `json:"fingerprint"`
 	// PublicKey is in OpenSSH's format, without a comment.
 	PublicKey string    `json:"publicKey"`
-	Tags      Tags      `json:"tags,omitempty"`
+	Tags      Tags      `json:"tags,omitzero"`
 	CreatedAt time.Time `json:"createdAt"`
 }
 
@@ -374,7 +374,7 @@ type PrefixList struct {
 	// Versions are all there ever were, the first one first. A change of the
 	// entries adds one; the last one counts.
 	Versions  [][]PrefixListEntry `json:"versions"`
-	Tags      Tags                `json:"tags,omitempty"`
+	Tags      Tags                `json:"tags,omitzero"`
 	CreatedAt time.Time           `json:"createdAt"`
 	Deleting  bool                `json:"deleting,omitempty"`
 }

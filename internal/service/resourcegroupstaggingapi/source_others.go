@@ -45,6 +45,12 @@ var ecsSource = source{
 		from(tables.ECSClusters, func(v *model.Cluster) model.Tags { return v.Tags }, func(r store.Row[model.Cluster]) string {
 			return unless(r.V.Status == model.ECSInactive, r.V.ClusterARN)
 		}),
+		from(tables.ECSCapacityProviders, func(v *model.CapacityProvider) model.Tags { return v.Tags }, func(r store.Row[model.CapacityProvider]) string {
+			return unless(r.V.Status == model.ECSInactive, r.V.ARN)
+		}),
+		from(tables.ECSContainerInstances, func(v *model.ContainerInstance) model.Tags { return v.Tags }, func(r store.Row[model.ContainerInstance]) string {
+			return r.V.ARN
+		}),
 		from(tables.ECSServices, func(v *model.Service) model.Tags { return v.Tags }, func(r store.Row[model.Service]) string {
 			return unless(r.V.Status == model.ECSInactive, r.V.ServiceARN)
 		}),
