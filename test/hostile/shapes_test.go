@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,17 +34,15 @@ func places(op *api.Operation) []place {
 	var out []place
 	var walk func(s *api.Shape, path []string, on []*api.Shape)
 	walk = func(s *api.Shape, path []string, on []*api.Shape) {
-		for _, o := range on {
-			if o == s {
-				return
-			}
+		if slices.Contains(on, s) {
+			return
 		}
 		if len(path) >= maxPlaceDeep || len(out) >= maxPlaces {
 			return
 		}
-		on = append(on[:len(on):len(on)], s)
+		on = append(slices.Clip(on), s)
 		step := func(name string, of *api.Shape, m *api.Member) {
-			next := append(path[:len(path):len(path)], name)
+			next := append(slices.Clip(path), name)
 			out = append(out, place{of, next, m})
 			walk(of, next, on)
 		}
@@ -56,6 +55,7 @@ func places(op *api.Operation) []place {
 			step("[]", s.ElementShape(), nil)
 		case api.Map:
 			step("{}", s.ElementShape(), nil)
+		default:
 		}
 	}
 	if op.InputShape() != nil {
@@ -101,8 +101,9 @@ func (m *maker) with(s *api.Shape, path []string, leaf any) any {
 		return out
 	case api.Map:
 		return map[string]any{m.text("", s.KeyShape()): m.with(s.ElementShape(), rest, leaf)}
+	default:
+		return leaf
 	}
-	return leaf
 }
 
 // beyond makes values that break a shape's constraints, one each.
@@ -150,6 +151,7 @@ func beyond(s *api.Shape) map[string]any {
 		if s.HasMax {
 			out["too large"] = json.Number(strconv.FormatFloat(s.Max+0.5, 'f', -1, 64))
 		}
+	default:
 	}
 	return out
 }
@@ -252,6 +254,7 @@ func parameter(op *api.Operation, p *place) string {
 				part = "1." + or(s.ValueName, "value")
 			}
 			s, m = s.ElementShape(), nil
+		default:
 		}
 		if name != "" {
 			name += "."

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -82,10 +83,10 @@ func TestSDKSignsAndNothingMayChange(t *testing.T) {
 		method := rapid.SampledFrom([]string{"GET", "POST", "PUT"}).Draw(t, "method")
 		presign := rapid.Bool().Draw(t, "presign")
 		token := rapid.SampledFrom([]string{"", "token"}).Draw(t, "token")
-		make := func() *Request {
+		fresh := func() *Request {
 			return signed(t, method, "https://iam.amazonaws.com"+path+"?"+q.Encode(), h, body, presign, token)
 		}
-		r := make()
+		r := fresh()
 		if err := accepts(r); err != nil {
 			sig, _ := Parse(r.Header, mustQuery(r.RawQuery))
 			payload, _ := payloadHash(r, sig)
@@ -120,7 +121,7 @@ func TestSDKSignsAndNothingMayChange(t *testing.T) {
 			}
 		}
 		name := rapid.SampledFrom(slices.Sorted(keysOf(changes))).Draw(t, "change")
-		r = make()
+		r = fresh()
 		changes[name](r)
 		if accepts(r) == nil {
 			t.Fatalf("accepted although the %s changed", name)
@@ -203,14 +204,21 @@ func TestPresignedTimes(t *testing.T) {
 		now     time.Time
 		ok      bool
 	}{
-		{"60", at.Add(time.Minute), true}, {"60", at.Add(61 * time.Second), false}, {"604800", at.Add(7 * 24 * time.Hour), true},
-		{"604801", at, false}, {"-1", at, false}, {"x", at, false}, {"1e3", at, false}, {"99999999999999999999", at, false}, {"0", at, true}, {"0", at.Add(time.Second), false},
-		{"60", at.Add(-16 * time.Minute), false}, {"", at.Add(16 * time.Minute), false},
+		{"60", at.Add(time.Minute), true},
+		{"60", at.Add(61 * time.Second), false},
+		{"604800", at.Add(7 * 24 * time.Hour), true},
+		{"604801", at, false},
+		{"-1", at, false},
+		{"x", at, false},
+		{"1e3", at, false},
+		{"99999999999999999999", at, false},
+		{"0", at, true},
+		{"0", at.Add(time.Second), false},
+		{"60", at.Add(-16 * time.Minute), false},
+		{"", at.Add(16 * time.Minute), false},
 	} {
 		q := url.Values{}
-		for k, v := range base {
-			q[k] = v
-		}
+		maps.Copy(q, base)
 		if tt.expires != "" {
 			q.Set("X-Amz-Expires", tt.expires)
 		}
