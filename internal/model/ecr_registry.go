@@ -73,8 +73,8 @@ type ECRPullThroughRule struct {
 	// Upstream is AWS's word for the kind of registry, UpstreamURL its host.
 	Upstream    string `json:"upstream"`
 	UpstreamURL string `json:"upstreamUrl"`
-	// UpstreamPrefix of repositories there, or ROOT.
-	UpstreamPrefix string `json:"upstreamPrefix"`
+	// UpstreamPrefix of repositories there; none, or ROOT, which is the same.
+	UpstreamPrefix string `json:"upstreamPrefix,omitempty"`
 	// CredentialARN names the secret that holds username and accessToken.
 	CredentialARN string    `json:"credentialArn,omitempty"`
 	CreatedAt     time.Time `json:"createdAt"`

@@ -10,7 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -44,11 +43,11 @@ func TestTerraform(t *testing.T) {
 		},
 		{
 			// Terraform replaces lifecycle policies.
-			name: "registry", first: "4 added, 0 changed, 0 destroyed", second: "1 added, 2 changed, 1 destroyed",
-			applied: registryApplied, changed: registryChanged, destroyed: registryDestroyed,
+			name: "registry", first: "15 added, 0 changed, 0 destroyed", second: "1 added, 7 changed, 1 destroyed",
+			applied: registryApplied, imported: registryImports, changed: registryChanged, destroyed: registryDestroyed,
 		},
 		{
-			name: "logs", first: "5 added, 0 changed, 0 destroyed", second: "0 added, 2 changed, 0 destroyed",
+			name: "logs", first: "6 added, 0 changed, 0 destroyed", second: "0 added, 3 changed, 0 destroyed",
 			applied: logsApplied, imported: logsImports, changed: logsChanged, destroyed: logsDestroyed,
 		},
 		{
@@ -57,8 +56,8 @@ func TestTerraform(t *testing.T) {
 		},
 		{
 			// Task definitions are replaced by their next revision.
-			name: "habits", first: "23 added, 0 changed, 0 destroyed", second: "1 added, 5 changed, 1 destroyed",
-			applied: func(*testing.T, *server, *configuration) {}, changed: habitsChanged, destroyed: habitsDestroyed,
+			name: "habits", first: "28 added, 0 changed, 0 destroyed", second: "1 added, 7 changed, 1 destroyed",
+			applied: habitsApplied, imported: habitsImports, changed: habitsChanged, destroyed: habitsDestroyed,
 		},
 	} {
 		// All at once: most of the time the provider waits, half a minute for
@@ -122,55 +121,6 @@ func iamDestroyed(t *testing.T, s *server) {
 	gone(t, "NoSuchEntity", err)
 	_, err = s.iam.GetGroup(ctx, &iam.GetGroupInput{GroupName: new("tf-people")})
 	gone(t, "NoSuchEntity", err)
-}
-
-func registryApplied(t *testing.T, s *server, tf *configuration) {
-	_, port, _ := strings.Cut(s.listen, ":")
-	if got, want := tf.output("url"), "000000000000.dkr.ecr.us-east-1.localhost:"+port+"/tf/app"; got != want {
-		t.Errorf("the repository's URL is %s, want %s", got, want)
-	}
-	// An image must not keep the repository: force_delete is set.
-	s.pushTo(t, tf.output("url"), built.tool)
-}
-
-func registryChanged(t *testing.T, s *server) {
-	out, err := s.ecr.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"tf/app"}})
-	if err != nil || out.Repositories[0].ImageTagMutability != "MUTABLE" {
-		t.Errorf("%+v %v", out, err)
-	}
-	p, err := s.ecr.GetLifecyclePolicy(t.Context(), &ecr.GetLifecyclePolicyInput{RepositoryName: new("tf/app")})
-	if err != nil || !strings.Contains(*p.LifecyclePolicyText, "20") {
-		t.Errorf("%+v %v", p, err)
-	}
-}
-
-func registryDestroyed(t *testing.T, s *server) {
-	for _, name := range []string{"tf/app", "tf-plain"} {
-		_, err := s.ecr.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{name}})
-		gone(t, "RepositoryNotFoundException", err)
-	}
-}
-
-func habitsChanged(t *testing.T, s *server) {
-	out, err := s.ecs.DescribeServices(t.Context(), &ecs.DescribeServicesInput{Cluster: new("tf-habits"), Services: []string{"app"}})
-	if err != nil || len(out.Services) != 1 {
-		t.Fatalf("%+v %v", out, err)
-	}
-	if service := out.Services[0]; !strings.HasSuffix(*service.TaskDefinition, "/tf-habits:2") || !service.EnableECSManagedTags || *service.HealthCheckGracePeriodSeconds != 60 {
-		t.Errorf("the service: %+v", service)
-	}
-}
-
-func habitsDestroyed(t *testing.T, s *server) {
-	// Terraform lets go of the defaults but does not delete them.
-	vpcs, err := s.ec2.DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{{Name: new("is-default"), Values: []string{"true"}}}})
-	if err != nil || len(vpcs.Vpcs) != 1 {
-		t.Errorf("default VPCs: %+v %v", vpcs, err)
-	}
-	out, err := s.ecs.DescribeClusters(t.Context(), &ecs.DescribeClustersInput{Clusters: []string{"tf-habits"}})
-	if err != nil || len(out.Clusters) == 1 && *out.Clusters[0].Status != "INACTIVE" {
-		t.Errorf("the cluster: %+v %v", out, err)
-	}
 }
 
 // TestTerraformService applies the whole stack on real containers: the

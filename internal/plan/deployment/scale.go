@@ -58,7 +58,7 @@ func (p *planner) scale() {
 	want := p.desired()
 	live := own.size() + old.size() + busy
 	good := len(own[pending]) + len(own[maturing]) + len(own[healthy])
-	if n := good - want; n > 0 {
+	if n := good - want; n > 0 && !p.moving(own, old, n) {
 		good -= p.leave(n, old, own[pending], own[maturing], own[healthy])
 	}
 	// As stopping a good task takes the least healthy first, min holds here.
@@ -80,6 +80,9 @@ func (p *planner) scale() {
 	}
 
 	p.start(own, old, want-good, live, fit+serving, busy+len(p.plan.Stops))
+	if len(p.plan.Stops)+p.plan.Start == 0 {
+		p.rebalance(own, old, live)
+	}
 	p.stopEvent()
 }
 

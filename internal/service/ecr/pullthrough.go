@@ -48,13 +48,8 @@ func ruleNotFound(sp registry.Space, prefix string) error {
 	return ecr.NewPullThroughCacheRuleNotFoundException("The pull through cache rule with prefix '%s' does not exist in the registry with id '%s'", prefix, sp.Account)
 }
 
-// rulePrefix is a prefix as records keep it; none is ROOT.
-func rulePrefix(p *string) string {
-	if p == nil || *p == "" {
-		return model.ECRRoot
-	}
-	return strings.TrimSuffix(*p, "/")
-}
+// rulePrefix is a prefix as records keep it.
+func rulePrefix(p *string) string { return strings.TrimSuffix(orEmpty(p), "/") }
 
 // own refuses registries of others, whose settings nobody else can change.
 func own(ctx context.Context, action string, registryID *string) (registry.Space, error) {
@@ -112,7 +107,7 @@ func (s *Service) CreatePullThroughCacheRule(ctx context.Context, in *ecr.Create
 	}
 	return &ecr.CreatePullThroughCacheRuleOutput{
 		CreatedAt: new(rule.CreatedAt), CredentialArn: in.CredentialArn, EcrRepositoryPrefix: new(rule.Prefix), RegistryId: new(sp.Account),
-		UpstreamRegistry: ecr.UpstreamRegistry(rule.Upstream), UpstreamRegistryUrl: new(rule.UpstreamURL), UpstreamRepositoryPrefix: new(rule.UpstreamPrefix),
+		UpstreamRegistry: ecr.UpstreamRegistry(rule.Upstream), UpstreamRegistryUrl: new(rule.UpstreamURL), UpstreamRepositoryPrefix: orNil(rule.UpstreamPrefix),
 	}, nil
 }
 
@@ -186,7 +181,7 @@ func showRule(sp registry.Space, r *model.ECRPullThroughRule) ecr.PullThroughCac
 	return ecr.PullThroughCacheRule{
 		CreatedAt: new(r.CreatedAt), UpdatedAt: new(r.UpdatedAt), CredentialArn: orNil(r.CredentialARN), EcrRepositoryPrefix: new(r.Prefix),
 		RegistryId: new(sp.Account), UpstreamRegistry: ecr.UpstreamRegistry(r.Upstream), UpstreamRegistryUrl: new(r.UpstreamURL),
-		UpstreamRepositoryPrefix: new(r.UpstreamPrefix),
+		UpstreamRepositoryPrefix: orNil(r.UpstreamPrefix),
 	}
 }
 
@@ -231,7 +226,7 @@ func (s *Service) UpdatePullThroughCacheRule(ctx context.Context, in *ecr.Update
 	}
 	return &ecr.UpdatePullThroughCacheRuleOutput{
 		CredentialArn: in.CredentialArn, EcrRepositoryPrefix: new(prefix), RegistryId: new(sp.Account),
-		UpdatedAt: new(row.V.UpdatedAt), UpstreamRepositoryPrefix: new(row.V.UpstreamPrefix),
+		UpdatedAt: new(row.V.UpdatedAt), UpstreamRepositoryPrefix: orNil(row.V.UpstreamPrefix),
 	}, nil
 }
 
@@ -247,7 +242,7 @@ func (s *Service) ValidatePullThroughCacheRule(ctx context.Context, in *ecr.Vali
 	}
 	out := &ecr.ValidatePullThroughCacheRuleOutput{
 		CredentialArn: orNil(row.V.CredentialARN), EcrRepositoryPrefix: new(row.V.Prefix), RegistryId: new(sp.Account),
-		UpstreamRegistryUrl: new(row.V.UpstreamURL), UpstreamRepositoryPrefix: new(row.V.UpstreamPrefix), IsValid: new(true),
+		UpstreamRegistryUrl: new(row.V.UpstreamURL), UpstreamRepositoryPrefix: orNil(row.V.UpstreamPrefix), IsValid: new(true),
 	}
 	if err := s.Upstreams.Check(ctx, sp, row.V); err != nil {
 		out.IsValid, out.Failure = new(false), new(err.Error())
@@ -272,7 +267,7 @@ func (s *Service) DeletePullThroughCacheRule(ctx context.Context, in *ecr.Delete
 		r := row.V
 		out = &ecr.DeletePullThroughCacheRuleOutput{
 			CreatedAt: new(r.CreatedAt), CredentialArn: orNil(r.CredentialARN), EcrRepositoryPrefix: new(r.Prefix), RegistryId: new(sp.Account),
-			UpstreamRegistryUrl: new(r.UpstreamURL), UpstreamRepositoryPrefix: new(r.UpstreamPrefix),
+			UpstreamRegistryUrl: new(r.UpstreamURL), UpstreamRepositoryPrefix: orNil(r.UpstreamPrefix),
 		}
 		_, err = tx.Commit(ctx, s.Store)
 		return err

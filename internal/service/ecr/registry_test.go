@@ -282,7 +282,7 @@ func TestPullThroughCacheRules(t *testing.T) {
 	}
 	want := []ecr.PullThroughCacheRule{{
 		CreatedAt: new(now(ctx)), UpdatedAt: new(now(ctx)), CredentialArn: new(secretARN), EcrRepositoryPrefix: new("hub"), RegistryId: new(account),
-		UpstreamRegistry: "docker-hub", UpstreamRegistryUrl: new("registry-1.docker.io"), UpstreamRepositoryPrefix: new("ROOT"),
+		UpstreamRegistry: "docker-hub", UpstreamRegistryUrl: new("registry-1.docker.io"),
 	}}
 	if diff := cmp.Diff(want, out.PullThroughCacheRules); diff != "" {
 		t.Error(diff)

@@ -26,23 +26,32 @@ type serviceChange struct {
 	rebalancing             ecs.AvailabilityZoneRebalancing
 }
 
+// maxTasksPerService is ECS's quota.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
+const maxTasksPerService = 5000
+
 func (s *Service) applyChange(ctx context.Context, sc scope, spec *model.ServiceSpec, d *model.TaskDefinition, vpcID string, ch serviceChange) error {
 	switch {
 	case ch.exec:
 		return unsupported("ECS Exec")
-	case ch.rebalancing == ecs.AvailabilityZoneRebalancingEnabled:
-		return unsupported("Availability Zone rebalancing")
 	case len(ch.registries) > 0:
 		return unsupported("Service discovery")
 	case ch.desiredCount != nil && *ch.desiredCount < 0:
 		return ecs.NewInvalidParameterException("Desired count cannot be less than 0.")
+	case ch.desiredCount != nil && *ch.desiredCount > maxTasksPerService:
+		return ecs.NewInvalidParameterException("Desired count exceeds limit.")
 	}
-	spec.AvailabilityZoneRebalancing = string(ecs.AvailabilityZoneRebalancingDisabled)
+	if ch.rebalancing != "" {
+		spec.AvailabilityZoneRebalancing = string(ch.rebalancing)
+	}
 	if ch.desiredCount != nil {
 		spec.DesiredCount = int(*ch.desiredCount)
 	}
 	if err := applyDeploymentConfiguration(&spec.DeploymentConfiguration, ch.deploymentConfiguration); err != nil {
 		return err
+	}
+	if spec.AvailabilityZoneRebalancing == string(ecs.AvailabilityZoneRebalancingEnabled) && *spec.DeploymentConfiguration.MaximumPercent <= 100 {
+		return ecs.NewInvalidParameterException("The deployment configuration maximumPercent must be greater than 100 to use Availability Zone rebalancing.")
 	}
 	fargate := spec.LaunchType == model.LaunchTypeFargate || len(spec.CapacityProviderStrategy) > 0
 	if len(ch.constraints) > 0 {

@@ -153,16 +153,15 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 		return nil, err
 	}
 	spec := &model.ServiceSpec{
-		TaskDefinition:              d.TaskDefinitionARN,
-		LaunchType:                  l.launchType,
-		CapacityProviderStrategy:    l.strategy,
-		PlatformVersion:             l.platformVersion,
-		PlatformFamily:              l.platformFamily,
-		SchedulingStrategy:          string(ecs.SchedulingStrategyReplica),
-		DeploymentController:        string(ecs.DeploymentControllerTypeEcs),
-		EnableECSManagedTags:        val(in.EnableECSManagedTags),
-		PropagateTags:               string(in.PropagateTags),
-		AvailabilityZoneRebalancing: string(in.AvailabilityZoneRebalancing),
+		TaskDefinition:           d.TaskDefinitionARN,
+		LaunchType:               l.launchType,
+		CapacityProviderStrategy: l.strategy,
+		PlatformVersion:          l.platformVersion,
+		PlatformFamily:           l.platformFamily,
+		SchedulingStrategy:       string(ecs.SchedulingStrategyReplica),
+		DeploymentController:     string(ecs.DeploymentControllerTypeEcs),
+		EnableECSManagedTags:     val(in.EnableECSManagedTags),
+		PropagateTags:            string(in.PropagateTags),
 	}
 	if in.DesiredCount == nil {
 		return nil, ecs.NewInvalidParameterException("Desired count can not be null for services with REPLICA scheduling strategy.")
@@ -179,6 +178,9 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 		constraints: in.PlacementConstraints, strategy: in.PlacementStrategy,
 		exec: val(in.EnableExecuteCommand), rebalancing: in.AvailabilityZoneRebalancing,
 	}
+	if change.rebalancing == "" {
+		change.rebalancing = defaultRebalancing(in.DeploymentConfiguration)
+	}
 	if err := s.applyChange(ctx, sc, spec, d, l.vpcID, change); err != nil {
 		return nil, err
 	}
@@ -186,6 +188,14 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 		spec.PropagateTags = string(ecs.PropagateTagsNone)
 	}
 	return spec, nil
+}
+
+// defaultRebalancing is ENABLED wherever that can be.
+func defaultRebalancing(c *ecs.DeploymentConfiguration) ecs.AvailabilityZoneRebalancing {
+	if c != nil && c.MaximumPercent != nil && *c.MaximumPercent <= 100 {
+		return ecs.AvailabilityZoneRebalancingDisabled
+	}
+	return ecs.AvailabilityZoneRebalancingEnabled
 }
 
 // newDeployment is a PRIMARY deployment of the service's present spec.

@@ -416,3 +416,38 @@ func TestOtherAccountsAreNotFound(t *testing.T) {
 	_, err = h.DescribeTasks(h.ctx, &ecs.DescribeTasksInput{Cluster: new("c"), Tasks: []string{"arn:aws:ecs:us-east-1:000000000000:task/d/x"}})
 	refused(t, err, "InvalidParameterException", "Identifier is for cluster d. Your cluster is c")
 }
+
+func TestZoneRebalancing(t *testing.T) {
+	h := start(t)
+	h.cluster()
+	h.web()
+	create := func(name string, rebalancing ecs.AvailabilityZoneRebalancing, most *int32) (*ecs.CreateServiceOutput, error) {
+		in := serveWeb()
+		in.ServiceName, in.AvailabilityZoneRebalancing = new(name), rebalancing
+		if most != nil {
+			in.DeploymentConfiguration = &ecs.DeploymentConfiguration{MaximumPercent: most, MinimumHealthyPercent: new(int32(0))}
+		}
+		return h.CreateService(h.ctx, in)
+	}
+	for _, c := range []struct {
+		name        string
+		rebalancing ecs.AvailabilityZoneRebalancing
+		most        *int32
+		want        ecs.AvailabilityZoneRebalancing
+	}{
+		{"by-default", "", nil, "ENABLED"},
+		{"cannot", "", new(int32(100)), "DISABLED"},
+		{"off", "DISABLED", nil, "DISABLED"},
+	} {
+		if out := must(create(c.name, c.rebalancing, c.most))(t); out.Service.AvailabilityZoneRebalancing != c.want {
+			t.Errorf("%s: %s, want %s", c.name, out.Service.AvailabilityZoneRebalancing, c.want)
+		}
+	}
+	_, err := create("refused", "ENABLED", new(int32(100)))
+	refused(t, err, "InvalidParameterException", "maximumPercent must be greater than 100")
+	// An update that does not speak of it leaves it alone.
+	out := must(h.UpdateService(h.ctx, &ecs.UpdateServiceInput{Cluster: new("c"), Service: new("by-default"), DesiredCount: new(int32(1))}))(t)
+	if out.Service.AvailabilityZoneRebalancing != "ENABLED" {
+		t.Errorf("after an update: %s", out.Service.AvailabilityZoneRebalancing)
+	}
+}

@@ -55,7 +55,7 @@ func (m *Mirror) rule(ctx context.Context, sp registry.Space, repository string)
 			best, upstream = r.V, rest
 		}
 	}
-	if best != nil && best.UpstreamPrefix != model.ECRRoot {
+	if best != nil && best.UpstreamPrefix != "" && best.UpstreamPrefix != model.ECRRoot {
 		upstream = best.UpstreamPrefix + "/" + upstream
 	}
 	return best, upstream, nil
