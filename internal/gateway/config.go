@@ -95,6 +95,10 @@ type Config struct {
 	// /_roadstead/health answers with it.
 	Ready func() error
 
-	// MaxBody is the largest request body in bytes; 0 means 32 MiB.
+	// MaxBody is the largest request body in bytes, for operations that take as
+	// much; 0 means 32 MiB.
 	MaxBody int64
+	// BodyMemory bounds what the bodies of all requests take, in bytes; 0 means
+	// 256 MiB. Who finds no room is asked to come again.
+	BodyMemory int64
 }

@@ -30,6 +30,9 @@ const defaultMaxBody = 32 << 20
 type Gateway struct {
 	cfg    Config
 	routes *routes
+	memory *memory
+	// lingering holds one for each request whose body is being thrown away.
+	lingering chan struct{}
 }
 
 var _ http.Handler = (*Gateway)(nil)
@@ -45,7 +48,13 @@ func New(cfg Config) *Gateway {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Gateway{cfg: cfg, routes: makeRoutes(cfg.Services)}
+	if cfg.BodyMemory == 0 {
+		cfg.BodyMemory = defaultBodyMemory
+	}
+	return &Gateway{
+		cfg: cfg, routes: makeRoutes(cfg.Services), memory: newMemory(cfg.BodyMemory),
+		lingering: make(chan struct{}, maxLingering),
+	}
 }
 
 // request is what the gateway knows of a request before its operation is
@@ -59,6 +68,8 @@ type request struct {
 	form     url.Values
 	raw      []byte // the body as it was sent
 	body     []byte // the body, uncompressed
+	hold     *hold  // the memory that the body takes
+	unread   bool   // there is more of the body than was read
 }
 
 // ServeHTTP serves one request of any service.
@@ -101,6 +112,7 @@ func (g *Gateway) health(w http.ResponseWriter) {
 // serve answers a request and logs it.
 func (g *Gateway) serve(w http.ResponseWriter, r *request) {
 	ctx := r.http.Context()
+	defer r.release()
 	bodyErr := g.readBody(w, r)
 	m, name := g.routes.find(r)
 	c := &api.Call{RequestID: r.id, Time: r.received, SourceIP: sourceIP(r.http), Secure: r.http.TLS != nil, UserAgent: r.http.UserAgent(), Host: r.http.Host}
@@ -112,9 +124,6 @@ func (g *Gateway) serve(w http.ResponseWriter, r *request) {
 		resp, err = g.unknownService(r, name)
 	case bodyErr != nil:
 		err = bodyErr
-		if errors.Is(err, errTooLarge) {
-			err = new(m.dialect.tooLarge)
-		}
 	default:
 		resp, err = g.call(ctx, m, name, r, c)
 	}
@@ -124,8 +133,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *request) {
 	h := w.Header()
 	maps.Copy(h, resp.Header)
 	h["Content-Length"] = []string{strconv.Itoa(len(resp.Body))}
+	afterwards := g.linger(w, r)
 	w.WriteHeader(resp.Status)
 	_, _ = w.Write(resp.Body) // the client is gone when it fails
+	afterwards()
 	g.logAccess(ctx, m, name, r, c, resp.Status, err)
 }
 
@@ -170,7 +181,7 @@ func (g *Gateway) call(ctx context.Context, m *mounted, name string, r *request,
 	if m.api.Protocol == api.EC2Query && isDryRun(in) {
 		return nil, &api.Fault{Code: "DryRunOperation", Message: "Request would have succeeded, but DryRun flag is set.", Status: http.StatusPreconditionFailed}
 	}
-	out, err := op.Invoke(ctx, in)
+	out, err := run(ctx, op, in)
 	if err != nil {
 		return nil, err
 	}

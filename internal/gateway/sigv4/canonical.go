@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"roadstead.dev/internal/gateway/awschunked"
 )
 
 // Request is the part of an HTTP request that a signature covers.
@@ -39,8 +41,8 @@ func payloadHash(r *Request, s *Signature) (string, error) {
 	if given == "" && s.Presigned && s.Scope.Service == "s3" {
 		return UnsignedPayload, nil
 	}
-	if given == UnsignedPayload {
-		return given, nil
+	if given == UnsignedPayload || awschunked.Announced(given) {
+		return given, nil // of a body in chunks, each chunk is checked
 	}
 	sum := sha256.Sum256(r.Body)
 	computed := hex.EncodeToString(sum[:])

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"roadstead.dev/internal/gateway/awschunked"
 )
 
 // Skew is how far a request's time may be from the server's.
@@ -118,6 +120,12 @@ func (s *Signature) Verify(r *Request, secret string) error {
 	if err != nil {
 		return err
 	}
+	return s.VerifyHead(r, secret, payload)
+}
+
+// VerifyHead checks the signature of r against the secret before the body is
+// there: payload is what the signer says of it, which must be checked yet.
+func (s *Signature) VerifyHead(r *Request, secret, payload string) error {
 	if s.matches(canonical(r, s, payload), secret) {
 		return nil
 	}
@@ -143,6 +151,12 @@ func (s *Signature) matches(canonical []byte, secret string) bool {
 	toSign = hex.AppendEncode(toSign, sum[:])
 	want := hex.EncodeToString(mac(signingKey(secret, s.Scope), toSign))
 	return subtle.ConstantTimeCompare([]byte(want), []byte(s.Signature)) == 1
+}
+
+// Chain is what the signatures of a body's chunks are made of. It means nothing
+// before the signature itself is verified.
+func (s *Signature) Chain(secret string) awschunked.Chain {
+	return awschunked.Chain{Key: signingKey(secret, s.Scope), Time: s.TimeText, Scope: s.Scope.String(), Seed: s.Signature}
 }
 
 // withoutToken is a query without its session token.
