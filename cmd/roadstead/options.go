@@ -164,6 +164,17 @@ func (o *options) absDataDir() string {
 	return abs
 }
 
+// throttleSetting is --throttle for a process in another folder.
+func (o *options) throttleSetting() string {
+	if _, err := os.Stat(o.throttle); err != nil {
+		return o.throttle // no file
+	}
+	if abs, err := filepath.Abs(o.throttle); err == nil {
+		return abs
+	}
+	return o.throttle
+}
+
 // prefix marks what this instance makes on the machine: namespaces,
 // interfaces, nftables tables. It is short, since interface names are.
 func (o *options) prefix() string {

@@ -25,6 +25,8 @@ func TestSettingsAreChecked(t *testing.T) {
 		"all addresses with a key": {func(o *options) { o.listen, o.rootKey, o.rootSecret = "0.0.0.0:4566", "AKIAROOT", "secret" }, ""},
 		"IPv6 loopback":            {func(o *options) { o.listen = "[::1]:4566" }, ""},
 		"localhost":                {func(o *options) { o.listen = "localhost:4566" }, ""},
+		"throttled as by AWS":      {func(o *options) { o.throttle = "aws" }, ""},
+		"throttled by nothing":     {func(o *options) { o.throttle = "/no/such/file" }, "--throttle"},
 		"a store of another kind":  {func(o *options) { o.store = "etcd:http://localhost" }, "bolt:PATH"},
 		"a store somewhere else":   {func(o *options) { o.store = "bolt:/tmp/x.db" }, ""},
 		"a store that is nowhere":  {func(o *options) { o.store = "bolt:" }, "bolt:PATH"},

@@ -145,7 +145,7 @@ func (o *options) environment() []string {
 		"ROADSTEAD_CONTAINERD=" + o.containerd,
 		"ROADSTEAD_STORE=" + o.store,
 		"ROADSTEAD_HOSTS_FILE=" + o.hostsFile,
-		"ROADSTEAD_THROTTLE=" + o.throttle,
+		"ROADSTEAD_THROTTLE=" + o.throttleSetting(),
 		"ROADSTEAD_REGISTRY_MIRROR=" + o.registryMirrors,
 		"ROADSTEAD_TLS_NAMES=" + o.tlsNames,
 		"ROADSTEAD_ROOT_ACCESS_KEY=" + o.rootKey,
