@@ -22,7 +22,7 @@ var helper = sync.OnceValues(func() (string, error) {
 	defer cancel()
 	out, err := exec.CommandContext(ctx, small, "version").Output()
 	if err != nil || strings.TrimSpace(string(out)) != version {
-		return self, nil //nolint:nilerr // it does the same
+		return self, nil // it does the same
 	}
 	return small, nil
 })

@@ -80,13 +80,7 @@ func serve(ctx context.Context, o *options, logTo io.Writer) (err error) {
 	s.listen = listener.Addr().String()
 	s.ca = o.authority()
 	s.republishCA()
-
-	plane, err := s.newPlane(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, plane.close()) }()
-	return s.run(ctx, listener, plane)
+	return s.run(ctx, listener)
 }
 
 // plane is what stands behind the APIs: this machine's containers, networks
@@ -102,14 +96,18 @@ type plane interface {
 	close() error
 }
 
-// run serves until ctx ends or something fails.
-func (s *server) run(ctx context.Context, listener net.Listener, p plane) error {
+// run serves until ctx ends or something fails. The APIs answer before the
+// plane is there: it finds what they have written meanwhile.
+func (s *server) run(ctx context.Context, listener net.Listener) (err error) {
 	if err := s.writeState(); err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(runStatePath(s.absDataDir())) }()
 
-	front := s.newEdge(entrance(p.door(), s.apis.onHost(s)), edge.NewConns(edge.MaxConns()))
+	door := &lateDoor{}
+	front := s.newEdge(entrance(door, s.apis.onHost(s)), edge.NewConns(edge.MaxConns()))
+	closePlane := func() error { return nil }
+	defer func() { err = errors.Join(err, closePlane()) }()
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -129,11 +127,30 @@ func (s *server) run(ctx context.Context, listener net.Listener, p plane) error 
 		return nil
 	})
 	g.Go(func() error {
-		rt := controller.Runtime{Store: s.store, Clock: s.clock, Log: s.log}
-		return rt.Run(ctx, append(s.controllers(), p.controllers()...)...)
+		return s.runtime().Run(ctx, s.controllers()...)
 	})
 	g.Go(func() error { return s.apis.run(ctx) })
 	g.Go(func() error { return s.directory.Run(ctx) })
+	g.Go(func() error {
+		p, err := s.newPlane(ctx)
+		if err != nil {
+			return err
+		}
+		closePlane = p.close // once nothing uses it
+		door.open(p.door())
+		return s.drive(ctx, p)
+	})
+	err = g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// drive runs the plane until ctx ends.
+func (s *server) drive(ctx context.Context, p plane) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.runtime().Run(ctx, p.controllers()...) })
 	g.Go(func() error {
 		return p.run(ctx, func() {
 			s.ready.Store(true)
@@ -143,11 +160,25 @@ func (s *server) run(ctx context.Context, listener net.Listener, p plane) error 
 			}
 		})
 	})
-	err := g.Wait()
-	if errors.Is(err, context.Canceled) {
-		return nil
+	return g.Wait()
+}
+
+func (s *server) runtime() controller.Runtime {
+	return controller.Runtime{Store: s.store, Clock: s.clock, Log: s.log}
+}
+
+// lateDoor is a door that is closed at first.
+type lateDoor struct{ to atomic.Pointer[http.Handler] }
+
+func (d *lateDoor) open(to http.Handler) { d.to.Store(&to) }
+
+func (d *lateDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	to := d.to.Load()
+	if to == nil {
+		http.Error(w, "Roadstead is starting: load balancers do not answer yet.", http.StatusServiceUnavailable)
+		return
 	}
-	return err
+	(*to).ServeHTTP(w, r)
 }
 
 // newEdge makes a server of the endpoint. Load balancers take connections over,

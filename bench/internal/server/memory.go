@@ -13,6 +13,10 @@ type Memory struct {
 	// RSS counts every page that it has in memory; PSS counts those that it
 	// shares with others by their share.
 	RSS, PSS int64
+	// Anonymous is what has no file behind it: what the process itself made.
+	// The rest is mostly the program's own file, which the kernel drops when
+	// memory is short.
+	Anonymous int64
 }
 
 // MemoryOf reads what the kernel says of a process.
@@ -39,6 +43,8 @@ func MemoryOf(pid int) (Memory, error) {
 			m.RSS = n << 10
 		case "Pss":
 			m.PSS = n << 10
+		case "Anonymous":
+			m.Anonymous = n << 10
 		}
 	}
 	return m, lines.Err()

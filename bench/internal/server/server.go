@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,7 +65,10 @@ type Server struct {
 	PID int
 	// Started is how long the first answer took, from just before exec.
 	Started time.Duration
+	// Ready is how long it took, from just before exec, until tasks could start.
+	Ready time.Duration
 
+	begun   time.Time
 	cmd     *exec.Cmd
 	exited  chan error
 	options Options
@@ -81,7 +85,38 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{Endpoint: "http://" + address, options: o, cmd: exec.Command(o.Binary, "up", "--listen", address)}
 	s.cmd.Env = s.environment()
-	return s, s.start(ctx, filepath.Join(o.DataDir, "bench.log"))
+	if err := s.start(ctx, filepath.Join(o.DataDir, "bench.log")); err != nil {
+		return s, err
+	}
+	return s, s.awaitReady(ctx)
+}
+
+// awaitReady waits until the server says that it can run tasks.
+func (s *Server) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Endpoint+"/_roadstead/health", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				s.Ready = time.Since(s.begun)
+				return nil
+			}
+		}
+		select {
+		case err := <-s.exited:
+			s.exited <- err
+			return fmt.Errorf("the server ended before it was ready: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("the server is not ready: %w", ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 func (s *Server) environment() []string {
@@ -123,7 +158,7 @@ func (s *Server) start(ctx context.Context, logPath string) error {
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	client := sts.NewFromConfig(s.Config(), func(o *sts.Options) { o.Retryer = aws.NopRetryer{} })
-	begun := time.Now()
+	s.begun = time.Now()
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
@@ -135,7 +170,7 @@ func (s *Server) start(ctx context.Context, logPath string) error {
 	for {
 		_, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 		if err == nil {
-			s.Started = time.Since(begun)
+			s.Started = time.Since(s.begun)
 			return nil
 		}
 		select {

@@ -78,50 +78,55 @@ func Ensure(ctx context.Context, c Config) (address string, err error) {
 	if Answers(ctx, c.address()) {
 		return c.address(), nil
 	}
+	// ended is nil for one that another process started.
+	var ended <-chan struct{}
 	if pid := c.running(); pid == 0 {
-		if err := c.start(); err != nil {
+		if ended, err = c.start(); err != nil {
 			return "", err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		if Answers(ctx, c.address()) {
 			return c.address(), nil
 		}
-		if c.running() == 0 {
-			return "", fmt.Errorf("containerd ended at once: %s", c.lastLines())
+		if ended == nil && c.running() == 0 {
+			return "", fmt.Errorf("containerd ended: %s", c.lastLines())
 		}
 		select {
 		case <-ctx.Done():
 			return "", fmt.Errorf("containerd does not serve: %w: %s", ctx.Err(), c.lastLines())
+		case <-ended:
+			return "", fmt.Errorf("containerd ended at once: %s", c.lastLines())
 		case <-tick.C:
 		}
 	}
 }
 
-// start starts the daemon in a session and a cgroup of its own.
-func (c Config) start() error {
+// start starts the daemon in a session and a cgroup of its own. The channel is
+// closed when it ends.
+func (c Config) start() (<-chan struct{}, error) {
 	binary := c.Binary
 	if binary == "" {
 		var err error
 		if binary, err = exec.LookPath("containerd"); err != nil {
-			return fmt.Errorf("%w: %w", ErrNoBinary, err)
+			return nil, fmt.Errorf("%w: %w", ErrNoBinary, err)
 		}
 	}
 	for _, d := range []string{c.Root, c.RunDir} {
 		if err := os.MkdirAll(d, 0o711); err != nil {
-			return fmt.Errorf("make containerd's folder: %w", err)
+			return nil, fmt.Errorf("make containerd's folder: %w", err)
 		}
 	}
 	if err := os.WriteFile(c.config(), []byte(c.toml()), 0o600); err != nil {
-		return fmt.Errorf("write containerd's configuration: %w", err)
+		return nil, fmt.Errorf("write containerd's configuration: %w", err)
 	}
 	log, err := os.OpenFile(c.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("open containerd's log: %w", err)
+		return nil, fmt.Errorf("open containerd's log: %w", err)
 	}
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(binary, "--config", c.config())
@@ -129,13 +134,17 @@ func (c Config) start() error {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start containerd: %w", err)
+		return nil, fmt.Errorf("start containerd: %w", err)
 	}
 	pid := cmd.Process.Pid
 	// While this process lives, it must take the exit of its child.
-	go func() { _ = cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
 	if err := os.WriteFile(c.pidFile(), []byte(strconv.Itoa(pid)), 0o600); err != nil {
-		return fmt.Errorf("write containerd's pid: %w", err)
+		return nil, fmt.Errorf("write containerd's pid: %w", err)
 	}
 	if c.Cgroup != "" {
 		h, err := cgroup.Detect()
@@ -147,7 +156,7 @@ func (c Config) start() error {
 		}
 	}
 	c.Log.Info("started containerd", "pid", pid, "socket", c.address(), "log", c.logFile())
-	return nil
+	return ended, nil
 }
 
 func (c Config) toml() string {
