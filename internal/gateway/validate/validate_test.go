@@ -1,6 +1,8 @@
 package validate
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"roadstead.dev/internal/api"
@@ -97,6 +99,36 @@ func TestTooManyViolations(t *testing.T) {
 	if vs := Check(service().Shape("In"), &in); len(vs) != maxFound {
 		t.Errorf("%d violations", len(vs))
 	}
+}
+
+// Whatever an input holds, what is wrong with it can be said, and what is said
+// to be right is within the limits.
+func FuzzCheck(f *testing.F) {
+	f.Add([]byte(`{"Name":"a","Mode":"B","Size":9,"Names":["a"],"Items":[{"Key":"k","Secret":"s"}],"Tags":{"k":"v"}}`))
+	f.Add([]byte(`{"Name":"","Mode":"x","Size":-1,"Names":["","\u0000",""],"Items":[{},{"Key":"toolong"}],"Tags":{"":"","TOO":"x"}}`))
+	f.Add([]byte(`{"Name":"\ud800ü\n"}`))
+	shape := service().Shape("In")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var in input
+		if json.Unmarshal(b, &in) != nil {
+			return
+		}
+		vs := Check(shape, &in)
+		if len(vs) > maxFound {
+			t.Errorf("%d violations", len(vs))
+		}
+		for i := range vs {
+			if vs[i].Where() == "" || vs[i].Constraint() == "" {
+				t.Errorf("%+v has no words", vs[i])
+			}
+		}
+		if len(vs) > 0 && !strings.Contains(Message(vs), "failed to satisfy constraint") {
+			t.Error(Message(vs))
+		}
+		if len(vs) == 0 && (in.Name == nil || len(*in.Name) == 0 || in.Size != nil && (*in.Size < 1 || *in.Size > 9) || len(in.Names) > 2) {
+			t.Errorf("%s passes", b)
+		}
+	})
 }
 
 func TestFillTokens(t *testing.T) {
