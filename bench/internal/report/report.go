@@ -92,6 +92,19 @@ func Table(header []string, rows ...[]string) string {
 	return b.String()
 }
 
+// atStart is what the machine was doing when the program began: what others did
+// on it is in the numbers too.
+var atStart = load()
+
+// load is how many processes wanted to run, over the last minute.
+func load() float64 {
+	var m unix.Sysinfo_t
+	if unix.Sysinfo(&m) != nil {
+		return 0
+	}
+	return float64(m.Loads[0]) / (1 << 16)
+}
+
 // Facts tell what was measured on, and when.
 func Facts() string {
 	var u unix.Utsname
@@ -104,5 +117,6 @@ func Facts() string {
 	if unix.Sysinfo(&m) == nil {
 		memory = m.Totalram * uint64(m.Unit) >> 30
 	}
-	return fmt.Sprintf("*%d cores, %d GiB, Linux %s, %s; %s.*", runtime.NumCPU(), memory, kernel, runtime.Version(), time.Now().Format(time.DateOnly))
+	return fmt.Sprintf("*%d cores, %d GiB, Linux %s, %s; %s; load average before: %.1f.*",
+		runtime.NumCPU(), memory, kernel, runtime.Version(), time.Now().Format(time.DateOnly), atStart)
 }
