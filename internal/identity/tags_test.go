@@ -79,8 +79,10 @@ func TestEncodedDenials(t *testing.T) {
 	}
 	var m struct {
 		Allowed, ExplicitDeny bool
-		MatchedStatements     struct{ Items []struct{ StatementID string } }
-		Context               struct {
+		MatchedStatements     struct {
+			Items []struct{ StatementID string }
+		}
+		Context struct {
 			Principal  struct{ ID, Name, ARN string }
 			Action     string
 			Resource   string

@@ -15,6 +15,7 @@ const (
 const (
 	msgSyntax  = "Syntax errors in policy."
 	msgVersion = "Policy document must be version 2012-10-17 or greater."
+	msgJSON    = "This policy contains invalid Json"
 	msgLegacy  = "The policy failed legacy parsing"
 	msgSid     = "Statement IDs (SID) in a single policy must be unique."
 )
@@ -22,6 +23,9 @@ const (
 // Parse reads, checks and compiles a document. Every error is a *Malformed.
 func Parse(text string, kind Kind) (*Document, error) {
 	v, err := decodeJSON(text)
+	if err != nil && kind == Trust {
+		return nil, malformed(msgJSON)
+	}
 	if err != nil {
 		return nil, malformed(msgSyntax)
 	}

@@ -93,11 +93,11 @@ func (s *Service) GetAccountSummary(ctx context.Context, _ *iam.GetAccountSummar
 		"AccountAccessKeysPresent": 1, "AccountMFAEnabled": 0, "AccountSigningCertificatesPresent": 0, "AccountPasswordPresent": 1,
 		"AccessKeysPerUserQuota": maxAccessKeys, "AssumeRolePolicySizeQuota": maxTrustPolicy,
 		"AttachedPoliciesPerGroupQuota": maxAttached, "AttachedPoliciesPerRoleQuota": maxAttached, "AttachedPoliciesPerUserQuota": maxAttached,
-		"GlobalEndpointTokenVersion": 1, "GroupPolicySizeQuota": 5120, "GroupsPerUserQuota": maxGroups, "GroupsQuota": 300,
-		"InstanceProfilesQuota": 1000, "MFADevices": 0, "MFADevicesInUse": 0, "PoliciesQuota": 1500, "PolicySizeQuota": maxPolicySize,
-		"PolicyVersionsInUseQuota": 10000, "Providers": 0, "RolePolicySizeQuota": 10240, "RolesQuota": 1000,
+		"GlobalEndpointTokenVersion": 1, "GroupPolicySizeQuota": 5120, "GroupsPerUserQuota": maxGroups, "GroupsQuota": maxGroupsOf,
+		"InstanceProfilesQuota": maxProfiles, "MFADevices": 0, "MFADevicesInUse": 0, "PoliciesQuota": maxPolicies, "PolicySizeQuota": maxPolicySize,
+		"PolicyVersionsInUseQuota": 10000, "Providers": 0, "RolePolicySizeQuota": 10240, "RolesQuota": maxRoles,
 		"ServerCertificates": 0, "ServerCertificatesQuota": maxCertificates, "SigningCertificatesPerUserQuota": 2,
-		"UserPolicySizeQuota": 2048, "UsersQuota": 5000, "VersionsPerPolicyQuota": maxVersions,
+		"UserPolicySizeQuota": 2048, "UsersQuota": maxUsers, "VersionsPerPolicyQuota": maxVersions,
 	}
 	q := store.Query{Account: account}
 	var errs [9]error

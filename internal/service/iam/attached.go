@@ -57,6 +57,14 @@ func (s *Service) customerPolicy(ctx context.Context, arn string) (store.Row[mod
 	return row, err
 }
 
+// attachable is checkPolicyARN in the words of attaching and detaching.
+func attachable(arn string) error {
+	if _, err := model.ParseARN(arn); err != nil {
+		return fault(400, "ValidationError", "Invalid ARN:  Could not be parsed!")
+	}
+	return checkPolicyARN(arn)
+}
+
 func checkPolicyARN(arn string) error {
 	if a, err := model.ParseARN(arn); err != nil || a.Service != "iam" || !strings.HasPrefix(a.Resource, "policy/") {
 		return iam.NewInvalidInputException("ARN %s is not valid.", arn)
@@ -70,7 +78,7 @@ func (s *Service) attach(ctx context.Context, read reader, owner, arn *string) e
 		if err != nil {
 			return err
 		}
-		if err := checkPolicyARN(*arn); err != nil {
+		if err := attachable(*arn); err != nil {
 			return err
 		}
 		if m, ok := managed.Get(*arn); ok && strings.HasPrefix(m.Path, "/aws-service-role/") {
@@ -97,7 +105,7 @@ func (s *Service) detach(ctx context.Context, read reader, owner, arn *string) e
 		if err != nil {
 			return err
 		}
-		if err := checkPolicyARN(*arn); err != nil {
+		if err := attachable(*arn); err != nil {
 			return err
 		}
 		i := slices.Index(p.Attached, *arn)

@@ -150,12 +150,8 @@ func (s *Service) UploadServerCertificate(ctx context.Context, in *iam.UploadSer
 			}
 			return err
 		}
-		have, err := count(ctx, s.store, tables.ServerCertificates, store.Query{Account: c.Account})
-		if err != nil {
+		if err := within(ctx, s, tables.ServerCertificates, "ServerCertificatesPerAccount", maxCertificates); err != nil {
 			return err
-		}
-		if have >= maxCertificates {
-			return iam.NewLimitExceededException("Cannot exceed quota for ServerCertificatesPerAccount: %d", maxCertificates)
 		}
 		tables.ServerCertificates.Create(tx, c.Account, "", key(v.Name), v)
 		return nil

@@ -33,6 +33,9 @@ func (s *Service) CreateGroup(ctx context.Context, in *iam.CreateGroupInput) (*i
 			}
 			return err
 		}
+		if err := within(ctx, s, tables.Groups, "GroupsPerAccount", maxGroupsOf); err != nil {
+			return err
+		}
 		tables.Groups.Create(tx, c.Account, "", key(g.Name), g)
 		return nil
 	})

@@ -359,7 +359,7 @@ func TestManagedPolicy(t *testing.T) {
 	_, err = b.AttachRolePolicy(b.ctx, &iam.AttachRolePolicyInput{RoleName: new("web"), PolicyArn: &arn})
 	refused(t, err, "NoSuchEntity", "Policy "+arn+" does not exist or is not attachable.")
 	_, err = b.AttachRolePolicy(b.ctx, &iam.AttachRolePolicyInput{RoleName: new("web"), PolicyArn: new("some-long-text-that-is-no-arn")})
-	refused(t, err, "InvalidInput", "ARN some-long-text-that-is-no-arn is not valid.")
+	refused(t, err, "ValidationError", "Invalid ARN:  Could not be parsed!")
 }
 
 func TestPagination(t *testing.T) {

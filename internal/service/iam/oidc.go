@@ -77,6 +77,9 @@ func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, in *iam.Creat
 	if err := checkClientIDs(in.ClientIDList); err != nil {
 		return nil, err
 	}
+	if err := within(ctx, s, tables.OIDCProviders, "OpenIdConnectProvidersPerAccount", maxOIDC); err != nil {
+		return nil, err
+	}
 	id := withoutScheme(*in.Url)
 	p := &model.OIDCProvider{
 		URL: id, ARN: arnOf(c.Account, "oidc-provider", "/", id), ClientIDs: in.ClientIDList,

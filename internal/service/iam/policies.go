@@ -51,6 +51,9 @@ func (s *Service) CreatePolicy(ctx context.Context, in *iam.CreatePolicyInput) (
 		Versions:       []model.PolicyVersion{{ID: "v1", Document: *in.PolicyDocument, CreateDate: now(c)}},
 		DefaultVersion: "v1", LastVersion: 1, CreateDate: now(c), UpdateDate: now(c), Tags: tags,
 	}
+	if err := within(ctx, s, tables.Policies, "PoliciesPerAccount", maxPolicies); err != nil {
+		return nil, err
+	}
 	tx := store.NewTxn()
 	tables.Policies.Create(tx, c.Account, "", key(p.Name), p)
 	if _, err := tx.Commit(ctx, s.store); err != nil {

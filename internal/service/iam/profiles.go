@@ -41,6 +41,9 @@ func (s *Service) CreateInstanceProfile(ctx context.Context, in *iam.CreateInsta
 		Name: *in.InstanceProfileName, Path: pathOf(in.Path), ID: uniqueID(model.IAMInstanceProfilePrefix),
 		ARN: arnOf(c.Account, "instance-profile", pathOf(in.Path), *in.InstanceProfileName), CreateDate: now(c), Tags: tags,
 	}
+	if err := within(ctx, s, tables.InstanceProfiles, "InstanceProfilesPerAccount", maxProfiles); err != nil {
+		return nil, err
+	}
 	tx := store.NewTxn()
 	tables.InstanceProfiles.Create(tx, c.Account, "", key(p.Name), p)
 	if _, err := tx.Commit(ctx, s.store); err != nil {

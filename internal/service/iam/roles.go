@@ -137,6 +137,9 @@ func (s *Service) CreateRole(ctx context.Context, in *iam.CreateRoleInput) (*iam
 			}
 			return err
 		}
+		if err := within(ctx, s, tables.Roles, "RolesPerAccount", maxRoles); err != nil {
+			return err
+		}
 		if r.PermissionsBoundary != "" {
 			if err := s.bound(ctx, tx, r.PermissionsBoundary); err != nil {
 				return err

@@ -94,12 +94,8 @@ func (s *Service) CreateSAMLProvider(ctx context.Context, in *iam.CreateSAMLProv
 	if err != nil {
 		return nil, err
 	}
-	have, err := count(ctx, s.store, tables.SAMLProviders, store.Query{Account: c.Account})
-	if err != nil {
+	if err := within(ctx, s, tables.SAMLProviders, "SAMLProvidersPerAccount", maxSAMLProviders); err != nil {
 		return nil, err
-	}
-	if have >= maxSAMLProviders {
-		return nil, iam.NewLimitExceededException("Cannot exceed quota for SAMLProvidersPerAccount: %d", maxSAMLProviders)
 	}
 	p := &model.SAMLProvider{
 		Name: *in.Name, ARN: arnOf(c.Account, "saml-provider", "/", *in.Name), UUID: "SAML" + id.Upper(22),

@@ -152,6 +152,25 @@ func clipped(id string) string {
 	return id[:kept] + "\xff" + string(sum[:12])
 }
 
+// The quotas of an account, as AWS sets them for everybody.
+const (
+	maxUsers    = 5000
+	maxGroupsOf = 300
+	maxRoles    = 1000
+	maxProfiles = 1000
+	maxPolicies = 1500
+	maxOIDC     = 100
+)
+
+// within checks that an account may have one more record of a table.
+func within[T any](ctx context.Context, s *Service, table *store.Table[T], quota string, most int32) error {
+	have, err := count(ctx, s.store, table, store.Query{Account: api.CallFrom(ctx).Account})
+	if err == nil && have >= most {
+		err = iam.NewLimitExceededException("Cannot exceed quota for %s: %d", quota, most)
+	}
+	return err
+}
+
 // mapped is f of each item.
 func mapped[T, U any](items []T, f func(T) U) []U {
 	out := make([]U, len(items))

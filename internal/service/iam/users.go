@@ -40,6 +40,9 @@ func (s *Service) CreateUser(ctx context.Context, in *iam.CreateUserInput) (*iam
 			}
 			return err
 		}
+		if err := within(ctx, s, tables.Users, "UsersPerAccount", maxUsers); err != nil {
+			return err
+		}
 		if u.PermissionsBoundary != "" {
 			if err := s.bound(ctx, tx, u.PermissionsBoundary); err != nil {
 				return err

@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // thumbprints are defined so
+	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
@@ -128,7 +128,7 @@ func newIssuer(t *testing.T) *issuer {
 }
 
 func (i *issuer) thumbprint() string {
-	sum := sha1.Sum(i.Certificate().Raw) //nolint:gosec // as above
+	sum := sha1.Sum(i.Certificate().Raw)
 	return hex.EncodeToString(sum[:])
 }
 

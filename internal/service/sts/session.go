@@ -93,7 +93,7 @@ func (s *Service) GetSessionToken(ctx context.Context, in *sts.GetSessionTokenIn
 		return nil, err
 	}
 	session := &model.Session{
-		MFA: mfa,
+		MFA:     mfa,
 		Account: c.Account, ARN: c.Identity.ARN, UserID: c.Identity.UserID, Root: c.Identity.Root, User: callersID(c),
 	}
 	credentials, err := s.mint(session, duration(c, in.DurationSeconds))
