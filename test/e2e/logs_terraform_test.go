@@ -10,7 +10,8 @@ import (
 // logsImports is how the case logs is imported.
 var logsImports = &reimports{
 	ids: map[string]func(*stateResource) string{
-		"aws_cloudwatch_log_stream": joined(":", "log_group_name", "name"),
+		"aws_cloudwatch_log_stream":       joined(":", "log_group_name", "name"),
+		"aws_cloudwatch_query_definition": attribute("arn"),
 	},
 	// What becomes of a group that is destroyed, the provider alone knows.
 	changed: []string{"aws_cloudwatch_log_group"},

@@ -74,11 +74,11 @@ func (q *Query) Run(limit int) *Execution {
 	}
 	matched := lastFilter(commands)
 	x.first = x.out
-	for i := len(commands) - 1; i >= 0; i-- {
+	for i, c := range slices.Backward(commands) {
 		if i == matched {
 			x.first = &counter{next: x.first, n: &x.Matched}
 		}
-		x.first = commands[i].stage(x.first)
+		x.first = c.stage(x.first)
 	}
 	if matched < 0 {
 		x.first = &counter{next: x.first, n: &x.Matched}

@@ -32,10 +32,10 @@ type lexer struct {
 
 func (l *lexer) space() {
 	for l.pos < len(l.s) {
-		switch c := l.s[l.pos]; {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+		switch l.s[l.pos] {
+		case ' ', '\t', '\n', '\r':
 			l.pos++
-		case c == '#':
+		case '#':
 			if end := strings.IndexByte(l.s[l.pos:], '\n'); end >= 0 {
 				l.pos += end
 			} else {

@@ -227,9 +227,10 @@ func (p *parser) parse() command {
 			p.fail("parse has %d wildcards and %d names", n, len(c.names))
 		}
 		return c
+	default:
+		p.unexpected()
+		return nil
 	}
-	p.unexpected()
-	return nil
 }
 
 // glob is a regular expression for a pattern in which each * stands for a

@@ -40,6 +40,12 @@ resource "aws_cloudwatch_log_stream" "app" {
   log_group_name = aws_cloudwatch_log_group.app.name
 }
 
+resource "aws_cloudwatch_query_definition" "errors" {
+  name            = "tf/errors"
+  log_group_names = var.revision > 1 ? [aws_cloudwatch_log_group.app.name] : []
+  query_string    = "fields @timestamp, @message | filter level = 'ERROR' | sort @timestamp desc | limit ${var.revision}0"
+}
+
 data "aws_cloudwatch_log_groups" "tf" {
   log_group_name_prefix = "/tf/"
   depends_on            = [aws_cloudwatch_log_group.app, aws_cloudwatch_log_group.forever, aws_cloudwatch_log_group.infrequent]
