@@ -276,6 +276,9 @@ func (s *Service) CreateNetworkInterface(ctx context.Context, in *ec2.CreateNetw
 	if in.InterfaceType != "" {
 		return nil, unsupported("interfaces of type " + string(in.InterfaceType))
 	}
+	if err := addressLimit(len(in.PrivateIpAddresses), in.SecondaryPrivateIpAddressCount); err != nil {
+		return nil, err
+	}
 	tags, err := tagsFor(typeInterface, in.TagSpecifications)
 	if err != nil {
 		return nil, err
@@ -320,6 +323,18 @@ func (s *Service) CreateNetworkInterface(ctx context.Context, in *ec2.CreateNetw
 	out := interfaceOut(row.V, names)
 	out.Status = ec2.NetworkInterfaceStatus("pending")
 	return &ec2.CreateNetworkInterfaceOutput{NetworkInterface: out, ClientToken: in.ClientToken}, nil
+}
+
+// maxAddresses is how many private addresses an interface of the largest
+// instances has.
+const maxAddresses = 50
+
+// addressLimit refuses more further addresses than an interface can have.
+func addressLimit(named int, count *int32) error {
+	if named > maxAddresses || deref(count) >= maxAddresses {
+		return api.NewFault("PrivateIpAddressLimitExceeded", "Number of private addresses will exceed limit.")
+	}
+	return nil
 }
 
 // own reads an interface that the caller may change: services' own they may
@@ -460,6 +475,9 @@ func (s *Service) AssignPrivateIpAddresses(ctx context.Context, in *ec2.AssignPr
 		return nil, api.NewFault("InvalidParameterCombination", "The parameters privateIpAddresses and secondaryPrivateIpAddressCount cannot be used together")
 	case len(in.PrivateIpAddresses) == 0 && count < 1:
 		return nil, api.NewFault("MissingParameter", "Either the secondary private IP addresses or the secondary private IP address count must be specified")
+	}
+	if err := addressLimit(len(in.PrivateIpAddresses), in.SecondaryPrivateIpAddressCount); err != nil {
+		return nil, err
 	}
 	row, err := s.own(ctx, call, deref(in.NetworkInterfaceId))
 	if err != nil {
