@@ -7,26 +7,51 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"roadstead.dev/bench/internal/report"
 	"roadstead.dev/bench/internal/server"
+	"roadstead.dev/test/rawaws"
 )
 
 // full is the scale that the times must not grow with.
 var full = scale{definitions: 10_000, services: 1_000, tasks: 100_000}
+
+// memory is what a process has resident, in bytes.
+type memory struct{ own, files int64 }
+
+func (m memory) String() string { return report.Megabytes(m.own) + " + " + report.Megabytes(m.files) }
+
+func memoryOf(pid int) (m memory, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return m, err
+	}
+	for line := range strings.Lines(string(status)) {
+		fields := strings.Fields(line)
+		to := map[string]*int64{"RssAnon:": &m.own, "RssFile:": &m.files}
+		if len(fields) < 2 || to[fields[0]] == nil {
+			continue
+		}
+		n, err := strconv.ParseInt(fields[1], 10, 64)
+		if err != nil {
+			return m, err
+		}
+		*to[fields[0]] = n << 10
+	}
+	return m, nil
+}
 
 // point is what was measured at one scale.
 type point struct {
 	scale         scale
 	disk          int64
 	start         report.Durations
-	idle, worked  server.Memory
+	idle, worked  memory
 	operations    map[string]*report.Durations
 	operationList []string
 }
@@ -78,27 +103,19 @@ func (p *point) work(ctx context.Context, srv *server.Server, calls int) error {
 		return ctx.Err()
 	}
 	var err error
-	if p.idle, err = srv.Memory(); err != nil {
+	if p.idle, err = memoryOf(srv.PID); err != nil {
 		return err
 	}
-	cfg := srv.Config()
-	api := ecs.NewFromConfig(cfg)
-	subnets, err := ec2.NewFromConfig(cfg).DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{})
+	subnets, err := ec2.NewFromConfig(srv.Config()).DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{})
 	if err != nil {
 		return err
 	}
-	name := aws.String(cluster)
+	c := rawaws.New(srv.Endpoint, 1)
+	defer c.Close()
+	ask := func(operation string, in rawaws.Object) func() error {
+		return func() error { return c.Call(ctx, rawaws.ECS, operation, in, nil) }
+	}
 	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a load, not a secret
-	stopped := &ecs.ListTasksInput{Cluster: name, DesiredStatus: types.DesiredStatusStopped, MaxResults: aws.Int32(100)}
-	middleTasks, err := middle(ecs.NewListTasksPaginator(api, stopped), func(o *ecs.ListTasksOutput) *string { return o.NextToken }, ctx, p.scale.tasks/100)
-	if err != nil {
-		return err
-	}
-	definitions := &ecs.ListTaskDefinitionsInput{MaxResults: aws.Int32(100)}
-	middleDefinitions, err := middle(ecs.NewListTaskDefinitionsPaginator(api, definitions), func(o *ecs.ListTaskDefinitionsOutput) *string { return o.NextToken }, ctx, p.scale.definitions/100)
-	if err != nil {
-		return err
-	}
 	some := func(n int, f func(int) string, of int) []string {
 		out := make([]string, n)
 		for i := range out {
@@ -106,51 +123,44 @@ func (p *point) work(ctx context.Context, srv *server.Server, calls int) error {
 		}
 		return out
 	}
+	aFamily := func() string { return family(r.IntN(p.scale.definitions / revisions)) }
+	tasksToken, err := middle(ctx, c, "ListTasks", stoppedTasks(""), p.scale.tasks/100)
+	if err != nil {
+		return err
+	}
+	definitionsToken, err := middle(ctx, c, "ListTaskDefinitions", definitions(""), p.scale.definitions/100)
+	if err != nil {
+		return err
+	}
+	network := rawaws.Object{"awsvpcConfiguration": rawaws.Object{"subnets": []string{*subnets.Subnets[0].SubnetId}}}
 	for _, op := range []struct {
 		name string
 		call func() error
 	}{
-		{"ListTasks, stopped, first page", func() error { return second(api.ListTasks(ctx, stopped)) }},
-		{"ListTasks, stopped, middle page", func() error {
-			in := *stopped
-			in.NextToken = middleTasks
-			return second(api.ListTasks(ctx, &in))
-		}},
-		{"ListTasks, running", func() error { return second(api.ListTasks(ctx, &ecs.ListTasksInput{Cluster: name})) }},
+		{"ListTasks, stopped, first page", ask("ListTasks", stoppedTasks(""))},
+		{"ListTasks, stopped, middle page", ask("ListTasks", stoppedTasks(tasksToken))},
+		{"ListTasks, running", ask("ListTasks", rawaws.Object{})},
 		{"ListTasks, of a service", func() error {
-			return second(api.ListTasks(ctx, &ecs.ListTasksInput{Cluster: name, ServiceName: aws.String(service(r.IntN(p.scale.services)))}))
+			return ask("ListTasks", rawaws.Object{"serviceName": service(r.IntN(p.scale.services))})()
 		}},
 		{"DescribeTasks, 10", func() error {
-			return second(api.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: name, Tasks: some(10, taskID, p.scale.tasks)}))
+			return ask("DescribeTasks", rawaws.Object{"tasks": some(10, taskID, p.scale.tasks)})()
 		}},
-		{"ListServices, first page", func() error {
-			return second(api.ListServices(ctx, &ecs.ListServicesInput{Cluster: name, MaxResults: aws.Int32(100)}))
-		}},
+		{"ListServices, first page", ask("ListServices", rawaws.Object{"maxResults": 100})},
 		{"DescribeServices, 1", func() error {
-			return second(api.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: name, Services: some(1, service, p.scale.services)}))
+			return ask("DescribeServices", rawaws.Object{"services": some(1, service, p.scale.services)})()
 		}},
-		{"ListTaskDefinitions, first page", func() error { return second(api.ListTaskDefinitions(ctx, definitions)) }},
-		{"ListTaskDefinitions, middle page", func() error {
-			in := *definitions
-			in.NextToken = middleDefinitions
-			return second(api.ListTaskDefinitions(ctx, &in))
-		}},
+		{"ListTaskDefinitions, first page", ask("ListTaskDefinitions", definitions(""))},
+		{"ListTaskDefinitions, middle page", ask("ListTaskDefinitions", definitions(definitionsToken))},
 		{"ListTaskDefinitions, a family's newest", func() error {
-			return second(api.ListTaskDefinitions(ctx, &ecs.ListTaskDefinitionsInput{
-				FamilyPrefix: aws.String(family(r.IntN(p.scale.definitions / revisions))), Sort: types.SortOrderDesc, MaxResults: aws.Int32(1),
-			}))
+			return ask("ListTaskDefinitions", rawaws.Object{"familyPrefix": aFamily(), "sort": "DESC", "maxResults": 1})()
 		}},
 		{"DescribeTaskDefinition", func() error {
-			return second(api.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(family(r.IntN(p.scale.definitions / revisions)))}))
+			return ask("DescribeTaskDefinition", rawaws.Object{"taskDefinition": aFamily()})()
 		}},
-		{"DescribeClusters", func() error {
-			return second(api.DescribeClusters(ctx, &ecs.DescribeClustersInput{Clusters: []string{cluster}}))
-		}},
+		{"DescribeClusters", ask("DescribeClusters", rawaws.Object{"clusters": []string{cluster}})},
 		{"RunTask", func() error {
-			return second(api.RunTask(ctx, &ecs.RunTaskInput{
-				Cluster: name, TaskDefinition: aws.String(family(r.IntN(p.scale.definitions / revisions))), LaunchType: types.LaunchTypeFargate,
-				NetworkConfiguration: &types.NetworkConfiguration{AwsvpcConfiguration: &types.AwsVpcConfiguration{Subnets: []string{*subnets.Subnets[0].SubnetId}}},
-			}))
+			return ask("RunTask", rawaws.Object{"taskDefinition": aFamily(), "launchType": "FARGATE", "networkConfiguration": network})()
 		}},
 	} {
 		times := &report.Durations{}
@@ -164,28 +174,33 @@ func (p *point) work(ctx context.Context, srv *server.Server, calls int) error {
 		p.operations[op.name] = times
 		p.operationList = append(p.operationList, op.name)
 	}
-	p.worked, err = srv.Memory()
+	p.worked, err = memoryOf(srv.PID)
 	return err
 }
 
-func second[T any](_ T, err error) error { return err }
+func stoppedTasks(token string) rawaws.Object {
+	return paged(rawaws.Object{"desiredStatus": "STOPPED", "maxResults": 100}, token)
+}
 
-// pages is a paginator of the SDK's.
-type pages[O, P any] interface {
-	HasMorePages() bool
-	NextPage(ctx context.Context, options ...func(*P)) (O, error)
+func definitions(token string) rawaws.Object { return paged(rawaws.Object{"maxResults": 100}, token) }
+
+func paged(in rawaws.Object, token string) rawaws.Object {
+	if token != "" {
+		in["nextToken"] = token
+	}
+	return in
 }
 
 // middle reads pages up to the middle of as many, and returns the token of the
 // one behind.
-func middle[O, P any](list pages[O, P], token func(O) *string, ctx context.Context, count int) (*string, error) { //nolint:revive // the context is passed on
-	var next *string
-	for i := 0; i < count/2 && list.HasMorePages(); i++ {
-		out, err := list.NextPage(ctx)
-		if err != nil {
-			return nil, err
+func middle(ctx context.Context, c *rawaws.Client, operation string, in rawaws.Object, pages int) (string, error) {
+	token := ""
+	for range pages / 2 {
+		var out struct{ NextToken string }
+		if err := c.Call(ctx, rawaws.ECS, operation, paged(in, token), &out); err != nil {
+			return "", err
 		}
-		next = token(out)
+		token = out.NextToken
 	}
-	return next, nil
+	return token, nil
 }

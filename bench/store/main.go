@@ -59,7 +59,7 @@ func run(ctx context.Context, binary string, starts, calls, rounds int, span tim
 		if err != nil {
 			return "", fmt.Errorf("at %g%%: %w", share*100, err)
 		}
-		fmt.Printf("at %3g%%: start %s, memory %s\n", share*100, report.Milliseconds(p.start.Median()), report.Megabytes(p.idle.RSS))
+		fmt.Printf("at %3g%%: start %s, memory %s\n", share*100, report.Milliseconds(p.start.Median()), p.idle.String())
 		points = append(points, p)
 	}
 	commits, err := commits(dir, rounds, span)
@@ -85,8 +85,8 @@ func curve(points []*point, starts, calls int) string {
 		add("start, to the first signed answer", func(p *point) string {
 			return report.Milliseconds(p.start.Median()) + " (" + report.Milliseconds(p.start.Max()) + ")"
 		}),
-		add("resident memory, idle", func(p *point) string { return report.Megabytes(p.idle.RSS) }),
-		add("resident memory, after all calls", func(p *point) string { return report.Megabytes(p.worked.RSS) }),
+		add("resident memory, idle", func(p *point) string { return p.idle.String() }),
+		add("resident memory, after all calls", func(p *point) string { return p.worked.String() }),
 		add("size on disk", func(p *point) string { return report.Megabytes(p.disk) }),
 	}
 	for _, name := range points[0].operationList {
@@ -96,5 +96,5 @@ func curve(points []*point, starts, calls int) string {
 		}))
 	}
 	return report.Table(header, rows...) +
-		fmt.Sprintf("\nMedians of %d calls through the API with the SDK, and of %d starts; in brackets the 99th percentile, of starts the slowest. Pages have 100 entries. No peer keeps its records over a restart, so there is none beside it.\n", calls, starts)
+		fmt.Sprintf("\nMedians of %d calls through the API, and of %d starts; in brackets the 99th percentile, of starts the slowest. Of the memory, what the process itself allocated comes first; the rest are pages of files, of the program and of the store, which the kernel takes back when it needs the room. Lists have 100 entries a page. No peer keeps its records over a restart, so there is none beside it.\n", calls, starts)
 }

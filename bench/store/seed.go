@@ -243,7 +243,7 @@ func (c *copier) stopped(s scale, task string) error {
 			v.Spec.Group, v.Spec.StartedBy = "family:"+v.Spec.Family, fmt.Sprintf("ci-%d", i%97)
 		}
 		// They are to stay for as long as the measurement takes.
-		v.Status.StoppedAt = now.Add(-time.Duration(i%30) * time.Minute / 2)
+		v.Status.StoppedAt = now.Add(-time.Duration(1+i%45) * time.Minute)
 		if v.Status.LastStatus != model.TaskStopped {
 			return errors.New("the task has not stopped")
 		}

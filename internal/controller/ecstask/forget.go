@@ -32,11 +32,11 @@ func NewForget(c Config) *controller.Controller {
 }
 
 // due selects the tasks that stopped in the minute that ended a Retention ago,
-// and in the two before it, should a pass have come late.
+// and in the one before it, should a pass have come late.
 func (c *tasks) due() []store.Query {
 	var out []store.Query
 	end := c.Clock.Now().Add(-lifecycle.Retention)
-	for back := range 3 {
+	for back := range 2 {
 		minute := tables.StopMinute(end.Add(-time.Duration(back) * time.Minute))
 		out = append(out, store.Query{Index: store.Index{Name: tables.ByStopMinute, Value: minute}})
 	}
