@@ -58,7 +58,7 @@ func TestBroken(t *testing.T) {
 				r := rand.New(rand.NewPCG(*seed, uint64(len(op.Name))))
 				cases := brokenCases(r, op)
 				if !*exhaustive {
-					cases = some(r, cases, 16)
+					cases = some(r, cases, 12)
 				}
 				for _, c := range cases {
 					if err := broken(ctx, op, c); err != nil {

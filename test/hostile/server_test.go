@@ -21,7 +21,7 @@ const (
 
 // maxRSS is the most memory that the server may ever have taken, in kilobytes:
 // what the kernel counted, not what Go's runtime believes.
-const maxRSS = 1 << 20
+const maxRSS = 640 << 10
 
 // server is a started roadstead whose tasks only pretend to run.
 type server struct {

@@ -34,7 +34,7 @@ for name, call in (('ecs', lambda s: s.list_clusters()), ('ec2', lambda s: s.des
 // Clients that are throttled wait, try again and succeed: AWS's SDK for Go and
 // botocore know the refusals of all protocols for what they are.
 func TestClientsWaitWhenThrottled(t *testing.T) {
-	s, err := start(target.program, filepath.Join(t.TempDir(), "data"), "--throttle", "4/3")
+	s, err := start(target.program, filepath.Join(t.TempDir(), "data"), "--throttle", "6/3")
 	if err != nil {
 		t.Fatal(err)
 	}
