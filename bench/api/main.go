@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -125,23 +126,20 @@ func tell(peers []*peer, rounds int, span time.Duration) (string, error) {
 			})
 		}
 	}
-	var memory string
-	for i, p := range peers {
+	var memory []string
+	for _, p := range peers {
 		m, err := p.server.Memory()
 		if err != nil {
 			return "", err
 		}
-		if i > 0 {
-			memory += ", "
-		}
-		memory += p.name + " " + report.Megabytes(m.RSS)
+		memory = append(memory, p.name+" "+report.Megabytes(m.RSS))
 	}
 	return "## Requests per second\n\n" +
 		"A mix of ECS operations from one program, which signs each request and keeps its connections. " + described() + "\n\n" +
 		report.Table([]string{"server", "clients", "requests/s", "to moto's", "p50", "p99", "requests"}, rows...) +
 		fmt.Sprintf("\nThe median of %d rounds of %v each, in turns; client and server share the machine. ", rounds, span) +
 		"Roadstead verifies signatures, syncs each write to disk before it answers, and meanwhile takes each task and service through its life on the fake engine; moto_server keeps records in memory and does nothing with them. " +
-		"Resident memory at the end: " + memory + ".", nil
+		"Resident memory at the end: " + strings.Join(memory, ", ") + ".", nil
 }
 
 // load runs the mix from n clients for span, and returns the requests a second.

@@ -101,7 +101,7 @@ func (c *client) push(ctx context.Context, repository, tag string, config layer,
 const manifestType = "application/vnd.oci.image.manifest.v1+json"
 
 func (c *client) pushBlob(ctx context.Context, repository string, l layer) error {
-	resp, err := c.do(ctx, http.MethodPost, c.base+"/v2/"+repository+"/blobs/uploads/", nil, 0, http.StatusAccepted, "")
+	resp, err := c.do(ctx, http.MethodPost, c.base+"/v2/"+repository+"/blobs/uploads/", nil, 0, http.StatusAccepted, "") //nolint:bodyclose // location drains it
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (c *client) pushBlob(ctx context.Context, repository string, l layer) error
 	if err != nil {
 		return err
 	}
-	resp, err = c.do(ctx, http.MethodPatch, where.String(), l.open(), l.size(), http.StatusAccepted, "application/octet-stream")
+	resp, err = c.do(ctx, http.MethodPatch, where.String(), l.open(), l.size(), http.StatusAccepted, "application/octet-stream") //nolint:bodyclose // location drains it
 	if err != nil {
 		return err
 	}

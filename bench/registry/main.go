@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -197,20 +198,17 @@ func (b *bench) tell(peers []*peer, rounds int) (string, error) {
 			})
 		}
 	}
-	var memory string
-	for i, p := range peers {
+	var memory []string
+	for _, p := range peers {
 		u, err := usageOf(p.pid)
 		if err != nil {
 			return "", err
 		}
-		if i > 0 {
-			memory += ", "
-		}
-		memory += p.name + " " + report.Megabytes(u.peak)
+		memory = append(memory, p.name+" "+report.Megabytes(u.peak))
 	}
 	return "## Images pushed and pulled\n\n" +
 		fmt.Sprintf("Images of 200 MB in five layers (100, 60, 25, 10 and 5 MB; the second is text, the others are random), three of which move at a time. A push is POST, PATCH and PUT for each layer; what is pulled is thrown away. The median of %d rounds, in turns.\n\n", rounds) +
 		report.Table([]string{"server", "what", "MB/s", "to docker-registry's", "min–max", "CPU for an image"}, rows...) +
-		"\nPeak resident memory: " + memory + ". Roadstead's includes all of its other APIs. " +
+		"\nPeak resident memory: " + strings.Join(memory, ", ") + ". Roadstead's includes all of its other APIs. " +
 		"Both sync a layer's content to disk before they acknowledge it; Roadstead also syncs the folders that name it and the record that lists it, and authenticates and authorizes each request, which docker-registry is not set to do.", nil
 }
