@@ -45,3 +45,31 @@ func TestValidateResourcePolicy(t *testing.T) {
 	_, err := f.ValidateResourcePolicy(f.ctx(), &secretsmanager.ValidateResourcePolicyInput{SecretId: new("none"), ResourcePolicy: new("{}")})
 	wantError(t, err, "ResourceNotFoundException", "")
 }
+
+func TestVersionsAndTagsAreListed(t *testing.T) {
+	f := newFixture(t)
+	f.create("db", "v")
+	f.put("db", "one", "w")
+	f.put("db", "two", "x")
+	count := func(deprecated bool) int {
+		t.Helper()
+		out, err := f.ListSecretVersionIds(f.ctx(), &secretsmanager.ListSecretVersionIdsInput{SecretId: new("db"), IncludeDeprecated: &deprecated})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(out.Versions)
+	}
+	if with, without := count(true), count(false); with != 3 || without != 2 {
+		t.Errorf("%d versions with deprecated ones, %d without", with, without)
+	}
+	if _, err := f.TagResource(f.ctx(), &secretsmanager.TagResourceInput{SecretId: new("db"), Tags: []secretsmanager.Tag{{Key: new("a"), Value: new("1")}, {Key: new("b"), Value: new("2")}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.UntagResource(f.ctx(), &secretsmanager.UntagResourceInput{SecretId: new("db"), TagKeys: []string{"a"}}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := f.DescribeSecret(f.ctx(), &secretsmanager.DescribeSecretInput{SecretId: new("db")})
+	if err != nil || len(d.Tags) != 1 || *d.Tags[0].Key != "b" {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
