@@ -52,6 +52,11 @@ type Row[T any] struct {
 
 // Copy is a deep copy of the row's value, free to change.
 func (r Row[T]) Copy() *T {
+	if r.V != nil {
+		if v := deepCopy(r.V); v != nil {
+			return v
+		}
+	}
 	b := r.raw
 	if b == nil {
 		var err error
