@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"roadstead.dev/internal/engine/cgroup"
 	"roadstead.dev/internal/id"
 )
 
@@ -51,6 +52,14 @@ func containerd(t *testing.T) func(args ...string) *exec.Cmd {
 	t.Cleanup(func() {
 		_ = daemon.Process.Signal(syscall.SIGTERM)
 		_ = daemon.Wait()
+		// ctr makes it for its containers, and leaves it.
+		h, err := cgroup.Detect()
+		if err == nil {
+			err = h.Remove("/rslog")
+		}
+		if err != nil {
+			t.Error(err)
+		}
 	})
 	ctr := func(args ...string) *exec.Cmd {
 		return exec.Command("ctr", append([]string{"--address", filepath.Join(dir, "sock"), "--namespace", "rslog"}, args...)...) //nolint:noctx // short
