@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"roadstead.dev/bench/internal/server"
+	"roadstead.dev/internal/engine/cgroup"
 )
 
 // kind is a way to run a container with ctr.
@@ -96,7 +97,14 @@ func (c *ctr) makeNetns() error {
 	return nil
 }
 
-func (c *ctr) close() { _ = netns.DeleteNamed(netnsName) }
+// close removes what ctr leaves behind when its containers are gone.
+func (c *ctr) close() error {
+	h, err := cgroup.Detect()
+	if err != nil {
+		return err
+	}
+	return errors.Join(netns.DeleteNamed(netnsName), h.Remove("/"+c.namespace))
+}
 
 func (c *ctr) exec(ctx context.Context, args ...string) error {
 	out, err := exec.CommandContext(ctx, "ctr", append([]string{"-a", c.address, "-n", c.namespace}, args...)...).CombinedOutput()

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -89,7 +90,7 @@ func (b *bench) run(ctx context.Context, binary, containerd string) (text string
 	if b.ctr, err = newCtr(ctx, b.srv, containerd, b.stack.image); err != nil {
 		return "", err
 	}
-	defer b.ctr.close()
+	defer func() { err = errors.Join(err, b.ctr.close()) }()
 	return b.measure(ctx)
 }
 
