@@ -160,7 +160,15 @@ func (a *apis) onHost(s *server) *gateway.Gateway {
 
 // inVPC serves the APIs to what runs in VPCs: the built-in key is nobody's
 // there.
-func (a *apis) inVPC(s *server) *gateway.Gateway { return gateway.New(a.config(s)) }
+func (a *apis) inVPC(s *server) *gateway.Gateway {
+	cfg := a.config(s)
+	cfg.BodyMemory = guestMemory
+	return gateway.New(cfg)
+}
+
+// guestMemory is what bodies of requests from all VPCs may take, beside those
+// from the host.
+const guestMemory = 128 << 20
 
 func (a *apis) config(s *server) gateway.Config {
 	return gateway.Config{

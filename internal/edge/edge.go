@@ -138,9 +138,12 @@ func (s *Server) Serve(l net.Listener) error {
 	go func() { served <- s.http.Serve(ready) }()
 	err := s.accept(ready)
 	_ = ready.Close()
-	<-served
+	herr := <-served
 	if s.stopped() {
 		return http.ErrServerClosed
+	}
+	if !errors.Is(herr, net.ErrClosed) {
+		err = errors.Join(err, herr)
 	}
 	return err
 }

@@ -37,7 +37,7 @@ func (g *Gateway) receive(w http.ResponseWriter, r *request, m *mounted, name st
 	content := r.http.Header.Get("X-Amz-Content-Sha256")
 	chunked := awschunked.Announced(content)
 	length := r.http.ContentLength
-	if (length == 0 || r.http.Body == nil || r.http.Body == http.NoBody) && !chunked {
+	if (r.http.Body == nil || r.http.Body == http.NoBody) && !chunked {
 		return nil
 	}
 	limit := min(limitOf(m, name), g.cfg.MaxBody)

@@ -69,17 +69,17 @@ func (m *memory) newHold(w http.ResponseWriter, body io.Reader) *hold {
 func (h *hold) grow(ctx context.Context, n int64) error {
 	m := h.memory
 	m.mu.Lock()
-	w := &want{small: min(n, smallBody-h.small)}
-	w.large = n - w.small
+	small := min(n, smallBody-h.small)
+	large := n - small
 	if !h.done {
 		m.arriving[h] = struct{}{}
 	}
-	if m.fits(w) {
-		m.take(h, w)
+	if m.fits(small, large) {
+		m.take(h, small, large)
 		m.mu.Unlock()
 		return nil
 	}
-	w.decided = make(chan struct{})
+	w := &want{small: small, large: large, decided: make(chan struct{})}
 	m.waiting[h] = w
 	m.share()
 	m.mu.Unlock()
@@ -104,13 +104,13 @@ func (h *hold) grow(ctx context.Context, n int64) error {
 
 // The following are called with mu held.
 
-func (m *memory) fits(w *want) bool { return m.small >= w.small && m.large >= w.large }
+func (m *memory) fits(small, large int64) bool { return m.small >= small && m.large >= large }
 
-func (m *memory) take(h *hold, w *want) {
-	m.small -= w.small
-	m.large -= w.large
-	h.small += w.small
-	h.large += w.large
+func (m *memory) take(h *hold, small, large int64) {
+	m.small -= small
+	m.large -= large
+	h.small += small
+	h.large += large
 }
 
 // share gives what is free to those who wait, the fastest first, and has the
@@ -126,11 +126,11 @@ func (m *memory) share() {
 			}
 		}
 		w := m.waiting[first]
-		if !m.fits(w) {
+		if !m.fits(w.small, w.large) {
 			m.makeRoom(w, best, now)
 			return
 		}
-		m.take(first, w)
+		m.take(first, w.small, w.large)
 		w.granted = true
 		m.decide(first)
 	}

@@ -197,8 +197,8 @@ func chunkedRequest(t *testing.T, url, content, body string, tamper func(string)
 func TestBodiesInAWSChunks(t *testing.T) {
 	s := serve(t)
 	const event = `{"logGroupName":"g","logStreamName":"s","logEvents":[{"timestamp":1,"message":"hello"}]}`
-	replace := func(old, new string) func(string) string {
-		return func(b string) string { return strings.Replace(b, old, new, 1) }
+	replace := func(old, other string) func(string) string {
+		return func(b string) string { return strings.Replace(b, old, other, 1) }
 	}
 	for name, tt := range map[string]struct {
 		content string
@@ -255,4 +255,30 @@ func hmac256(key []byte, s string) []byte {
 	h := hmac.New(sha256.New, key)
 	_, _ = io.WriteString(h, s)
 	return h.Sum(nil)
+}
+
+// BenchmarkOverHTTP is a small request on a connection that is kept.
+func BenchmarkOverHTTP(b *testing.B) {
+	s := serve(b)
+	body := []byte(`{"logGroupName":"/ecs/demo","logStreamName":"web/app/0123456789abcdef","logEvents":[{"timestamp":1700000000000,"message":"GET / 200"}]}`)
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, s.URL+"/", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.Header.Set("X-Amz-Target", "Logs_20140328.PutLogEvents")
+	req.ContentLength = int64(len(body))
+	(&signing{key: userKey, secret: secret, service: "logs", region: "us-east-1", at: time.Now()}).sign(b, req, body)
+	b.ReportAllocs()
+	for b.Loop() {
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			b.Fatal(resp.Status)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -41,6 +42,19 @@ func TestNames(t *testing.T) {
 		}
 		return nil
 	})
+
+	// The endpoint's port leads to it too, by HTTPS as by HTTP.
+	for _, scheme := range []string{"http", "https"} {
+		resp, err := st.secureClient(t).Get(scheme + "://" + b.dns + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "named") {
+			t.Errorf("by %s: %s %s, %v", scheme, resp.Status, body, err)
+		}
+	}
 
 	hosts, err := os.ReadFile(st.hosts())
 	if err != nil {

@@ -135,12 +135,12 @@ func TestRefusals(t *testing.T) {
 	trailing := Config{Content: SignedTrailer, Chain: published(seed), Length: 8195, Trailers: []string{"x-amz-checksum-sha256", "x-amz-checksum-crc32"}}
 	unsigned := Config{Content: UnsignedTrailer, Length: 8195, Trailers: []string{"x-amz-checksum-crc64nvme"}}
 	first, last := bytes.Repeat([]byte("x"), 8192), []byte("end")
-	change := func(old, new string) func(string) string {
+	change := func(old, other string) func(string) string {
 		return func(s string) string {
 			if !strings.Contains(s, old) {
 				panic("nothing to change: " + old)
 			}
-			return strings.Replace(s, old, new, 1)
+			return strings.Replace(s, old, other, 1)
 		}
 	}
 	for name, tt := range map[string]struct {

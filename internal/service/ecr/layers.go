@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"roadstead.dev/internal/api"
@@ -40,10 +41,18 @@ func (s *Service) GetAuthorizationToken(ctx context.Context, in *ecr.GetAuthoriz
 		out.AuthorizationData = append(out.AuthorizationData, ecr.AuthorizationData{
 			AuthorizationToken: new(base64.StdEncoding.EncodeToString([]byte("AWS:" + pw))),
 			ExpiresAt:          new(expires),
-			ProxyEndpoint:      new("http://" + registry.Host(registry.Space{Account: id, Region: c.Region}, c.Host)),
+			ProxyEndpoint:      new(scheme(c) + "://" + registry.Host(registry.Space{Account: id, Region: c.Region}, c.Host)),
 		})
 	}
 	return out, nil
+}
+
+// scheme is the way by which the caller reaches this server.
+func scheme(c *api.Call) string {
+	if c.Secure {
+		return "https"
+	}
+	return "http"
 }
 
 // BatchCheckLayerAvailability implements ecr.Handler.
@@ -199,7 +208,7 @@ func (s *Service) GetDownloadUrlForLayer(ctx context.Context, in *ecr.GetDownloa
 	}
 	c := api.CallFrom(ctx)
 	return &ecr.GetDownloadUrlForLayerOutput{
-		DownloadUrl: new(s.Downloads.DownloadURL(sp, row.V.Name, d, c.Host, c.Time.Add(downloadLife))),
+		DownloadUrl: new(scheme(c) + strings.TrimPrefix(s.Downloads.DownloadURL(sp, row.V.Name, d, c.Host, c.Time.Add(downloadLife)), "http")),
 		LayerDigest: in.LayerDigest,
 	}, nil
 }
