@@ -33,7 +33,7 @@ func (s *server) newFargate(p fargateParts) (*fargateCapacity, error) {
 	})}
 	cfg := node.Config{
 		Name: fargateNode, Engine: fargate.HomeImages{Engine: p.engine, Port: s.port()}, Transport: f.dispatcher.Node(fargateNode), Network: p.network,
-		StateDir: s.nodeDir(), APIEndpoint: p.api, Clock: s.clock, Log: s.log,
+		StateDir: s.nodeDir(), Volatile: p.network == nil, APIEndpoint: p.api, Clock: s.clock, Log: s.log,
 	}
 	roles := fargate.Roles{Directory: s.directory}
 	secrets := &fargate.Secrets{Roles: roles, SecretsManager: s.apis.secrets, Parameters: s.apis.parameters}

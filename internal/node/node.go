@@ -32,6 +32,9 @@ type Config struct {
 	Secrets    Secrets
 	// StateDir holds a file per task, and the tasks' own volumes.
 	StateDir string
+	// Volatile says that the engine's containers do not outlive the process, so
+	// that the files need not outlive the machine's power either.
+	Volatile bool
 	// APIEndpoint is the value of AWS_ENDPOINT_URL in containers; empty sets
 	// none.
 	APIEndpoint string
@@ -70,7 +73,7 @@ func New(cfg Config) (*Node, error) {
 		cfg.RetryDelay = time.Second
 	}
 	n := &Node{
-		cfg: cfg, files: files{dir: filepath.Join(cfg.StateDir, "tasks"), log: cfg.Log}, creds: newCredentials(),
+		cfg: cfg, files: files{dir: filepath.Join(cfg.StateDir, "tasks"), volatile: cfg.Volatile, log: cfg.Log}, creds: newCredentials(),
 		tasks: map[string]*task{}, ended: map[string]time.Time{},
 	}
 	for _, d := range []string{n.files.dir, filepath.Join(cfg.StateDir, "files")} {

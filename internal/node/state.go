@@ -200,13 +200,14 @@ func taskID(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] 
 
 // files keeps task states in a folder, a file each.
 type files struct {
-	dir string
-	log *slog.Logger
+	dir      string
+	volatile bool // nothing is synced
+	log      *slog.Logger
 }
 
 func (f files) path(arn string) string { return filepath.Join(f.dir, taskID(arn)+".json") }
 
-// save writes the state and returns once it is on disk.
+// save writes the state and returns once it is on disk, where that matters.
 func (f files) save(s *taskState) error {
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -220,7 +221,7 @@ func (f files) save(s *taskState) error {
 		return fmt.Errorf("save the state of %s: %w", s.Task.Arn, err)
 	}
 	_, err = w.Write(b)
-	if err == nil {
+	if err == nil && !f.volatile {
 		err = w.Sync()
 	}
 	if cerr := w.Close(); err == nil {
