@@ -9,13 +9,16 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down build deps test test-fast fuzz hostile lint fmt generate check-generated compat presubmit bench clean
+.PHONY: help demo demo-terraform down build deps test test-fast fuzz hostile lint fmt generate check-generated compat presubmit bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 demo: deps build ## run the main job: an image from ECR as a Fargate service behind a load balancer
 	@scripts/demo.sh
+
+demo-terraform: deps build ## apply examples/terraform: the same in a VPC of its own, written for Terraform
+	@scripts/demo-terraform.sh
 
 down: ## stop the server and all that it runs, and leave nothing behind
 	@if [ -x $(BIN) ]; then $(SUDO) $(BIN) down; else echo "nothing was built, so nothing runs"; fi
