@@ -29,6 +29,9 @@ func (s *Service) CreateCluster(ctx context.Context, in *ecs.CreateClusterInput)
 	if in.ServiceConnectDefaults != nil && val(in.ServiceConnectDefaults.Namespace) != "" {
 		return nil, unsupported("Service Connect")
 	}
+	if err := checkClusterConfiguration(in.Configuration); err != nil {
+		return nil, err
+	}
 	settings, err := s.clusterSettings(ctx, sc, in.Settings)
 	if err != nil {
 		return nil, err
@@ -47,7 +50,7 @@ func (s *Service) CreateCluster(ctx context.Context, in *ecs.CreateClusterInput)
 	if err := checkCapacity(c.CapacityProviders, c.DefaultCapacityProviderStrategy); err != nil {
 		return nil, err
 	}
-	if err := checkTags(c.Tags); err != nil {
+	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
 	return retry(ctx, func() (*ecs.CreateClusterOutput, error) {
@@ -73,6 +76,38 @@ func (s *Service) CreateCluster(ctx context.Context, in *ecs.CreateClusterInput)
 		out, err := s.showCluster(ctx, sc, c, allClusterFields)
 		return &ecs.CreateClusterOutput{Cluster: out}, err
 	})
+}
+
+// checkClusterConfiguration refuses what nothing here heeds: keys, which there
+// are none of, and buckets. How ECS Exec logs binds the sessions that there
+// are.
+func checkClusterConfiguration(c *ecs.ClusterConfiguration) error {
+	if c == nil {
+		return nil
+	}
+	if m := c.ManagedStorageConfiguration; m != nil && val(m.KmsKeyId)+val(m.FargateEphemeralStorageKmsKeyId) != "" {
+		return unsupported("The cluster configuration managedStorageConfiguration")
+	}
+	e := c.ExecuteCommandConfiguration
+	if e == nil {
+		return nil
+	}
+	log := e.LogConfiguration
+	switch {
+	case val(e.KmsKeyId) != "":
+		return unsupported("The execute command configuration kmsKeyId")
+	case e.Logging == ecs.ExecuteCommandLoggingOverride && log == nil:
+		return ecs.NewInvalidParameterException("When logging is set to OVERRIDE, a logConfiguration must be provided.")
+	case e.Logging != ecs.ExecuteCommandLoggingOverride && log != nil:
+		return ecs.NewInvalidParameterException("A logConfiguration can only be provided when logging is set to OVERRIDE.")
+	case log == nil:
+		return nil
+	case val(log.S3BucketName) != "":
+		return unsupported("The execute command configuration s3BucketName")
+	case val(log.CloudWatchEncryptionEnabled):
+		return unsupported("The execute command configuration cloudWatchEncryptionEnabled")
+	}
+	return nil
 }
 
 // sameCluster compares what the request names.
@@ -227,6 +262,9 @@ func collect[T any](ctx context.Context, s *Service, t *store.Table[T], q store.
 func (s *Service) UpdateCluster(ctx context.Context, in *ecs.UpdateClusterInput) (*ecs.UpdateClusterOutput, error) {
 	if in.ServiceConnectDefaults != nil && val(in.ServiceConnectDefaults.Namespace) != "" {
 		return nil, unsupported("Service Connect")
+	}
+	if err := checkClusterConfiguration(in.Configuration); err != nil {
+		return nil, err
 	}
 	c, err := s.updateCluster(ctx, in.Cluster, in.Settings, func(c *model.Cluster) error {
 		if in.Configuration != nil {

@@ -73,7 +73,7 @@ func (s *Service) UpdateTaskProtection(ctx context.Context, in *ecs.UpdateTaskPr
 func (s *Service) GetTaskProtection(ctx context.Context, in *ecs.GetTaskProtectionInput) (*ecs.GetTaskProtectionOutput, error) {
 	sc := scopeOf(ctx)
 	if n := len(in.Tasks); n > 100 {
-		return nil, ecs.NewInvalidParameterException("Tasks cannot have more than 100 elements.")
+		return nil, ecs.NewInvalidParameterException("taskIds can have at most 100 items.")
 	}
 	cluster, err := s.activeCluster(ctx, sc, in.Cluster)
 	if err != nil {

@@ -79,6 +79,10 @@ func child(kind, cluster, ref string) (string, error) {
 		if c, rest, ok := strings.Cut(ref, "/"); ok && c == cluster {
 			ref = rest
 		}
+		// The ids of tasks were UUIDs once.
+		if n := len(ref); kind == "task" && n != 32 && n != 36 {
+			return "", ecs.NewInvalidParameterException("taskId length should be one of [32,36]")
+		}
 		return cluster + "/" + ref, nil
 	}
 	a, err := model.ParseARN(ref)

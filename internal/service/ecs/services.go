@@ -49,7 +49,7 @@ func (s *Service) CreateService(ctx context.Context, in *ecs.CreateServiceInput)
 		return nil, unsupported("Service Connect")
 	}
 	tags := tagsOf(in.Tags)
-	if err := checkTags(tags); err != nil {
+	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
 	hash, err := requestHash(in)

@@ -71,6 +71,34 @@ func TestClusters(t *testing.T) {
 	}
 }
 
+func TestClusterConfiguration(t *testing.T) {
+	h := start(t)
+	override := func(l ecs.ExecuteCommandLogConfiguration) *ecs.ClusterConfiguration {
+		return &ecs.ClusterConfiguration{ExecuteCommandConfiguration: &ecs.ExecuteCommandConfiguration{Logging: "OVERRIDE", LogConfiguration: &l}}
+	}
+	for name, c := range map[string]struct {
+		configuration *ecs.ClusterConfiguration
+		code          string
+	}{
+		"managed storage":  {&ecs.ClusterConfiguration{ManagedStorageConfiguration: &ecs.ManagedStorageConfiguration{KmsKeyId: new("k")}}, "UnsupportedFeatureException"},
+		"a key":            {&ecs.ClusterConfiguration{ExecuteCommandConfiguration: &ecs.ExecuteCommandConfiguration{KmsKeyId: new("k")}}, "UnsupportedFeatureException"},
+		"a bucket":         {override(ecs.ExecuteCommandLogConfiguration{S3BucketName: new("b")}), "UnsupportedFeatureException"},
+		"encrypted logs":   {override(ecs.ExecuteCommandLogConfiguration{CloudWatchEncryptionEnabled: new(true)}), "UnsupportedFeatureException"},
+		"override of none": {&ecs.ClusterConfiguration{ExecuteCommandConfiguration: &ecs.ExecuteCommandConfiguration{Logging: "OVERRIDE"}}, "InvalidParameterException"},
+		"without override": {&ecs.ClusterConfiguration{ExecuteCommandConfiguration: &ecs.ExecuteCommandConfiguration{Logging: "DEFAULT", LogConfiguration: &ecs.ExecuteCommandLogConfiguration{}}}, "InvalidParameterException"},
+	} {
+		_, err := h.CreateCluster(h.ctx, &ecs.CreateClusterInput{Configuration: c.configuration})
+		if api.Code(err) != c.code {
+			t.Errorf("%s: %v, want %s", name, err, c.code)
+		}
+	}
+	must(h.CreateCluster(h.ctx, &ecs.CreateClusterInput{Configuration: override(ecs.ExecuteCommandLogConfiguration{CloudWatchLogGroupName: new("/ecs/exec")})}))(t)
+	out := must(h.DescribeClusters(h.ctx, &ecs.DescribeClustersInput{Include: []ecs.ClusterField{"CONFIGURATIONS"}}))(t)
+	if val(out.Clusters[0].Configuration.ExecuteCommandConfiguration.LogConfiguration.CloudWatchLogGroupName) != "/ecs/exec" {
+		t.Errorf("%+v", out.Clusters[0].Configuration)
+	}
+}
+
 func TestServiceLife(t *testing.T) {
 	h := start(t)
 	h.cluster()
@@ -299,7 +327,9 @@ func TestTags(t *testing.T) {
 			t.Errorf("%s:\n%s", arn, d)
 		}
 	}
-	_, err := h.ListTagsForResource(h.ctx, &ecs.ListTagsForResourceInput{ResourceArn: new("web")})
+	_, err := h.TagResource(h.ctx, &ecs.TagResourceInput{ResourceArn: task.TaskArn, Tags: []ecs.Tag{{Key: new("a"), Value: new("1")}, {Key: new("a"), Value: new("2")}}})
+	refused(t, err, "InvalidParameterException", "duplicate")
+	_, err = h.ListTagsForResource(h.ctx, &ecs.ListTagsForResourceInput{ResourceArn: new("web")})
 	refused(t, err, "InvalidParameterException", "not a valid ARN")
 	_, err = h.ListTagsForResource(h.ctx, &ecs.ListTagsForResourceInput{ResourceArn: new("arn:aws:ecs:us-east-1:000000000000:cluster/none")})
 	refused(t, err, "ClusterNotFoundException", "Cluster not found.")
@@ -383,7 +413,7 @@ func TestScope(t *testing.T) {
 		cluster string
 	}{
 		{&ecs.RunTaskInput{Cluster: new("c"), TaskDefinition: new("web")}, []string{"arn:aws:ecs:us-east-1:000000000000:task-definition/web:1"}, "c"},
-		{&ecs.StopTaskInput{Task: new("x")}, []string{"arn:aws:ecs:us-east-1:000000000000:task/default/x"}, "default"},
+		{&ecs.StopTaskInput{Task: new("0123456789abcdef0123456789abcdef")}, []string{"arn:aws:ecs:us-east-1:000000000000:task/default/0123456789abcdef0123456789abcdef"}, "default"},
 		{&ecs.DescribeServicesInput{Cluster: new("arn:aws:ecs:us-east-1:000000000000:cluster/c"), Services: []string{"s"}}, []string{"arn:aws:ecs:us-east-1:000000000000:service/c/s"}, "c"},
 		{&ecs.ListTasksInput{Cluster: new("c")}, nil, "c"},
 		// Other names of the same resources, which a policy that denies must meet.

@@ -15,7 +15,12 @@ import (
 // maxTags is how many tags a resource may have.
 const maxTags = 50
 
-func checkTags(tags model.Tags) error {
+// checkTags checks the tags of a request, which asked is the list of.
+func checkTags[T tag](asked []T) error {
+	tags := tagsOf(asked)
+	if len(tags) < len(asked) {
+		return ecs.NewInvalidParameterException("Tags cannot contain duplicate keys.")
+	}
 	if len(tags) > maxTags {
 		return ecs.NewInvalidParameterException("Resources may have a maximum of %d tags.", maxTags)
 	}
@@ -127,7 +132,7 @@ func (s *Service) TagResource(ctx context.Context, in *ecs.TagResourceInput) (*e
 		return nil, err
 	}
 	more := tagsOf(in.Tags)
-	if err := checkTags(more); err != nil {
+	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
 	return &ecs.TagResourceOutput{}, t.update(ctx, s, sc, func(tags model.Tags) (model.Tags, error) {

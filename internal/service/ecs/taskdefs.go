@@ -50,7 +50,7 @@ func (s *Service) RegisterTaskDefinition(ctx context.Context, in *ecs.RegisterTa
 	if err := checkTaskDefinition(d); err != nil {
 		return nil, err
 	}
-	if err := checkTags(d.Tags); err != nil {
+	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
 	roleARNs := []string{sc.roleARN(d.TaskRoleARN), sc.roleARN(d.ExecutionRoleARN)}

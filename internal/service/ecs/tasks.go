@@ -49,7 +49,7 @@ func (s *Service) RunTask(ctx context.Context, in *ecs.RunTaskInput) (*ecs.RunTa
 	case in.PropagateTags == ecs.PropagateTagsService:
 		return nil, ecs.NewInvalidParameterException("Tags can only be propagated from the task definition when you run a task.")
 	}
-	if err := checkTags(tagsOf(in.Tags)); err != nil {
+	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
 	hash, err := requestHash(in)

@@ -21,7 +21,7 @@ func (s *Service) DescribeTasks(ctx context.Context, in *ecs.DescribeTasksInput)
 	case n == 0:
 		return nil, ecs.NewInvalidParameterException("Tasks cannot be empty.")
 	case n > 100:
-		return nil, ecs.NewInvalidParameterException("Tasks cannot have more than 100 elements.")
+		return nil, ecs.NewInvalidParameterException("taskIds can have at most 100 items.")
 	}
 	cluster, err := s.cluster(ctx, sc, in.Cluster)
 	if err != nil {

@@ -43,14 +43,19 @@ func TestRunTask(t *testing.T) {
 	}
 
 	described := must(h.DescribeTasks(h.ctx, &ecs.DescribeTasksInput{
-		Cluster: new("c"), Tasks: []string{*task.TaskArn, "0123"}, Include: []ecs.TaskField{"TAGS"},
+		Cluster: new("c"), Tasks: []string{*task.TaskArn, "0123456789abcdef0123456789abcdef"}, Include: []ecs.TaskField{"TAGS"},
 	}))(t)
 	if d := cmp.Diff([]ecs.Task{task}, described.Tasks); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff([]ecs.Failure{missing("arn:aws:ecs:us-east-1:000000000000:task/c/0123")}, described.Failures); d != "" {
+	if d := cmp.Diff([]ecs.Failure{missing("arn:aws:ecs:us-east-1:000000000000:task/c/0123456789abcdef0123456789abcdef")}, described.Failures); d != "" {
 		t.Error(d)
 	}
+
+	_, err := h.DescribeTasks(h.ctx, &ecs.DescribeTasksInput{Cluster: new("c"), Tasks: []string{"0123"}})
+	refused(t, err, "InvalidParameterException", "taskId length should be one of [32,36]")
+	_, err = h.DescribeTasks(h.ctx, &ecs.DescribeTasksInput{Cluster: new("c"), Tasks: make([]string, 101)})
+	refused(t, err, "InvalidParameterException", "taskIds can have at most 100 items.")
 
 	count := func(in ecs.ListTasksInput) int {
 		t.Helper()
@@ -89,7 +94,7 @@ func TestRunTask(t *testing.T) {
 		}
 	}
 	first := must(h.ListTasks(h.ctx, &ecs.ListTasksInput{Cluster: new("c"), MaxResults: new(int32(1))}))(t)
-	_, err := h.ListTasks(h.ctx, &ecs.ListTasksInput{Cluster: new("c"), Family: new("web"), NextToken: first.NextToken})
+	_, err = h.ListTasks(h.ctx, &ecs.ListTasksInput{Cluster: new("c"), Family: new("web"), NextToken: first.NextToken})
 	refused(t, err, "InvalidParameterException", "Invalid token")
 }
 
@@ -218,7 +223,7 @@ func TestTaskProtection(t *testing.T) {
 	h.cluster()
 	h.web()
 	arn := val(must(h.RunTask(h.ctx, runWeb()))(t).Tasks[0].TaskArn)
-	in := &ecs.UpdateTaskProtectionInput{Cluster: new("c"), Tasks: []string{arn, "gone"}, ProtectionEnabled: new(true)}
+	in := &ecs.UpdateTaskProtectionInput{Cluster: new("c"), Tasks: []string{arn, "0123456789abcdef0123456789abcdef"}, ProtectionEnabled: new(true)}
 	out := must(h.UpdateTaskProtection(h.ctx, in))(t)
 	if len(out.ProtectedTasks) != 0 || len(out.Failures) != 2 || val(out.Failures[0].Reason) != "TASK_NOT_VALID" || val(out.Failures[1].Reason) != "MISSING" {
 		t.Errorf("a task of no service: %+v", out)
