@@ -161,6 +161,24 @@ func TestHTTPS(t *testing.T) {
 			t.Errorf("%+v, %v", out, err)
 		}
 	})
+	t.Run("a layer's part", func(t *testing.T) {
+		for name, client := range map[string]*ecr.Client{"http": s.ecr, "https": ecr.NewFromConfig(secure.cfg)} {
+			if _, err := client.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: new("layers-" + name)}); err != nil {
+				t.Fatal(err)
+			}
+			up, err := client.InitiateLayerUpload(t.Context(), &ecr.InitiateLayerUploadInput{RepositoryName: new("layers-" + name)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			const size = 20 << 20 // the most that a part may have
+			if _, err := client.UploadLayerPart(t.Context(), &ecr.UploadLayerPartInput{
+				RepositoryName: new("layers-" + name), UploadId: up.UploadId, PartFirstByte: new(int64(0)), PartLastByte: new(int64(size - 1)),
+				LayerPartBlob: make([]byte, size),
+			}); err != nil {
+				t.Errorf("by %s: %v", name, err)
+			}
+		}
+	})
 	t.Run("aws:SecureTransport", func(t *testing.T) { secureTransport(t, s, secure.cfg) })
 	t.Run("a balancer's name", func(t *testing.T) {
 		resp, err := s.secureClient(t).Get("https://web.us-east-1.elb.localhost/")
