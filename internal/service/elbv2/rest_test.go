@@ -1,0 +1,54 @@
+package elbv2
+
+import (
+	"testing"
+
+	"roadstead.dev/internal/api/elbv2"
+)
+
+// TestWhatHTTPListenersHaveNot asks for what only other load balancers have.
+func TestWhatHTTPListenersHaveNot(t *testing.T) {
+	w := newWorld(t)
+	lb, group := w.loadBalancer("a"), w.group("g")
+	listener := w.listener(lb, 80, forward(group))
+	certificates := must(w.s.DescribeListenerCertificates(w.ctx, &elbv2.DescribeListenerCertificatesInput{ListenerArn: &listener}))(w)
+	if len(certificates.Certificates) != 0 {
+		t.Errorf("certificates %+v", certificates.Certificates)
+	}
+	_, err := w.s.DescribeListenerCertificates(w.ctx, &elbv2.DescribeListenerCertificatesInput{ListenerArn: new(listener[:len(listener)-1] + "x")})
+	refused(t, err, "ListenerNotFound", "")
+	_, err = w.s.DescribeSSLPolicies(w.ctx, &elbv2.DescribeSSLPoliciesInput{Names: []string{"ELBSecurityPolicy-2016-08"}})
+	refused(t, err, "SSLPolicyNotFound", "")
+	if out := must(w.s.DescribeCapacityReservation(w.ctx, &elbv2.DescribeCapacityReservationInput{LoadBalancerArn: &lb}))(w); len(out.CapacityReservationState) != 0 {
+		t.Errorf("reserved: %+v", out)
+	}
+}
+
+func TestAddressType(t *testing.T) {
+	w := newWorld(t)
+	lb := w.loadBalancer("a")
+	out := must(w.s.SetIpAddressType(w.ctx, &elbv2.SetIpAddressTypeInput{LoadBalancerArn: &lb, IpAddressType: elbv2.IpAddressTypeIpv4}))(w)
+	if out.IpAddressType != elbv2.IpAddressTypeIpv4 {
+		t.Errorf("type %s", out.IpAddressType)
+	}
+	if _, err := w.s.SetIpAddressType(w.ctx, &elbv2.SetIpAddressTypeInput{LoadBalancerArn: &lb, IpAddressType: elbv2.IpAddressTypeDualstack}); err == nil {
+		t.Error("a load balancer took IPv6")
+	}
+}
+
+func TestTargetGroupIsModified(t *testing.T) {
+	w := newWorld(t)
+	group := w.group("g")
+	must(w.s.ModifyTargetGroup(w.ctx, &elbv2.ModifyTargetGroupInput{TargetGroupArn: &group, HealthCheckPath: new("/ready"), HealthyThresholdCount: new(int32(3)), Matcher: &elbv2.Matcher{HttpCode: new("200-299")}}))(w)
+	tg := must(w.s.DescribeTargetGroups(w.ctx, &elbv2.DescribeTargetGroupsInput{TargetGroupArns: []string{group}}))(w).TargetGroups[0]
+	if *tg.HealthCheckPath != "/ready" || *tg.HealthyThresholdCount != 3 || *tg.Matcher.HttpCode != "200-299" {
+		t.Errorf("group %+v", tg)
+	}
+	found := false
+	for _, a := range must(w.s.DescribeTargetGroupAttributes(w.ctx, &elbv2.DescribeTargetGroupAttributesInput{TargetGroupArn: &group}))(w).Attributes {
+		found = found || *a.Key == "deregistration_delay.timeout_seconds" && *a.Value == "300"
+	}
+	if !found {
+		t.Error("a group does not tell its deregistration delay")
+	}
+}
