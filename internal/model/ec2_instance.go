@@ -87,6 +87,27 @@ type InstanceSpec struct {
 	LaunchedAt            time.Time `json:"launchedAt"`
 	// AutoScalingGroup that the instance belongs to, by name.
 	AutoScalingGroup string `json:"autoScalingGroup,omitempty"`
+	Architecture     string `json:"architecture"`
+	// HostnameType is ip-name or resource-name.
+	HostnameType string `json:"hostnameType"`
+	// AssignPublicIP gives the primary interface a public address each time
+	// that the instance starts.
+	AssignPublicIP bool `json:"assignPublicIp,omitempty"`
+	// SpotMaxPrice is the most that a Spot request offers, as it was written.
+	SpotMaxPrice string       `json:"spotMaxPrice,omitempty"`
+	RootVolume   InstanceRoot `json:"rootVolume"`
+}
+
+// InstanceRoot describes an instance's root volume, which is a folder: nothing
+// holds it to its size and speed.
+type InstanceRoot struct {
+	ID         string `json:"id"` // vol-
+	SnapshotID string `json:"snapshotId"`
+	Size       int32  `json:"size"` // GiB
+	Type       string `json:"type"`
+	IOPS       int32  `json:"iops,omitempty"`
+	Throughput int32  `json:"throughput,omitempty"` // MiB/s
+	Tags       Tags   `json:"tags,omitzero"`
 }
 
 // InstanceMetadataOptions are those of the instance metadata service.
@@ -109,6 +130,8 @@ type InstanceDesired struct {
 	// (2026-01-02 03:04:05 GMT)", Client.UserInitiatedShutdown.
 	Reason     string `json:"reason,omitempty"`
 	ReasonCode string `json:"reasonCode,omitempty"`
+	// Force stops without waiting for what runs in the instance.
+	Force bool `json:"force,omitempty"`
 	// Since is when it was last changed.
 	Since time.Time `json:"since,omitzero"`
 	// SpotInterruptionAt is when a Spot instance that was given notice ends.
@@ -127,6 +150,31 @@ type InstanceStatus struct {
 	Impaired     string    `json:"impaired,omitempty"`
 	RunningSince time.Time `json:"runningSince,omitzero"`
 	TerminatedAt time.Time `json:"terminatedAt,omitzero"`
+}
+
+// State is what state the instance is in for its users: what was asked for
+// counts from the moment of the asking.
+func (i *Instance) State() string {
+	at := i.Status.State
+	switch {
+	case at == InstanceTerminated:
+		return InstanceTerminated
+	case i.Desired.State == InstanceTerminated:
+		return InstanceShuttingDown
+	case i.Desired.State == InstanceStopped && at == InstanceStopped:
+		return InstanceStopped
+	case i.Desired.State == InstanceStopped:
+		return InstanceStopping
+	case at == InstanceRunning:
+		return InstanceRunning
+	}
+	return InstancePending
+}
+
+// InstanceMetadataDefaults are what an account's region gives instances that
+// say nothing else. Its id is "defaults"; what is empty or zero is not set.
+type InstanceMetadataDefaults struct {
+	Options InstanceMetadataOptions `json:"options"`
 }
 
 // LaunchTemplate is an EC2 launch template. Record id: its id, lt-….
@@ -149,7 +197,7 @@ type LaunchTemplateVersion struct {
 	Description string    `json:"description,omitempty"`
 	CreatedBy   string    `json:"createdBy"`
 	CreatedAt   time.Time `json:"createdAt"`
-	// Data is EC2's RequestLaunchTemplateData as JSON, whose fields are those of
-	// a RunInstances request: kept as it was given.
+	// Data is EC2's RequestLaunchTemplateData as JSON, under EC2's names and
+	// without what was not given: what LaunchData is read from.
 	Data []byte `json:"data"`
 }

@@ -15,6 +15,8 @@ const (
 	ByName = "name"
 	// ByEC2Instance: the EC2 instance's id.
 	ByEC2Instance = "ec2Instance"
+	// ByProfileAssociation: the id of the instance profile's association.
+	ByProfileAssociation = "profileAssociation"
 	// ByToken: the client token.
 	ByToken = "token"
 )
@@ -23,9 +25,12 @@ const (
 var (
 	Instances = store.NewTable[model.Instance]("ec2", "Instance").
 			WithIndex(ByState, func(v *model.Instance) []string { return []string{v.Status.State} }).
+			WithIndex(ByProfileAssociation, func(v *model.Instance) []string { return nonEmpty(v.Spec.ProfileAssociationID) }).
 			WithIndex(BySubnet, func(v *model.Instance) []string { return []string{v.Spec.SubnetID} }).
 			WithIndex(ByAutoScalingGroup, func(v *model.Instance) []string { return nonEmpty(v.Spec.AutoScalingGroup) }).
 			WithIndex(ByToken, func(v *model.Instance) []string { return nonEmpty(v.Spec.ClientToken) })
+
+	InstanceMetadataDefaults = store.NewTable[model.InstanceMetadataDefaults]("ec2", "InstanceMetadataDefaults")
 
 	LaunchTemplates = store.NewTable[model.LaunchTemplate]("ec2", "LaunchTemplate").
 			WithIndex(ByName, func(v *model.LaunchTemplate) []string { return []string{v.Name} })
