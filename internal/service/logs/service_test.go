@@ -385,8 +385,8 @@ func TestTags(t *testing.T) {
 	if fmt.Sprint(out.Tags) != "map[b:2 c:]" {
 		t.Errorf("tags %v", out.Tags)
 	}
-	must(f.UntagLogGroup(t.Context(), &cwl.UntagLogGroupInput{LogGroupName: aws.String("g"), Tags: []string{"c"}}))(t)  //nolint:staticcheck // it is served
-	old := must(f.ListTagsLogGroup(t.Context(), &cwl.ListTagsLogGroupInput{LogGroupName: aws.String("g")}))(t)          //nolint:staticcheck // it is served
+	must(f.UntagLogGroup(t.Context(), &cwl.UntagLogGroupInput{LogGroupName: aws.String("g"), Tags: []string{"c"}}))(t) //nolint:staticcheck // it is served
+	old := must(f.ListTagsLogGroup(t.Context(), &cwl.ListTagsLogGroupInput{LogGroupName: aws.String("g")}))(t)         //nolint:staticcheck // it is served
 	if fmt.Sprint(old.Tags) != "map[b:2]" {
 		t.Errorf("tags by name %v", old.Tags)
 	}
