@@ -125,6 +125,9 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	tasks := ecs.New(ecs.Config{Store: s.store, Log: s.log})
 	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry, Upstreams: a.mirror})
 	balancers := elbv2.New(elbv2.Config{Store: s.store})
+	if err := balancers.NameAll(ctx); err != nil {
+		return nil, errors.Join(err, a.logstore.Close())
+	}
 	principals := iam.New(iam.Config{Store: s.store, Principals: s.directory, Key: sealing})
 	sessions := sts.New(sts.Config{Directory: s.directory, RootMayAssume: s.builtinKey()})
 	a.secrets = secretsmanager.New(secretsmanager.Config{Store: s.store, Clock: s.clock, Key: sealing})

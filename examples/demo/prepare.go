@@ -172,7 +172,7 @@ func (d *demo) securityGroup(ctx context.Context, group string, rule ec2types.Ip
 		return *found.SecurityGroups[0].GroupId, nil
 	}
 	made, err := d.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
-		GroupName: new(group), Description: new("Roadstead's demo"), VpcId: new(d.vpc),
+		GroupName: new(group), Description: new("The demo of Roadstead"), VpcId: new(d.vpc),
 	})
 	if err != nil {
 		return "", err

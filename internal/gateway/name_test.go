@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"testing"
 
 	"roadstead.dev/internal/api/logs"
@@ -16,7 +17,7 @@ func (logsHandler) DeleteRetentionPolicy(_ context.Context, in *logs.DeleteReten
 // A name that no record can have is the caller's mistake.
 func TestNameThatNothingCanHave(t *testing.T) {
 	resp, code, message := send(t, serve(t), "DeleteRetentionPolicy", `{"logGroupName":"group"}`, nil)
-	if resp.StatusCode != 400 || code != "InvalidParameterException" || message == "" {
+	if resp.StatusCode != http.StatusBadRequest || code != "InvalidParameterException" || message == "" {
 		t.Errorf("%d %s %q", resp.StatusCode, code, message)
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"testing"
 
 	"roadstead.dev/internal/api/elbv2"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
 )
 
 // TestWhatHTTPListenersHaveNot asks for what only other load balancers have.
@@ -50,5 +53,26 @@ func TestTargetGroupIsModified(t *testing.T) {
 	}
 	if !found {
 		t.Error("a group does not tell its deregistration delay")
+	}
+}
+
+// TestNamesOfOldLoadBalancers opens records that were written before DNS names
+// had records of their own.
+func TestNamesOfOldLoadBalancers(t *testing.T) {
+	w := newWorld(t)
+	w.loadBalancer("a")
+	name := *must(w.s.DescribeLoadBalancers(w.ctx, &elbv2.DescribeLoadBalancersInput{}))(w).LoadBalancers[0].DNSName
+	tx := store.NewTxn()
+	tables.LoadBalancerDNSNames.Erase(tx, model.AmazonAccount, "", name)
+	if _, err := tx.Commit(t.Context(), w.st); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := w.s.NameAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if row, err := tables.LoadBalancerByDNSName(t.Context(), w.st, name); err != nil || row.V.DNSName != name {
+		t.Errorf("found %+v, %v", row.V, err)
 	}
 }
