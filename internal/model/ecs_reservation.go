@@ -5,6 +5,10 @@ import (
 	"strconv"
 )
 
+// AttributeZone is the built-in attribute of container instances that tells
+// their availability zone.
+const AttributeZone = "ecs.availability-zone"
+
 // HostPort is a port of a container instance.
 type HostPort struct {
 	Number int  `json:"number"`

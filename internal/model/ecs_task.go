@@ -420,6 +420,34 @@ func NewTask(p NewTaskParams) *Task {
 	return t
 }
 
+// PlaceOn makes the instance the node of a new task, before it is written, and
+// the first of the subnets its interface's: they are those that the task may be
+// in of the instance's zone. A task without an interface has nothing to be
+// provisioned with, so it is PENDING at once.
+func (t *Task) PlaceOn(i *ContainerInstance, subnets []string, newID func() string) {
+	t.Status.Node, t.Status.ContainerInstanceARN = i.ID, i.ARN
+	t.Spec.AvailabilityZone = i.Attributes[AttributeZone]
+	if a := t.ENI(); a != nil {
+		if len(subnets) > 0 {
+			t.Spec.SubnetID = subnets[0]
+			a.SetDetail("subnetId", subnets[0])
+		}
+		return
+	}
+	t.Status.LastStatus = TaskPending
+	t.NameCredentials(newID)
+}
+
+// NameCredentials gives names to the credentials of the task's roles.
+func (t *Task) NameCredentials(newID func() string) {
+	if t.Spec.TaskRoleARN != "" {
+		t.Status.CredentialsID = newID()
+	}
+	if t.Spec.ExecutionRoleARN != "" {
+		t.Status.ExecutionCredentialsID = newID()
+	}
+}
+
 func newTaskContainer(c *ContainerDefinition, p NewTaskParams) TaskContainer {
 	tc := TaskContainer{
 		Name:              c.Name,

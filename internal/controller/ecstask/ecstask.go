@@ -38,6 +38,7 @@ func New(c Config) *controller.Controller {
 		Watches: []controller.Watch{
 			controller.Own(tables.ECSTasks).Passing(tables.LiveTasks),
 			{Kind: tables.Targets.Kind(), Keys: w.ofTarget},
+			{Kind: tables.ECSContainerInstances.Kind(), Keys: w.ofInstance},
 		},
 		Reconcile: w.reconcile,
 	}
@@ -107,7 +108,11 @@ func (c *tasks) step(ctx context.Context, key controller.Key) (wake time.Time, a
 		return time.Time{}, false, err
 	}
 	now := c.Clock.Now().Truncate(time.Millisecond)
-	s := lifecycle.Next(row.V, targets.facts(row.V), now)
+	facts := targets.facts(row.V)
+	if facts.Lost, err = c.lost(ctx, row, now); err != nil {
+		return time.Time{}, false, err
+	}
+	s := lifecycle.Next(row.V, facts, now)
 	if s.Action == lifecycle.None && !lifecycle.Changes(row.V, s) {
 		if row.V.Status.LastStatus == model.TaskStopped {
 			return time.Time{}, false, nil // NewForget's

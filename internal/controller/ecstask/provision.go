@@ -18,16 +18,13 @@ import (
 // provision makes the task's interface and writes t, in which it is PENDING
 // and a node's. When there can be no interface the task fails to start.
 func (c *tasks) provision(ctx context.Context, row store.Row[model.Task], t *model.Task, now time.Time) error {
-	if t.Spec.LaunchType != model.LaunchTypeFargate {
+	switch {
+	case t.Spec.LaunchType == model.LaunchTypeFargate:
+		t.Status.Node = c.FargateNode
+	case t.Status.Node == "":
 		return c.failToStart(ctx, row, "No Container Instances were found in your cluster.", now)
 	}
-	t.Status.Node = c.FargateNode
-	if t.Spec.TaskRoleARN != "" {
-		t.Status.CredentialsID = id.UUID()
-	}
-	if t.Spec.ExecutionRoleARN != "" {
-		t.Status.ExecutionCredentialsID = id.UUID()
-	}
+	t.NameCredentials(id.UUID)
 	a := t.ENI()
 	if a == nil {
 		tx := store.NewTxn()

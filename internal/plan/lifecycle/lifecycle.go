@@ -34,6 +34,10 @@ type Facts struct {
 	// when that is no longer waited for.
 	Draining   int
 	DrainUntil time.Time
+	// Lost tells why the container instance that the task is on is no longer
+	// there, as the stop that follows: nothing runs on it, and nobody will say
+	// so. Its Status is empty while there is an instance.
+	Lost model.TaskDesired
 }
 
 // Action is what must be done to reach Step.Status. It is done together with
@@ -71,7 +75,13 @@ type Step struct {
 // Next decides the step that follows for t at now. A zero Step means that the
 // task waits for something outside.
 func Next(t *model.Task, f Facts, now time.Time) Step {
-	dead := t.Observed.Status == model.TaskStopped
+	lost := f.Lost.Status != "" && t.Status.LastStatus != model.TaskStopped
+	dead := t.Observed.Status == model.TaskStopped || lost
+	if t.Desired.Status != model.TaskStopped && lost {
+		s := Next(ended(t), f, now)
+		s.Stop = f.Lost
+		return s
+	}
 	if t.Desired.Status != model.TaskStopped && dead {
 		code, reason := death(t)
 		s := Next(ended(t), f, now)

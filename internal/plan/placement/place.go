@@ -27,15 +27,18 @@ func (f *Fleet) Place(r *Request, pick func(n int) int) (instance string, ok boo
 	return f.scan(r, pick)
 }
 
-// Candidates are the instances that can take one task of the request's kind
-// each, in no particular order: where a DAEMON service's tasks go.
-func (f *Fleet) Candidates(r *Request) []string {
+// Eligible are the active instances that meet the attributes and the
+// constraints that depend on the instance alone, ascending: those that a
+// DAEMON service has a task on. Whether the agent is connected, and whether
+// there is room, does not count.
+func (f *Fleet) Eligible(r *Request) []string {
 	var ids []string
 	for _, h := range f.order {
-		if r.refuses(h) == "" {
+		if h.Active && r.lacks(h) == "" {
 			ids = append(ids, h.ID)
 		}
 	}
+	slices.Sort(ids)
 	return ids
 }
 

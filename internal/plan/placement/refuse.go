@@ -96,6 +96,11 @@ func (r *Request) refusesAlways(h *host) Reason {
 	case !h.AgentConnected:
 		return Agent
 	}
+	return r.lacks(h)
+}
+
+// lacks asks what the instance is, whatever its state.
+func (r *Request) lacks(h *host) Reason {
 	for _, a := range r.demand.Attributes {
 		if v, ok := h.Attributes[a.Name]; !ok || a.Value != "" && v != a.Value {
 			return Attribute

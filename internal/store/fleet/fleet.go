@@ -34,6 +34,7 @@ type Book struct {
 	mu       sync.Mutex
 	clusters map[place]*cluster
 	revision uint64        // of the records that the book has
+	filled   chan struct{} // closed once the book has been filled
 	moved    chan struct{} // closed when revision grows
 }
 
@@ -50,7 +51,7 @@ type cluster struct {
 
 // New makes an empty book; Run fills it.
 func New(s store.Store, pick func(n int) int) *Book {
-	return &Book{store: s, pick: pick, clusters: make(map[place]*cluster), moved: make(chan struct{})}
+	return &Book{store: s, pick: pick, clusters: make(map[place]*cluster), moved: make(chan struct{}), filled: make(chan struct{})}
 }
 
 var kinds = []store.Kind{tables.ECSContainerInstances.Kind(), tables.ECSInstanceClaims.Kind(), tables.ECSTasks.Kind()}
@@ -111,7 +112,22 @@ func (b *Book) read(ctx context.Context) (uint64, error) {
 		b.putTask(r)
 	}
 	b.reached(revision)
+	select {
+	case <-b.filled:
+	default:
+		close(b.filled)
+	}
 	return revision, nil
+}
+
+// Ready waits until the book has been filled for the first time.
+func (b *Book) Ready(ctx context.Context) error {
+	select {
+	case <-b.filled:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (b *Book) apply(events []store.Event) error {
@@ -247,14 +263,4 @@ func portsOf(ports []model.HostPort) []placement.Port {
 		all = append(all, placement.Port{Number: uint16(p.Number), UDP: p.UDP})
 	}
 	return all
-}
-
-// DemandOf is what the task needs of an instance; the caller adds the
-// strategies' default.
-func DemandOf(t *model.Task, attributes []model.ECSAttribute) placement.Demand {
-	p := taskOf(t)
-	return placement.Demand{
-		Group: p.Group, Resources: p.Resources, Ports: p.Ports, Attributes: attributes,
-		Constraints: t.Spec.PlacementConstraints, Strategies: t.Spec.PlacementStrategy,
-	}
 }

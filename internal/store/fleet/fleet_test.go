@@ -67,9 +67,7 @@ func task(id string, memory string) *model.Task {
 
 func request(t *testing.T, example *model.Task) *placement.Request {
 	t.Helper()
-	d := DemandOf(example, nil)
-	d.Strategies = placement.ServiceDefault
-	r, err := placement.Compile(d)
+	r, err := Compile(example, &model.TaskDefinition{}, placement.ServiceDefault, Subnets{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,12 +74,12 @@ func (b *Book) choose(at place, tasks []*model.Task, next func(*cluster) (string
 	return ch
 }
 
-// Candidates are the instances of a cluster that can each take one task of the
-// request's kind: where a DAEMON service's go.
-func (b *Book) Candidates(account, region, clusterName string, r *placement.Request) []string {
+// Eligible are the instances of a cluster that are to have a task of a DAEMON
+// service each, whether or not they have room for it: see placement.Fleet.
+func (b *Book) Eligible(account, region, clusterName string, r *placement.Request) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.at(place{account, region, clusterName}).fleet.Candidates(r)
+	return b.at(place{account, region, clusterName}).fleet.Eligible(r)
 }
 
 // Commit commits tx, to which the caller has added the tasks with their
