@@ -32,8 +32,9 @@ type Config struct {
 	Secrets    Secrets
 	// StateDir holds a file per task, and the tasks' own volumes.
 	StateDir string
-	// Volatile says that the engine's containers do not outlive the process, so
-	// that the files need not outlive the machine's power either.
+	// Volatile says that the engine only pretends: its containers end with the
+	// process, and nobody in them reads files. Nothing is kept on disk then, and
+	// the next process gets the tasks as new ones, which start again.
 	Volatile bool
 	// APIEndpoint is the value of AWS_ENDPOINT_URL in containers; empty sets
 	// none.
@@ -75,6 +76,9 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, files: files{dir: filepath.Join(cfg.StateDir, "tasks"), volatile: cfg.Volatile, log: cfg.Log}, creds: newCredentials(),
 		tasks: map[string]*task{}, ended: map[string]time.Time{},
+	}
+	if cfg.Volatile {
+		return n, nil
 	}
 	for _, d := range []string{n.files.dir, filepath.Join(cfg.StateDir, "files")} {
 		if err := os.MkdirAll(d, 0o711); err != nil {

@@ -19,8 +19,10 @@ func (n *Node) dir(arn string) string { return filepath.Join(n.cfg.StateDir, "fi
 
 // makeResources makes the task's folder, limits and network. It is idempotent.
 func (n *Node) makeResources(ctx context.Context, t *acs.Task) (netns string, err error) {
-	if err := writeFiles(n.dir(t.Arn), t); err != nil {
-		return "", err
+	if !n.cfg.Volatile {
+		if err := writeFiles(n.dir(t.Arn), t); err != nil {
+			return "", err
+		}
 	}
 	if err := n.ensureGroup(ctx, t); err != nil {
 		return "", err
@@ -52,7 +54,10 @@ func (n *Node) removeResources(ctx context.Context, t *acs.Task) error {
 			errs = append(errs, fmt.Errorf("detach the network interface: %w", err))
 		}
 	}
-	errs = append(errs, n.cfg.Engine.RemoveGroup(ctx, taskID(t.Arn)), os.RemoveAll(n.dir(t.Arn)))
+	errs = append(errs, n.cfg.Engine.RemoveGroup(ctx, taskID(t.Arn)))
+	if !n.cfg.Volatile {
+		errs = append(errs, os.RemoveAll(n.dir(t.Arn)))
+	}
 	return errors.Join(errs...)
 }
 

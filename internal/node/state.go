@@ -201,14 +201,17 @@ func taskID(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] 
 // files keeps task states in a folder, a file each.
 type files struct {
 	dir      string
-	volatile bool // nothing is synced
+	volatile bool // nothing is kept
 	log      *slog.Logger
 }
 
 func (f files) path(arn string) string { return filepath.Join(f.dir, taskID(arn)+".json") }
 
-// save writes the state and returns once it is on disk, where that matters.
+// save writes the state and returns once it is on disk.
 func (f files) save(s *taskState) error {
+	if f.volatile {
+		return nil
+	}
 	b, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode the state of %s: %w", s.Task.Arn, err)
@@ -221,7 +224,7 @@ func (f files) save(s *taskState) error {
 		return fmt.Errorf("save the state of %s: %w", s.Task.Arn, err)
 	}
 	_, err = w.Write(b)
-	if err == nil && !f.volatile {
+	if err == nil {
 		err = w.Sync()
 	}
 	if cerr := w.Close(); err == nil {
@@ -237,6 +240,9 @@ func (f files) save(s *taskState) error {
 }
 
 func (f files) remove(arn string) error {
+	if f.volatile {
+		return nil
+	}
 	if err := os.Remove(f.path(arn)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the state of %s: %w", arn, err)
 	}
@@ -246,6 +252,9 @@ func (f files) remove(arn string) error {
 // load reads all states. A file that can't be read is told and skipped: its
 // containers are removed as unknown ones.
 func (f files) load() ([]*taskState, error) {
+	if f.volatile {
+		return nil, nil
+	}
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
 		return nil, fmt.Errorf("read the tasks' states: %w", err)
