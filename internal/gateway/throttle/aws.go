@@ -2,8 +2,10 @@ package throttle
 
 import "slices"
 
-// AWS is what AWS publishes of its own limits in large regions. Where a
-// service publishes none, as IAM, there is what its users meet.
+// AWS is what AWS publishes of its own limits in large regions for ECS, EC2,
+// ECR and CloudWatch Logs. Of IAM, STS, Systems Manager, Secrets Manager and
+// Elastic Load Balancing, which publish none or not all, these are about what
+// users report to meet.
 //
 //   - https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
 //   - https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
