@@ -2,6 +2,7 @@ package model
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -169,6 +170,19 @@ func (i *Instance) State() string {
 		return InstanceRunning
 	}
 	return InstancePending
+}
+
+// PrivateDomain ends the private DNS names of a region.
+func PrivateDomain(region string) string {
+	if region == "us-east-1" {
+		return "ec2.internal"
+	}
+	return region + ".compute.internal"
+}
+
+// PrivateDNSName is the name that a VPC's resolver has for an address.
+func PrivateDNSName(a netip.Addr, region string) string {
+	return "ip-" + strings.ReplaceAll(a.String(), ".", "-") + "." + PrivateDomain(region)
 }
 
 // InstanceMetadataDefaults are what an account's region gives instances that

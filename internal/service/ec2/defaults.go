@@ -36,7 +36,7 @@ func (s *Service) EnsureDefaults(ctx context.Context, account, region string) er
 	tables.RegionDefaults.Create(tx, account, region, "defaults", &model.RegionDefaults{CreatedAt: now})
 	options := &model.DHCPOptions{
 		ID: defaultDHCPOptionsID(account, region), Owner: account, CreatedAt: now,
-		Options: map[string][]string{"domain-name": {privateDomain(region)}, "domain-name-servers": {"AmazonProvidedDNS"}},
+		Options: map[string][]string{"domain-name": {model.PrivateDomain(region)}, "domain-name-servers": {"AmazonProvidedDNS"}},
 	}
 	tables.DHCPOptions.Put(tx, account, region, options.ID, options)
 	defaultVPC(tx, account, region, now)
@@ -118,12 +118,4 @@ func newSubnet(v *model.VPC, cidr netip.Prefix, zone model.AvailabilityZone, now
 		ID: id.Resource("subnet"), Owner: v.Owner, VPCID: v.ID, CIDR: cidr, Zone: zone.Name, ZoneID: zone.ID,
 		HostnameType: "ip-name", NetworkACLID: v.DefaultNetworkACLID, NetworkACLAssociationID: id.Resource("aclassoc"), CreatedAt: now,
 	}
-}
-
-// privateDomain ends the private DNS names of a region.
-func privateDomain(region string) string {
-	if region == "us-east-1" {
-		return "ec2.internal"
-	}
-	return region + ".compute.internal"
 }

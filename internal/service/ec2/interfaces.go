@@ -72,7 +72,7 @@ func interfaceField(v *model.NetworkInterface, name string) ([]string, bool) {
 	case "addresses.primary":
 		return one("true")
 	case "private-dns-name":
-		return one(privateDNS(v.PrivateIP, regionOf(v.Zone)))
+		return one(model.PrivateDNSName(v.PrivateIP, regionOf(v.Zone)))
 	case "requester-id":
 		return optional(v.RequesterID)
 	case "requester-managed":
@@ -122,11 +122,6 @@ func interfaceField(v *model.NetworkInterface, name string) ([]string, bool) {
 		return associated(func(a *model.NetworkInterfaceAssociation) string { return publicDNS(a.PublicIP, regionOf(v.Zone)) })
 	}
 	return nil, false
-}
-
-// privateDNS is the name that a VPC's resolver has for an address.
-func privateDNS(a netip.Addr, region string) string {
-	return "ip-" + strings.ReplaceAll(a.String(), ".", "-") + "." + privateDomain(region)
 }
 
 func publicDNS(a netip.Addr, region string) string {
@@ -212,12 +207,12 @@ func interfaceOut(v *model.NetworkInterface, names interfaceNames) *ec2.NetworkI
 		NetworkInterfaceId: new(v.ID), OwnerId: new(v.Owner), VpcId: new(v.VPCID), SubnetId: new(v.SubnetID),
 		AvailabilityZone: new(v.Zone), AvailabilityZoneId: new(zoneID(v.Zone)),
 		Description: new(v.Description), MacAddress: new(v.MAC), PrivateIpAddress: new(v.PrivateIP.String()),
-		PrivateDnsName: new(privateDNS(v.PrivateIP, region)), Groups: names.out(v.GroupIDs),
+		PrivateDnsName: new(model.PrivateDNSName(v.PrivateIP, region)), Groups: names.out(v.GroupIDs),
 		InterfaceType: ec2.NetworkInterfaceType(v.InterfaceType), RequesterManaged: new(v.RequesterManaged),
 		SourceDestCheck: new(!v.NoSourceDestCheck), Status: ec2.NetworkInterfaceStatus(v.Status),
 		Attachment: attachmentOut(v.Attachment), Association: association, TagSet: tagsOut(v.Tags),
 		PrivateIpAddresses: []ec2.NetworkInterfacePrivateIpAddress{{
-			Primary: new(true), PrivateIpAddress: new(v.PrivateIP.String()), PrivateDnsName: new(privateDNS(v.PrivateIP, region)), Association: association,
+			Primary: new(true), PrivateIpAddress: new(v.PrivateIP.String()), PrivateDnsName: new(model.PrivateDNSName(v.PrivateIP, region)), Association: association,
 		}},
 	}
 	if v.RequesterID != "" {
@@ -228,7 +223,7 @@ func interfaceOut(v *model.NetworkInterface, names interfaceNames) *ec2.NetworkI
 	}
 	for _, a := range v.SecondaryIPs {
 		out.PrivateIpAddresses = append(out.PrivateIpAddresses, ec2.NetworkInterfacePrivateIpAddress{
-			Primary: new(false), PrivateIpAddress: new(a.String()), PrivateDnsName: new(privateDNS(a, region)),
+			Primary: new(false), PrivateIpAddress: new(a.String()), PrivateDnsName: new(model.PrivateDNSName(a, region)),
 			Association: names.public(v, a),
 		})
 	}

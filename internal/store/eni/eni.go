@@ -11,12 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
-	"roadstead.dev/internal/plan/address"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
@@ -112,70 +110,12 @@ func Create(ctx context.Context, s store.Store, now time.Time, spec Spec) (Row, 
 }
 
 func create(ctx context.Context, s store.Store, now time.Time, spec Spec) (Row, error) {
-	tx := store.NewTxn()
-	subnet, err := tables.Subnets.Get(ctx, s, spec.Account, spec.Region, spec.SubnetID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && subnet.V.Deleting {
-		return Row{}, refuse("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", spec.SubnetID)
-	}
+	batch := NewBatch(store.NewTxn())
+	v, err := batch.Add(ctx, s, now, spec)
 	if err != nil {
 		return Row{}, err
 	}
-	tables.Subnets.Check(tx, subnet)
-
-	groups, err := checkGroups(ctx, s, tx, spec.Account, spec.Region, subnet.V.VPCID, spec.SubnetID, spec.GroupIDs)
-	if err != nil {
-		return Row{}, err
-	}
-	v := &model.NetworkInterface{
-		ID: spec.ID, Owner: spec.Account, VPCID: subnet.V.VPCID, SubnetID: subnet.V.ID, Zone: subnet.V.Zone,
-		Description: spec.Description, MAC: NewMAC(), GroupIDs: groups,
-		InterfaceType: spec.InterfaceType, RequesterID: spec.RequesterID, RequesterManaged: spec.RequesterManaged,
-		Status: model.NetworkInterfaceAvailable, Tags: spec.Tags, CreatedAt: now,
-	}
-	if v.InterfaceType == "" {
-		v.InterfaceType = "interface"
-	}
-	if spec.Attachment != nil {
-		a := *spec.Attachment
-		if a.ID == "" {
-			a.ID = id.Resource("eni-attach")
-		}
-		if a.Status == "" {
-			a.Status = model.AttachmentAttached
-		}
-		if a.AttachedAt.IsZero() {
-			a.AttachedAt = now
-		}
-		v.Attachment, v.Status = &a, model.NetworkInterfaceInUse
-	}
-	asked := append([]netip.Addr{spec.PrivateIP}, spec.SecondaryIPs...)
-	for range spec.SecondaryCount {
-		asked = append(asked, netip.Addr{})
-	}
-	got, err := claimPrivate(ctx, s, tx, subnet, v.ID, asked)
-	if err != nil {
-		return Row{}, err
-	}
-	v.PrivateIP, v.SecondaryIPs = got[0], got[1:]
-	if spec.AssignPublicIP {
-		ip, err := ClaimPublic(ctx, s, tx, spec.Account, spec.Region, v.ID)
-		if err != nil {
-			return Row{}, err
-		}
-		v.Association = &model.NetworkInterfaceAssociation{PublicIP: ip, OwnerID: model.AmazonAccount}
-	}
-	if spec.AllocationID != "" {
-		if v.Association, err = takeElastic(ctx, s, tx, spec.Region, spec.AllocationID, v); err != nil {
-			return Row{}, err
-		}
-	}
-	tables.NetworkInterfaces.Create(tx, spec.Account, spec.Region, v.ID, v)
-	if spec.With != nil {
-		if err := spec.With(tx, v); err != nil {
-			return Row{}, err
-		}
-	}
-	rev, err := tx.Commit(ctx, s)
+	rev, err := batch.tx.Commit(ctx, s)
 	if err != nil {
 		return Row{}, err
 	}
@@ -219,50 +159,6 @@ func checkGroups(ctx context.Context, s store.Store, tx *store.Txn, account, reg
 		return nil, refuse("SecurityGroupsPerInterfaceLimitExceeded", "The maximum number of security groups per interface has been reached.")
 	}
 	return out, nil
-}
-
-// claimPrivate claims one address for each one asked for; zero ones are
-// chosen.
-func claimPrivate(ctx context.Context, s store.Store, tx *store.Txn, subnet store.Row[model.Subnet], eniID string, asked []netip.Addr) ([]netip.Addr, error) {
-	account, region := subnet.Key.Account, subnet.Key.Region
-	cidr := subnet.V.CIDR
-	claims, err := tables.PrivateAddressClaims.List(ctx, s, store.Query{Account: account, Region: region, Prefix: subnet.V.ID + "/"})
-	if err != nil {
-		return nil, err
-	}
-	used := make(map[netip.Addr]bool, len(claims))
-	for _, c := range claims {
-		if a, err := netip.ParseAddr(strings.TrimPrefix(c.Key.ID, subnet.V.ID+"/")); err == nil {
-			used[a] = true
-		}
-	}
-	for _, a := range asked {
-		if !a.IsValid() {
-			continue
-		}
-		switch {
-		case !cidr.Contains(a):
-			return nil, refuse("InvalidParameterValue", "Address does not fall within the subnet's address range")
-		case address.IsReserved(cidr, a):
-			return nil, refuse("InvalidParameterValue", "Address is in subnet's reserved address range")
-		case used[a]:
-			return nil, refuse("InvalidIPAddress.InUse", "Address %s is in use.", a)
-		}
-		used[a] = true
-	}
-	got := make([]netip.Addr, len(asked))
-	for i, a := range asked {
-		if !a.IsValid() {
-			var ok bool
-			if a, ok = address.Pick(cidr, eniID, func(a netip.Addr) bool { return used[a] }); !ok {
-				return nil, refuse("InsufficientFreeAddressesInSubnet", "The specified subnet does not have enough free addresses to satisfy the request.")
-			}
-			used[a] = true
-		}
-		got[i] = a
-		tables.PrivateAddressClaims.Create(tx, account, region, subnet.V.ID+"/"+a.String(), &model.PrivateAddressClaim{NetworkInterfaceID: eniID})
-	}
-	return got, nil
 }
 
 // Delete removes an interface and frees its addresses; an elastic address

@@ -54,7 +54,7 @@ func AddAddresses(ctx context.Context, s store.Store, account, region, eniID str
 		if err != nil {
 			return err
 		}
-		if got, err = claimPrivate(ctx, s, tx, subnet, v.ID, asked); err != nil {
+		if got, err = NewBatch(tx).claimPrivate(ctx, s, subnet, v.ID, asked); err != nil {
 			return err
 		}
 		v.SecondaryIPs = append(v.SecondaryIPs, got...)

@@ -8,7 +8,6 @@ import (
 
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
-	"roadstead.dev/internal/plan/address"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
@@ -55,25 +54,7 @@ func PublicPool(ctx context.Context, s store.Store) (netip.Prefix, error) {
 // interface's or an elastic address's id. When someone else takes the address
 // first, tx fails with store.ErrConflict.
 func ClaimPublic(ctx context.Context, s store.Store, tx *store.Txn, account, region, holder string) (netip.Addr, error) {
-	pool, err := PublicPool(ctx, s)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	claims, err := tables.PublicAddressClaims.List(ctx, s, store.Query{Account: model.AmazonAccount})
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	used := make(map[string]bool, len(claims))
-	for _, c := range claims {
-		used[c.Key.ID] = true
-	}
-	ip, ok := address.PickPublic(pool, holder, func(a netip.Addr) bool { return used[a.String()] })
-	if !ok {
-		return netip.Addr{}, refuse("InsufficientAddressCapacity", "There are no public addresses left.")
-	}
-	tables.PublicAddressClaims.Create(tx, model.AmazonAccount, "", ip.String(),
-		&model.PublicAddressClaim{Account: account, Region: region, Holder: holder})
-	return ip, nil
+	return NewBatch(tx).ClaimPublic(ctx, s, account, region, holder)
 }
 
 // takeElastic adds to tx that a new interface has a free elastic address.
