@@ -137,6 +137,11 @@ func ECSTaskARN(region, account, cluster, task string) string {
 	return MakeARN("ecs", region, account, "task/"+cluster+"/"+task)
 }
 
+// ECSContainerInstanceARN is the (long) ARN of a container instance.
+func ECSContainerInstanceARN(region, account, cluster, id string) string {
+	return MakeARN("ecs", region, account, "container-instance/"+cluster+"/"+id)
+}
+
 // ECSContainerARN is the ARN of the container id of a task.
 func ECSContainerARN(region, account, cluster, task, id string) string {
 	return MakeARN("ecs", region, account, "container/"+cluster+"/"+task+"/"+id)

@@ -15,8 +15,9 @@ const (
 // instance, or a machine of the user's (EXTERNAL). Record id: "<cluster>/<id>".
 //
 // Writers: service/ecs writes all (the agent registers and the user drains
-// through the API) but Connection, which dispatch writes. What its tasks take
-// is in no record: the tasks themselves say it, see InstanceClaim.
+// through the API) but Connection and the versions of the agent, which dispatch
+// writes. What its tasks take is in no record: the tasks themselves say it, see
+// InstanceClaim.
 type ContainerInstance struct {
 	ARN         string `json:"arn"`
 	ID          string `json:"id"` // 32 hexadecimal digits
@@ -25,6 +26,9 @@ type ContainerInstance struct {
 	// EC2InstanceID is i-… of EC2 instances and mi-… of external ones.
 	EC2InstanceID string `json:"ec2InstanceId,omitempty"`
 	External      bool   `json:"external,omitempty"`
+	// AgentID is the IAM id of the caller that registered the instance: his
+	// reports of its tasks are believed, and nobody else's.
+	AgentID string `json:"agentId,omitempty"`
 	// CapacityProviderName is the provider of the Auto Scaling group that the
 	// instance belongs to.
 	CapacityProviderName string `json:"capacityProviderName,omitempty"`
@@ -49,6 +53,8 @@ type ContainerInstance struct {
 	AgentHash     string    `json:"agentHash,omitempty"`
 	DockerVersion string    `json:"dockerVersion,omitempty"`
 	RegisteredAt  time.Time `json:"registeredAt"`
+	// DeregisteredAt is when it became INACTIVE; it is kept for an hour then.
+	DeregisteredAt time.Time `json:"deregisteredAt,omitzero"`
 	// Version counts changes.
 	Version int64 `json:"version"`
 	Tags    Tags  `json:"tags,omitzero"`

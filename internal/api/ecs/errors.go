@@ -36,6 +36,38 @@ func (e *AccessDeniedException) ErrorMessage() string {
 	return *e.Message
 }
 
+// AttributeLimitExceededException is answered with code AttributeLimitExceededException and status 400.
+type AttributeLimitExceededException struct {
+	Message *string
+}
+
+var _ api.Error = (*AttributeLimitExceededException)(nil)
+
+// NewAttributeLimitExceededException makes the error with a message.
+func NewAttributeLimitExceededException(format string, args ...any) *AttributeLimitExceededException {
+	return &AttributeLimitExceededException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *AttributeLimitExceededException) Error() string {
+	return "AttributeLimitExceededException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *AttributeLimitExceededException) ErrorCode() string {
+	return "AttributeLimitExceededException"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *AttributeLimitExceededException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *AttributeLimitExceededException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // BlockedException is answered with code BlockedException and status 400.
 type BlockedException struct {
 	Message *string
@@ -335,6 +367,36 @@ func (e *LimitExceededException) ErrorMessage() string {
 	return *e.Message
 }
 
+// MissingVersionException is answered with code MissingVersionException and status 400.
+type MissingVersionException struct {
+	Message *string
+}
+
+var _ api.Error = (*MissingVersionException)(nil)
+
+// NewMissingVersionException makes the error with a message.
+func NewMissingVersionException(format string, args ...any) *MissingVersionException {
+	return &MissingVersionException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *MissingVersionException) Error() string {
+	return "MissingVersionException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *MissingVersionException) ErrorCode() string { return "MissingVersionException" }
+
+// HTTPStatus is the status of the answer.
+func (e *MissingVersionException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *MissingVersionException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // NamespaceNotFoundException is answered with code NamespaceNotFoundException and status 400.
 type NamespaceNotFoundException struct {
 	Message *string
@@ -359,6 +421,36 @@ func (e *NamespaceNotFoundException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *NamespaceNotFoundException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// NoUpdateAvailableException is answered with code NoUpdateAvailableException and status 400.
+type NoUpdateAvailableException struct {
+	Message *string
+}
+
+var _ api.Error = (*NoUpdateAvailableException)(nil)
+
+// NewNoUpdateAvailableException makes the error with a message.
+func NewNoUpdateAvailableException(format string, args ...any) *NoUpdateAvailableException {
+	return &NoUpdateAvailableException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *NoUpdateAvailableException) Error() string {
+	return "NoUpdateAvailableException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *NoUpdateAvailableException) ErrorCode() string { return "NoUpdateAvailableException" }
+
+// HTTPStatus is the status of the answer.
+func (e *NoUpdateAvailableException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *NoUpdateAvailableException) ErrorMessage() string {
 	if e.Message == nil {
 		return ""
 	}
@@ -567,6 +659,36 @@ func (e *ServiceNotFoundException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *ServiceNotFoundException) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
+// TargetNotFoundException is answered with code TargetNotFoundException and status 400.
+type TargetNotFoundException struct {
+	Message *string
+}
+
+var _ api.Error = (*TargetNotFoundException)(nil)
+
+// NewTargetNotFoundException makes the error with a message.
+func NewTargetNotFoundException(format string, args ...any) *TargetNotFoundException {
+	return &TargetNotFoundException{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *TargetNotFoundException) Error() string {
+	return "TargetNotFoundException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *TargetNotFoundException) ErrorCode() string { return "TargetNotFoundException" }
+
+// HTTPStatus is the status of the answer.
+func (e *TargetNotFoundException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *TargetNotFoundException) ErrorMessage() string {
 	if e.Message == nil {
 		return ""
 	}

@@ -14,9 +14,11 @@ type Handler interface {
 	CreateCluster(ctx context.Context, in *CreateClusterInput) (*CreateClusterOutput, error)
 	CreateService(ctx context.Context, in *CreateServiceInput) (*CreateServiceOutput, error)
 	DeleteAccountSetting(ctx context.Context, in *DeleteAccountSettingInput) (*DeleteAccountSettingOutput, error)
+	DeleteAttributes(ctx context.Context, in *DeleteAttributesInput) (*DeleteAttributesOutput, error)
 	DeleteCluster(ctx context.Context, in *DeleteClusterInput) (*DeleteClusterOutput, error)
 	DeleteService(ctx context.Context, in *DeleteServiceInput) (*DeleteServiceOutput, error)
 	DeleteTaskDefinitions(ctx context.Context, in *DeleteTaskDefinitionsInput) (*DeleteTaskDefinitionsOutput, error)
+	DeregisterContainerInstance(ctx context.Context, in *DeregisterContainerInstanceInput) (*DeregisterContainerInstanceOutput, error)
 	DeregisterTaskDefinition(ctx context.Context, in *DeregisterTaskDefinitionInput) (*DeregisterTaskDefinitionOutput, error)
 	DescribeCapacityProviders(ctx context.Context, in *DescribeCapacityProvidersInput) (*DescribeCapacityProvidersOutput, error)
 	DescribeClusters(ctx context.Context, in *DescribeClustersInput) (*DescribeClustersOutput, error)
@@ -26,6 +28,7 @@ type Handler interface {
 	DescribeServices(ctx context.Context, in *DescribeServicesInput) (*DescribeServicesOutput, error)
 	DescribeTaskDefinition(ctx context.Context, in *DescribeTaskDefinitionInput) (*DescribeTaskDefinitionOutput, error)
 	DescribeTasks(ctx context.Context, in *DescribeTasksInput) (*DescribeTasksOutput, error)
+	DiscoverPollEndpoint(ctx context.Context, in *DiscoverPollEndpointInput) (*DiscoverPollEndpointOutput, error)
 	GetTaskProtection(ctx context.Context, in *GetTaskProtectionInput) (*GetTaskProtectionOutput, error)
 	ListAccountSettings(ctx context.Context, in *ListAccountSettingsInput) (*ListAccountSettingsOutput, error)
 	ListAttributes(ctx context.Context, in *ListAttributesInput) (*ListAttributesOutput, error)
@@ -39,14 +42,21 @@ type Handler interface {
 	ListTasks(ctx context.Context, in *ListTasksInput) (*ListTasksOutput, error)
 	PutAccountSetting(ctx context.Context, in *PutAccountSettingInput) (*PutAccountSettingOutput, error)
 	PutAccountSettingDefault(ctx context.Context, in *PutAccountSettingDefaultInput) (*PutAccountSettingDefaultOutput, error)
+	PutAttributes(ctx context.Context, in *PutAttributesInput) (*PutAttributesOutput, error)
 	PutClusterCapacityProviders(ctx context.Context, in *PutClusterCapacityProvidersInput) (*PutClusterCapacityProvidersOutput, error)
+	RegisterContainerInstance(ctx context.Context, in *RegisterContainerInstanceInput) (*RegisterContainerInstanceOutput, error)
 	RegisterTaskDefinition(ctx context.Context, in *RegisterTaskDefinitionInput) (*RegisterTaskDefinitionOutput, error)
 	RunTask(ctx context.Context, in *RunTaskInput) (*RunTaskOutput, error)
 	StopTask(ctx context.Context, in *StopTaskInput) (*StopTaskOutput, error)
+	SubmitAttachmentStateChanges(ctx context.Context, in *SubmitAttachmentStateChangesInput) (*SubmitAttachmentStateChangesOutput, error)
+	SubmitContainerStateChange(ctx context.Context, in *SubmitContainerStateChangeInput) (*SubmitContainerStateChangeOutput, error)
+	SubmitTaskStateChange(ctx context.Context, in *SubmitTaskStateChangeInput) (*SubmitTaskStateChangeOutput, error)
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
 	UpdateCluster(ctx context.Context, in *UpdateClusterInput) (*UpdateClusterOutput, error)
 	UpdateClusterSettings(ctx context.Context, in *UpdateClusterSettingsInput) (*UpdateClusterSettingsOutput, error)
+	UpdateContainerAgent(ctx context.Context, in *UpdateContainerAgentInput) (*UpdateContainerAgentOutput, error)
+	UpdateContainerInstancesState(ctx context.Context, in *UpdateContainerInstancesStateInput) (*UpdateContainerInstancesStateOutput, error)
 	UpdateService(ctx context.Context, in *UpdateServiceInput) (*UpdateServiceOutput, error)
 	UpdateTaskProtection(ctx context.Context, in *UpdateTaskProtectionInput) (*UpdateTaskProtectionOutput, error)
 }
@@ -68,9 +78,11 @@ func New(h Handler) *api.Service {
 			{Name: "CreateCluster", Method: "POST", Path: "/", Input: "CreateClusterRequest", Output: "CreateClusterResponse", Errors: []string{"AccessDeniedException", "NamespaceNotFoundException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(CreateClusterInput) }},
 			{Name: "CreateService", Method: "POST", Path: "/", Input: "CreateServiceRequest", Output: "CreateServiceResponse", Errors: []string{"AccessDeniedException", "PlatformUnknownException", "NamespaceNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException", "PlatformTaskDefinitionIncompatibilityException", "UnsupportedFeatureException"}, NewInput: func() any { return new(CreateServiceInput) }},
 			{Name: "DeleteAccountSetting", Method: "POST", Path: "/", Input: "DeleteAccountSettingRequest", Output: "DeleteAccountSettingResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(DeleteAccountSettingInput) }},
+			{Name: "DeleteAttributes", Method: "POST", Path: "/", Input: "DeleteAttributesRequest", Output: "DeleteAttributesResponse", Errors: []string{"AccessDeniedException", "TargetNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(DeleteAttributesInput) }},
 			{Name: "DeleteCluster", Method: "POST", Path: "/", Input: "DeleteClusterRequest", Output: "DeleteClusterResponse", Errors: []string{"ClusterContainsContainerInstancesException", "AccessDeniedException", "ClusterContainsServicesException", "ClusterContainsCapacityProviderException", "ClusterContainsTasksException", "ServerException", "UpdateInProgressException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(DeleteClusterInput) }},
 			{Name: "DeleteService", Method: "POST", Path: "/", Input: "DeleteServiceRequest", Output: "DeleteServiceResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ServiceNotFoundException", "ClusterNotFoundException"}, NewInput: func() any { return new(DeleteServiceInput) }},
 			{Name: "DeleteTaskDefinitions", Method: "POST", Path: "/", Input: "DeleteTaskDefinitionsRequest", Output: "DeleteTaskDefinitionsResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(DeleteTaskDefinitionsInput) }},
+			{Name: "DeregisterContainerInstance", Method: "POST", Path: "/", Input: "DeregisterContainerInstanceRequest", Output: "DeregisterContainerInstanceResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(DeregisterContainerInstanceInput) }},
 			{Name: "DeregisterTaskDefinition", Method: "POST", Path: "/", Input: "DeregisterTaskDefinitionRequest", Output: "DeregisterTaskDefinitionResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(DeregisterTaskDefinitionInput) }},
 			{Name: "DescribeCapacityProviders", Method: "POST", Path: "/", Input: "DescribeCapacityProvidersRequest", Output: "DescribeCapacityProvidersResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException", "UnsupportedFeatureException"}, NewInput: func() any { return new(DescribeCapacityProvidersInput) }},
 			{Name: "DescribeClusters", Method: "POST", Path: "/", Input: "DescribeClustersRequest", Output: "DescribeClustersResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(DescribeClustersInput) }},
@@ -80,6 +92,7 @@ func New(h Handler) *api.Service {
 			{Name: "DescribeServices", Method: "POST", Path: "/", Input: "DescribeServicesRequest", Output: "DescribeServicesResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(DescribeServicesInput) }},
 			{Name: "DescribeTaskDefinition", Method: "POST", Path: "/", Input: "DescribeTaskDefinitionRequest", Output: "DescribeTaskDefinitionResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(DescribeTaskDefinitionInput) }},
 			{Name: "DescribeTasks", Method: "POST", Path: "/", Input: "DescribeTasksRequest", Output: "DescribeTasksResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(DescribeTasksInput) }},
+			{Name: "DiscoverPollEndpoint", Method: "POST", Path: "/", Input: "DiscoverPollEndpointRequest", Output: "DiscoverPollEndpointResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(DiscoverPollEndpointInput) }},
 			{Name: "GetTaskProtection", Method: "POST", Path: "/", Input: "GetTaskProtectionRequest", Output: "GetTaskProtectionResponse", Errors: []string{"AccessDeniedException", "ResourceNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException", "UnsupportedFeatureException"}, NewInput: func() any { return new(GetTaskProtectionInput) }},
 			{Name: "ListAccountSettings", Method: "POST", Path: "/", Input: "ListAccountSettingsRequest", Output: "ListAccountSettingsResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "settings"}, NewInput: func() any { return new(ListAccountSettingsInput) }},
 			{Name: "ListAttributes", Method: "POST", Path: "/", Input: "ListAttributesRequest", Output: "ListAttributesResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "attributes"}, NewInput: func() any { return new(ListAttributesInput) }},
@@ -93,14 +106,21 @@ func New(h Handler) *api.Service {
 			{Name: "ListTasks", Method: "POST", Path: "/", Input: "ListTasksRequest", Output: "ListTasksResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ServiceNotFoundException", "ClusterNotFoundException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "taskArns"}, NewInput: func() any { return new(ListTasksInput) }},
 			{Name: "PutAccountSetting", Method: "POST", Path: "/", Input: "PutAccountSettingRequest", Output: "PutAccountSettingResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(PutAccountSettingInput) }},
 			{Name: "PutAccountSettingDefault", Method: "POST", Path: "/", Input: "PutAccountSettingDefaultRequest", Output: "PutAccountSettingDefaultResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(PutAccountSettingDefaultInput) }},
+			{Name: "PutAttributes", Method: "POST", Path: "/", Input: "PutAttributesRequest", Output: "PutAttributesResponse", Errors: []string{"AccessDeniedException", "TargetNotFoundException", "ServerException", "AttributeLimitExceededException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(PutAttributesInput) }},
 			{Name: "PutClusterCapacityProviders", Method: "POST", Path: "/", Input: "PutClusterCapacityProvidersRequest", Output: "PutClusterCapacityProvidersResponse", Errors: []string{"AccessDeniedException", "ServerException", "UpdateInProgressException", "InvalidParameterException", "ResourceInUseException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(PutClusterCapacityProvidersInput) }},
+			{Name: "RegisterContainerInstance", Method: "POST", Path: "/", Input: "RegisterContainerInstanceRequest", Output: "RegisterContainerInstanceResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(RegisterContainerInstanceInput) }},
 			{Name: "RegisterTaskDefinition", Method: "POST", Path: "/", Input: "RegisterTaskDefinitionRequest", Output: "RegisterTaskDefinitionResponse", Errors: []string{"AccessDeniedException", "LimitExceededException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(RegisterTaskDefinitionInput) }},
 			{Name: "RunTask", Method: "POST", Path: "/", Input: "RunTaskRequest", Output: "RunTaskResponse", Errors: []string{"ConflictException", "AccessDeniedException", "PlatformUnknownException", "ServerException", "InvalidParameterException", "BlockedException", "ClientException", "ClusterNotFoundException", "PlatformTaskDefinitionIncompatibilityException", "UnsupportedFeatureException"}, NewInput: func() any { return new(RunTaskInput) }},
 			{Name: "StopTask", Method: "POST", Path: "/", Input: "StopTaskRequest", Output: "StopTaskResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(StopTaskInput) }},
+			{Name: "SubmitAttachmentStateChanges", Method: "POST", Path: "/", Input: "SubmitAttachmentStateChangesRequest", Output: "SubmitAttachmentStateChangesResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(SubmitAttachmentStateChangesInput) }},
+			{Name: "SubmitContainerStateChange", Method: "POST", Path: "/", Input: "SubmitContainerStateChangeRequest", Output: "SubmitContainerStateChangeResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(SubmitContainerStateChangeInput) }},
+			{Name: "SubmitTaskStateChange", Method: "POST", Path: "/", Input: "SubmitTaskStateChangeRequest", Output: "SubmitTaskStateChangeResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(SubmitTaskStateChangeInput) }},
 			{Name: "TagResource", Method: "POST", Path: "/", Input: "TagResourceRequest", Output: "TagResourceResponse", Errors: []string{"AccessDeniedException", "LimitExceededException", "ResourceNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(TagResourceInput) }},
 			{Name: "UntagResource", Method: "POST", Path: "/", Input: "UntagResourceRequest", Output: "UntagResourceResponse", Errors: []string{"AccessDeniedException", "ResourceNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(UntagResourceInput) }},
 			{Name: "UpdateCluster", Method: "POST", Path: "/", Input: "UpdateClusterRequest", Output: "UpdateClusterResponse", Errors: []string{"AccessDeniedException", "NamespaceNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(UpdateClusterInput) }},
 			{Name: "UpdateClusterSettings", Method: "POST", Path: "/", Input: "UpdateClusterSettingsRequest", Output: "UpdateClusterSettingsResponse", Errors: []string{"AccessDeniedException", "ServerException", "UpdateInProgressException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(UpdateClusterSettingsInput) }},
+			{Name: "UpdateContainerAgent", Method: "POST", Path: "/", Input: "UpdateContainerAgentRequest", Output: "UpdateContainerAgentResponse", Errors: []string{"AccessDeniedException", "NoUpdateAvailableException", "MissingVersionException", "ServerException", "UpdateInProgressException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(UpdateContainerAgentInput) }},
+			{Name: "UpdateContainerInstancesState", Method: "POST", Path: "/", Input: "UpdateContainerInstancesStateRequest", Output: "UpdateContainerInstancesStateResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(UpdateContainerInstancesStateInput) }},
 			{Name: "UpdateService", Method: "POST", Path: "/", Input: "UpdateServiceRequest", Output: "UpdateServiceResponse", Errors: []string{"AccessDeniedException", "PlatformUnknownException", "NamespaceNotFoundException", "ServiceNotActiveException", "ServerException", "InvalidParameterException", "ClientException", "ServiceNotFoundException", "ClusterNotFoundException", "PlatformTaskDefinitionIncompatibilityException", "UnsupportedFeatureException"}, NewInput: func() any { return new(UpdateServiceInput) }},
 			{Name: "UpdateTaskProtection", Method: "POST", Path: "/", Input: "UpdateTaskProtectionRequest", Output: "UpdateTaskProtectionResponse", Errors: []string{"AccessDeniedException", "ResourceNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException", "UnsupportedFeatureException"}, NewInput: func() any { return new(UpdateTaskProtectionInput) }},
 		},
@@ -110,36 +130,26 @@ func New(h Handler) *api.Service {
 			"CreateDaemon",
 			"CreateExpressGatewayService",
 			"CreateTaskSet",
-			"DeleteAttributes",
 			"DeleteCapacityProvider",
 			"DeleteDaemon",
 			"DeleteDaemonTaskDefinition",
 			"DeleteExpressGatewayService",
 			"DeleteTaskSet",
-			"DeregisterContainerInstance",
 			"DescribeDaemon",
 			"DescribeDaemonDeployments",
 			"DescribeDaemonRevisions",
 			"DescribeDaemonTaskDefinition",
 			"DescribeExpressGatewayService",
 			"DescribeTaskSets",
-			"DiscoverPollEndpoint",
 			"ExecuteCommand",
 			"ListDaemonDeployments",
 			"ListDaemonTaskDefinitions",
 			"ListDaemons",
 			"ListServicesByNamespace",
-			"PutAttributes",
-			"RegisterContainerInstance",
 			"RegisterDaemonTaskDefinition",
 			"StartTask",
 			"StopServiceDeployment",
-			"SubmitAttachmentStateChanges",
-			"SubmitContainerStateChange",
-			"SubmitTaskStateChange",
 			"UpdateCapacityProvider",
-			"UpdateContainerAgent",
-			"UpdateContainerInstancesState",
 			"UpdateDaemon",
 			"UpdateExpressGatewayService",
 			"UpdateServicePrimaryTaskSet",
@@ -152,90 +162,119 @@ func New(h Handler) *api.Service {
 		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteAccountSetting(ctx, in.(*DeleteAccountSettingInput))
 		}
-		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteCluster(ctx, in.(*DeleteClusterInput)) }
-		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteService(ctx, in.(*DeleteServiceInput)) }
-		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteAttributes(ctx, in.(*DeleteAttributesInput))
+		}
+		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteCluster(ctx, in.(*DeleteClusterInput)) }
+		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteService(ctx, in.(*DeleteServiceInput)) }
+		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteTaskDefinitions(ctx, in.(*DeleteTaskDefinitionsInput))
 		}
-		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeregisterTaskDefinition(ctx, in.(*DeregisterTaskDefinitionInput))
-		}
 		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeCapacityProviders(ctx, in.(*DescribeCapacityProvidersInput))
+			return h.DeregisterContainerInstance(ctx, in.(*DeregisterContainerInstanceInput))
 		}
 		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeClusters(ctx, in.(*DescribeClustersInput))
+			return h.DeregisterTaskDefinition(ctx, in.(*DeregisterTaskDefinitionInput))
 		}
 		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeContainerInstances(ctx, in.(*DescribeContainerInstancesInput))
+			return h.DescribeCapacityProviders(ctx, in.(*DescribeCapacityProvidersInput))
 		}
 		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeServiceDeployments(ctx, in.(*DescribeServiceDeploymentsInput))
+			return h.DescribeClusters(ctx, in.(*DescribeClustersInput))
 		}
 		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeServiceRevisions(ctx, in.(*DescribeServiceRevisionsInput))
+			return h.DescribeContainerInstances(ctx, in.(*DescribeContainerInstancesInput))
 		}
 		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeServices(ctx, in.(*DescribeServicesInput))
+			return h.DescribeServiceDeployments(ctx, in.(*DescribeServiceDeploymentsInput))
 		}
 		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeServiceRevisions(ctx, in.(*DescribeServiceRevisionsInput))
+		}
+		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeServices(ctx, in.(*DescribeServicesInput))
+		}
+		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeTaskDefinition(ctx, in.(*DescribeTaskDefinitionInput))
 		}
-		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTasks(ctx, in.(*DescribeTasksInput)) }
-		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTasks(ctx, in.(*DescribeTasksInput)) }
+		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DiscoverPollEndpoint(ctx, in.(*DiscoverPollEndpointInput))
+		}
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetTaskProtection(ctx, in.(*GetTaskProtectionInput))
 		}
-		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListAccountSettings(ctx, in.(*ListAccountSettingsInput))
 		}
-		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListAttributes(ctx, in.(*ListAttributesInput))
 		}
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListClusters(ctx, in.(*ListClustersInput)) }
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListClusters(ctx, in.(*ListClustersInput)) }
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListContainerInstances(ctx, in.(*ListContainerInstancesInput))
 		}
-		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListServiceDeployments(ctx, in.(*ListServiceDeploymentsInput))
 		}
-		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListServices(ctx, in.(*ListServicesInput)) }
-		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListServices(ctx, in.(*ListServicesInput)) }
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTagsForResource(ctx, in.(*ListTagsForResourceInput))
 		}
-		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTaskDefinitionFamilies(ctx, in.(*ListTaskDefinitionFamiliesInput))
 		}
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTaskDefinitions(ctx, in.(*ListTaskDefinitionsInput))
 		}
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListTasks(ctx, in.(*ListTasksInput)) }
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListTasks(ctx, in.(*ListTasksInput)) }
+		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutAccountSetting(ctx, in.(*PutAccountSettingInput))
 		}
-		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutAccountSettingDefault(ctx, in.(*PutAccountSettingDefaultInput))
 		}
-		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutAttributes(ctx, in.(*PutAttributesInput)) }
+		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutClusterCapacityProviders(ctx, in.(*PutClusterCapacityProvidersInput))
 		}
-		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RegisterContainerInstance(ctx, in.(*RegisterContainerInstanceInput))
+		}
+		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RegisterTaskDefinition(ctx, in.(*RegisterTaskDefinitionInput))
 		}
-		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunTask(ctx, in.(*RunTaskInput)) }
-		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopTask(ctx, in.(*StopTaskInput)) }
-		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
-		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
-		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateCluster(ctx, in.(*UpdateClusterInput)) }
-		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunTask(ctx, in.(*RunTaskInput)) }
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopTask(ctx, in.(*StopTaskInput)) }
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.SubmitAttachmentStateChanges(ctx, in.(*SubmitAttachmentStateChangesInput))
+		}
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.SubmitContainerStateChange(ctx, in.(*SubmitContainerStateChangeInput))
+		}
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.SubmitTaskStateChange(ctx, in.(*SubmitTaskStateChangeInput))
+		}
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateCluster(ctx, in.(*UpdateClusterInput)) }
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateClusterSettings(ctx, in.(*UpdateClusterSettingsInput))
 		}
-		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateService(ctx, in.(*UpdateServiceInput)) }
-		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateContainerAgent(ctx, in.(*UpdateContainerAgentInput))
+		}
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateContainerInstancesState(ctx, in.(*UpdateContainerInstancesStateInput))
+		}
+		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateService(ctx, in.(*UpdateServiceInput)) }
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateTaskProtection(ctx, in.(*UpdateTaskProtectionInput))
 		}
 	}
 	return s.Link(map[string]any{
 		"AccessDeniedException":                          AccessDeniedException{},
+		"AttributeLimitExceededException":                AttributeLimitExceededException{},
 		"BlockedException":                               BlockedException{},
 		"ClientException":                                ClientException{},
 		"ClusterContainsCapacityProviderException":       ClusterContainsCapacityProviderException{},
@@ -250,12 +289,16 @@ func New(h Handler) *api.Service {
 		"CreateServiceResponse":                          CreateServiceOutput{},
 		"DeleteAccountSettingRequest":                    DeleteAccountSettingInput{},
 		"DeleteAccountSettingResponse":                   DeleteAccountSettingOutput{},
+		"DeleteAttributesRequest":                        DeleteAttributesInput{},
+		"DeleteAttributesResponse":                       DeleteAttributesOutput{},
 		"DeleteClusterRequest":                           DeleteClusterInput{},
 		"DeleteClusterResponse":                          DeleteClusterOutput{},
 		"DeleteServiceRequest":                           DeleteServiceInput{},
 		"DeleteServiceResponse":                          DeleteServiceOutput{},
 		"DeleteTaskDefinitionsRequest":                   DeleteTaskDefinitionsInput{},
 		"DeleteTaskDefinitionsResponse":                  DeleteTaskDefinitionsOutput{},
+		"DeregisterContainerInstanceRequest":             DeregisterContainerInstanceInput{},
+		"DeregisterContainerInstanceResponse":            DeregisterContainerInstanceOutput{},
 		"DeregisterTaskDefinitionRequest":                DeregisterTaskDefinitionInput{},
 		"DeregisterTaskDefinitionResponse":               DeregisterTaskDefinitionOutput{},
 		"DescribeCapacityProvidersRequest":               DescribeCapacityProvidersInput{},
@@ -274,6 +317,8 @@ func New(h Handler) *api.Service {
 		"DescribeTaskDefinitionResponse":                 DescribeTaskDefinitionOutput{},
 		"DescribeTasksRequest":                           DescribeTasksInput{},
 		"DescribeTasksResponse":                          DescribeTasksOutput{},
+		"DiscoverPollEndpointRequest":                    DiscoverPollEndpointInput{},
+		"DiscoverPollEndpointResponse":                   DiscoverPollEndpointOutput{},
 		"GetTaskProtectionRequest":                       GetTaskProtectionInput{},
 		"GetTaskProtectionResponse":                      GetTaskProtectionOutput{},
 		"InvalidParameterException":                      InvalidParameterException{},
@@ -298,15 +343,21 @@ func New(h Handler) *api.Service {
 		"ListTaskDefinitionsResponse":                    ListTaskDefinitionsOutput{},
 		"ListTasksRequest":                               ListTasksInput{},
 		"ListTasksResponse":                              ListTasksOutput{},
+		"MissingVersionException":                        MissingVersionException{},
 		"NamespaceNotFoundException":                     NamespaceNotFoundException{},
+		"NoUpdateAvailableException":                     NoUpdateAvailableException{},
 		"PlatformTaskDefinitionIncompatibilityException": PlatformTaskDefinitionIncompatibilityException{},
 		"PlatformUnknownException":                       PlatformUnknownException{},
 		"PutAccountSettingDefaultRequest":                PutAccountSettingDefaultInput{},
 		"PutAccountSettingDefaultResponse":               PutAccountSettingDefaultOutput{},
 		"PutAccountSettingRequest":                       PutAccountSettingInput{},
 		"PutAccountSettingResponse":                      PutAccountSettingOutput{},
+		"PutAttributesRequest":                           PutAttributesInput{},
+		"PutAttributesResponse":                          PutAttributesOutput{},
 		"PutClusterCapacityProvidersRequest":             PutClusterCapacityProvidersInput{},
 		"PutClusterCapacityProvidersResponse":            PutClusterCapacityProvidersOutput{},
+		"RegisterContainerInstanceRequest":               RegisterContainerInstanceInput{},
+		"RegisterContainerInstanceResponse":              RegisterContainerInstanceOutput{},
 		"RegisterTaskDefinitionRequest":                  RegisterTaskDefinitionInput{},
 		"RegisterTaskDefinitionResponse":                 RegisterTaskDefinitionOutput{},
 		"ResourceInUseException":                         ResourceInUseException{},
@@ -318,8 +369,15 @@ func New(h Handler) *api.Service {
 		"ServiceNotFoundException":                       ServiceNotFoundException{},
 		"StopTaskRequest":                                StopTaskInput{},
 		"StopTaskResponse":                               StopTaskOutput{},
+		"SubmitAttachmentStateChangesRequest":            SubmitAttachmentStateChangesInput{},
+		"SubmitAttachmentStateChangesResponse":           SubmitAttachmentStateChangesOutput{},
+		"SubmitContainerStateChangeRequest":              SubmitContainerStateChangeInput{},
+		"SubmitContainerStateChangeResponse":             SubmitContainerStateChangeOutput{},
+		"SubmitTaskStateChangeRequest":                   SubmitTaskStateChangeInput{},
+		"SubmitTaskStateChangeResponse":                  SubmitTaskStateChangeOutput{},
 		"TagResourceRequest":                             TagResourceInput{},
 		"TagResourceResponse":                            TagResourceOutput{},
+		"TargetNotFoundException":                        TargetNotFoundException{},
 		"UnsupportedFeatureException":                    UnsupportedFeatureException{},
 		"UntagResourceRequest":                           UntagResourceInput{},
 		"UntagResourceResponse":                          UntagResourceOutput{},
@@ -327,6 +385,10 @@ func New(h Handler) *api.Service {
 		"UpdateClusterResponse":                          UpdateClusterOutput{},
 		"UpdateClusterSettingsRequest":                   UpdateClusterSettingsInput{},
 		"UpdateClusterSettingsResponse":                  UpdateClusterSettingsOutput{},
+		"UpdateContainerAgentRequest":                    UpdateContainerAgentInput{},
+		"UpdateContainerAgentResponse":                   UpdateContainerAgentOutput{},
+		"UpdateContainerInstancesStateRequest":           UpdateContainerInstancesStateInput{},
+		"UpdateContainerInstancesStateResponse":          UpdateContainerInstancesStateOutput{},
 		"UpdateInProgressException":                      UpdateInProgressException{},
 		"UpdateServiceRequest":                           UpdateServiceInput{},
 		"UpdateServiceResponse":                          UpdateServiceOutput{},

@@ -42,12 +42,20 @@ func shapes() []api.Shape {
 			{Name: "type", Shape: "String"},
 		}},
 		{Name: "AttachmentDetails", Kind: api.List, Element: "KeyValuePair"},
+		{Name: "AttachmentStateChange", Kind: api.Structure, Members: []api.Member{
+			{Name: "attachmentArn", Shape: "String", Required: true},
+			{Name: "status", Shape: "String", Required: true},
+		}},
+		{Name: "AttachmentStateChanges", Kind: api.List, Element: "AttachmentStateChange"},
 		{Name: "Attachments", Kind: api.List, Element: "Attachment"},
 		{Name: "Attribute", Kind: api.Structure, Members: []api.Member{
 			{Name: "name", Shape: "String", Required: true},
 			{Name: "targetId", Shape: "String"},
 			{Name: "targetType", Shape: "TargetType"},
 			{Name: "value", Shape: "String"},
+		}},
+		{Name: "AttributeLimitExceededException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "AttributeLimitExceededException", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "String"},
 		}},
 		{Name: "Attributes", Kind: api.List, Element: "Attribute"},
 		{Name: "AutoRepairActionsStatus", Enum: []string{"ENABLED", "DISABLED"}},
@@ -298,6 +306,16 @@ func shapes() []api.Shape {
 			{Name: "ignoredExitCodes", Shape: "IntegerList"},
 			{Name: "restartAttemptPeriod", Shape: "BoxedInteger"},
 		}},
+		{Name: "ContainerStateChange", Kind: api.Structure, Members: []api.Member{
+			{Name: "containerName", Shape: "String"},
+			{Name: "exitCode", Shape: "BoxedInteger"},
+			{Name: "imageDigest", Shape: "String"},
+			{Name: "networkBindings", Shape: "NetworkBindings"},
+			{Name: "reason", Shape: "String"},
+			{Name: "runtimeId", Shape: "String"},
+			{Name: "status", Shape: "String"},
+		}},
+		{Name: "ContainerStateChanges", Kind: api.List, Element: "ContainerStateChange"},
 		{Name: "Containers", Kind: api.List, Element: "Container"},
 		{Name: "CpuManufacturer", Enum: []string{"intel", "amd", "amazon-web-services"}},
 		{Name: "CpuManufacturerSet", Kind: api.List, Element: "CpuManufacturer"},
@@ -354,6 +372,13 @@ func shapes() []api.Shape {
 		}},
 		{Name: "DeleteAccountSettingResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "setting", Shape: "Setting"},
+		}},
+		{Name: "DeleteAttributesRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "attributes", Shape: "Attributes", Required: true},
+			{Name: "cluster", Shape: "String"},
+		}},
+		{Name: "DeleteAttributesResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "attributes", Shape: "Attributes"},
 		}},
 		{Name: "DeleteClusterRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "cluster", Shape: "String", Required: true},
@@ -457,6 +482,14 @@ func shapes() []api.Shape {
 		{Name: "DeploymentRolloutState", Enum: []string{"COMPLETED", "FAILED", "IN_PROGRESS"}},
 		{Name: "DeploymentStrategy", Enum: []string{"ROLLING", "BLUE_GREEN", "LINEAR", "CANARY"}},
 		{Name: "Deployments", Kind: api.List, Element: "Deployment"},
+		{Name: "DeregisterContainerInstanceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "cluster", Shape: "String"},
+			{Name: "containerInstance", Shape: "String", Required: true},
+			{Name: "force", Shape: "BoxedBoolean"},
+		}},
+		{Name: "DeregisterContainerInstanceResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "containerInstance", Shape: "ContainerInstance"},
+		}},
 		{Name: "DeregisterTaskDefinitionRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "taskDefinition", Shape: "String", Required: true},
 		}},
@@ -541,6 +574,15 @@ func shapes() []api.Shape {
 		{Name: "DeviceCgroupPermission", Enum: []string{"read", "write", "mknod"}},
 		{Name: "DeviceCgroupPermissions", Kind: api.List, Element: "DeviceCgroupPermission"},
 		{Name: "DevicesList", Kind: api.List, Element: "Device"},
+		{Name: "DiscoverPollEndpointRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "cluster", Shape: "String"},
+			{Name: "containerInstance", Shape: "String"},
+		}},
+		{Name: "DiscoverPollEndpointResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "endpoint", Shape: "String"},
+			{Name: "serviceConnectEndpoint", Shape: "String"},
+			{Name: "telemetryEndpoint", Shape: "String"},
+		}},
 		{Name: "DockerLabelsMap", Kind: api.Map, Element: "String", Key: "String"},
 		{Name: "DockerVolumeConfiguration", Kind: api.Structure, Members: []api.Member{
 			{Name: "autoprovision", Shape: "BoxedBoolean"},
@@ -885,6 +927,13 @@ func shapes() []api.Shape {
 			{Name: "reason", Shape: "String"},
 		}},
 		{Name: "ManagedAgentName", Enum: []string{"ExecuteCommandAgent"}},
+		{Name: "ManagedAgentStateChange", Kind: api.Structure, Members: []api.Member{
+			{Name: "containerName", Shape: "String", Required: true},
+			{Name: "managedAgentName", Shape: "ManagedAgentName", Required: true},
+			{Name: "reason", Shape: "String"},
+			{Name: "status", Shape: "String", Required: true},
+		}},
+		{Name: "ManagedAgentStateChanges", Kind: api.List, Element: "ManagedAgentStateChange"},
 		{Name: "ManagedAgents", Kind: api.List, Element: "ManagedAgent"},
 		{Name: "ManagedApplicationAutoScalingPolicies", Kind: api.List, Element: "ManagedApplicationAutoScalingPolicy"},
 		{Name: "ManagedApplicationAutoScalingPolicy", Kind: api.Structure, Members: []api.Member{
@@ -1023,6 +1072,9 @@ func shapes() []api.Shape {
 			{Name: "max", Shape: "BoxedInteger"},
 			{Name: "min", Shape: "BoxedInteger", Required: true},
 		}},
+		{Name: "MissingVersionException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "MissingVersionException", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "String"},
+		}},
 		{Name: "MountPoint", Kind: api.Structure, Members: []api.Member{
 			{Name: "containerPath", Shape: "String"},
 			{Name: "readOnly", Shape: "BoxedBoolean"},
@@ -1059,6 +1111,9 @@ func shapes() []api.Shape {
 		}},
 		{Name: "NetworkInterfaces", Kind: api.List, Element: "NetworkInterface"},
 		{Name: "NetworkMode", Enum: []string{"bridge", "host", "awsvpc", "none"}},
+		{Name: "NoUpdateAvailableException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "NoUpdateAvailableException", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "String"},
+		}},
 		{Name: "OSFamily", Enum: []string{"WINDOWS_SERVER_2019_FULL", "WINDOWS_SERVER_2019_CORE", "WINDOWS_SERVER_2016_FULL", "WINDOWS_SERVER_2004_CORE", "WINDOWS_SERVER_2022_CORE", "WINDOWS_SERVER_2022_FULL", "WINDOWS_SERVER_2025_CORE", "WINDOWS_SERVER_2025_FULL", "WINDOWS_SERVER_20H2_CORE", "LINUX"}},
 		{Name: "PidMode", Enum: []string{"host", "task"}},
 		{Name: "PlacementConstraint", Kind: api.Structure, Members: []api.Member{
@@ -1073,6 +1128,12 @@ func shapes() []api.Shape {
 			{Name: "type", Shape: "PlacementStrategyType"},
 		}},
 		{Name: "PlacementStrategyType", Enum: []string{"random", "spread", "binpack"}},
+		{Name: "PlatformDevice", Kind: api.Structure, Members: []api.Member{
+			{Name: "id", Shape: "String", Required: true},
+			{Name: "type", Shape: "PlatformDeviceType", Required: true},
+		}},
+		{Name: "PlatformDeviceType", Enum: []string{"GPU"}},
+		{Name: "PlatformDevices", Kind: api.List, Element: "PlatformDevice"},
 		{Name: "PlatformTaskDefinitionIncompatibilityException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "PlatformTaskDefinitionIncompatibilityException", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "String"},
 		}},
@@ -1119,6 +1180,13 @@ func shapes() []api.Shape {
 		{Name: "PutAccountSettingResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "setting", Shape: "Setting"},
 		}},
+		{Name: "PutAttributesRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "attributes", Shape: "Attributes", Required: true},
+			{Name: "cluster", Shape: "String"},
+		}},
+		{Name: "PutAttributesResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "attributes", Shape: "Attributes"},
+		}},
 		{Name: "PutClusterCapacityProvidersRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "capacityProviders", Shape: "StringList", Required: true},
 			{Name: "cluster", Shape: "String", Required: true},
@@ -1126,6 +1194,20 @@ func shapes() []api.Shape {
 		}},
 		{Name: "PutClusterCapacityProvidersResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "cluster", Shape: "Cluster"},
+		}},
+		{Name: "RegisterContainerInstanceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "attributes", Shape: "Attributes"},
+			{Name: "cluster", Shape: "String"},
+			{Name: "containerInstanceArn", Shape: "String"},
+			{Name: "instanceIdentityDocument", Shape: "String"},
+			{Name: "instanceIdentityDocumentSignature", Shape: "String"},
+			{Name: "platformDevices", Shape: "PlatformDevices"},
+			{Name: "tags", Shape: "Tags"},
+			{Name: "totalResources", Shape: "Resources"},
+			{Name: "versionInfo", Shape: "VersionInfo"},
+		}},
+		{Name: "RegisterContainerInstanceResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "containerInstance", Shape: "ContainerInstance"},
 		}},
 		{Name: "RegisterTaskDefinitionRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "containerDefinitions", Shape: "ContainerDefinitions", Required: true},
@@ -1478,6 +1560,41 @@ func shapes() []api.Shape {
 		{Name: "String"},
 		{Name: "StringList", Kind: api.List, Element: "String"},
 		{Name: "StringMap", Kind: api.Map, Element: "String", Key: "String"},
+		{Name: "SubmitAttachmentStateChangesRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "attachments", Shape: "AttachmentStateChanges", Required: true},
+			{Name: "cluster", Shape: "String"},
+		}},
+		{Name: "SubmitAttachmentStateChangesResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "acknowledgment", Shape: "String"},
+		}},
+		{Name: "SubmitContainerStateChangeRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "cluster", Shape: "String"},
+			{Name: "containerName", Shape: "String"},
+			{Name: "exitCode", Shape: "BoxedInteger"},
+			{Name: "networkBindings", Shape: "NetworkBindings"},
+			{Name: "reason", Shape: "String"},
+			{Name: "runtimeId", Shape: "String"},
+			{Name: "status", Shape: "String"},
+			{Name: "task", Shape: "String"},
+		}},
+		{Name: "SubmitContainerStateChangeResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "acknowledgment", Shape: "String"},
+		}},
+		{Name: "SubmitTaskStateChangeRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "attachments", Shape: "AttachmentStateChanges"},
+			{Name: "cluster", Shape: "String"},
+			{Name: "containers", Shape: "ContainerStateChanges"},
+			{Name: "executionStoppedAt", Shape: "Timestamp"},
+			{Name: "managedAgents", Shape: "ManagedAgentStateChanges"},
+			{Name: "pullStartedAt", Shape: "Timestamp"},
+			{Name: "pullStoppedAt", Shape: "Timestamp"},
+			{Name: "reason", Shape: "String"},
+			{Name: "status", Shape: "String"},
+			{Name: "task", Shape: "String"},
+		}},
+		{Name: "SubmitTaskStateChangeResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "acknowledgment", Shape: "String"},
+		}},
 		{Name: "SystemControl", Kind: api.Structure, Members: []api.Member{
 			{Name: "namespace", Shape: "String"},
 			{Name: "value", Shape: "String"},
@@ -1496,6 +1613,9 @@ func shapes() []api.Shape {
 		{Name: "TagResourceResponse", Kind: api.Structure},
 		{Name: "TagValue", HasMin: true, Min: 0, HasMax: true, Max: 256, Pattern: "([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)"},
 		{Name: "Tags", Kind: api.List, Element: "Tag", HasMin: true, Min: 0, HasMax: true, Max: 50},
+		{Name: "TargetNotFoundException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "TargetNotFoundException", Status: 400}, Members: []api.Member{
+			{Name: "message", Shape: "String"},
+		}},
 		{Name: "TargetType", Enum: []string{"container-instance"}},
 		{Name: "Task", Kind: api.Structure, Members: []api.Member{
 			{Name: "attachments", Shape: "Attachments"},
@@ -1690,6 +1810,22 @@ func shapes() []api.Shape {
 		}},
 		{Name: "UpdateClusterSettingsResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "cluster", Shape: "Cluster"},
+		}},
+		{Name: "UpdateContainerAgentRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "cluster", Shape: "String"},
+			{Name: "containerInstance", Shape: "String", Required: true},
+		}},
+		{Name: "UpdateContainerAgentResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "containerInstance", Shape: "ContainerInstance"},
+		}},
+		{Name: "UpdateContainerInstancesStateRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "cluster", Shape: "String"},
+			{Name: "containerInstances", Shape: "StringList", Required: true},
+			{Name: "status", Shape: "ContainerInstanceStatus", Required: true},
+		}},
+		{Name: "UpdateContainerInstancesStateResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "containerInstances", Shape: "ContainerInstances"},
+			{Name: "failures", Shape: "Failures"},
 		}},
 		{Name: "UpdateInProgressException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "UpdateInProgressException", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "String"},

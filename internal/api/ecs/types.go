@@ -114,6 +114,12 @@ type Attachment struct {
 	Type    *string
 }
 
+// AttachmentStateChange is a shape of the model.
+type AttachmentStateChange struct {
+	AttachmentArn *string
+	Status        *string
+}
+
 // Attribute is a shape of the model.
 type Attribute struct {
 	Name       *string
@@ -535,6 +541,17 @@ type ContainerRestartPolicy struct {
 	RestartAttemptPeriod *int32
 }
 
+// ContainerStateChange is a shape of the model.
+type ContainerStateChange struct {
+	ContainerName   *string
+	ExitCode        *int32
+	ImageDigest     *string
+	NetworkBindings []NetworkBinding
+	Reason          *string
+	RuntimeId       *string
+	Status          *string
+}
+
 // CpuManufacturer is an enumeration of the model.
 type CpuManufacturer string
 
@@ -611,6 +628,17 @@ type DeleteAccountSettingInput struct {
 // DeleteAccountSettingOutput is the model's DeleteAccountSettingResponse.
 type DeleteAccountSettingOutput struct {
 	Setting *Setting
+}
+
+// DeleteAttributesInput is the model's DeleteAttributesRequest.
+type DeleteAttributesInput struct {
+	Attributes []Attribute
+	Cluster    *string
+}
+
+// DeleteAttributesOutput is the model's DeleteAttributesResponse.
+type DeleteAttributesOutput struct {
+	Attributes []Attribute
 }
 
 // DeleteClusterInput is the model's DeleteClusterRequest.
@@ -809,6 +837,18 @@ const (
 	DeploymentStrategyCanary    DeploymentStrategy = "CANARY"
 )
 
+// DeregisterContainerInstanceInput is the model's DeregisterContainerInstanceRequest.
+type DeregisterContainerInstanceInput struct {
+	Cluster           *string
+	ContainerInstance *string
+	Force             *bool
+}
+
+// DeregisterContainerInstanceOutput is the model's DeregisterContainerInstanceResponse.
+type DeregisterContainerInstanceOutput struct {
+	ContainerInstance *ContainerInstance
+}
+
 // DeregisterTaskDefinitionInput is the model's DeregisterTaskDefinitionRequest.
 type DeregisterTaskDefinitionInput struct {
 	TaskDefinition *string
@@ -946,6 +986,19 @@ const (
 	DeviceCgroupPermissionWrite DeviceCgroupPermission = "write"
 	DeviceCgroupPermissionMknod DeviceCgroupPermission = "mknod"
 )
+
+// DiscoverPollEndpointInput is the model's DiscoverPollEndpointRequest.
+type DiscoverPollEndpointInput struct {
+	Cluster           *string
+	ContainerInstance *string
+}
+
+// DiscoverPollEndpointOutput is the model's DiscoverPollEndpointResponse.
+type DiscoverPollEndpointOutput struct {
+	Endpoint               *string
+	ServiceConnectEndpoint *string
+	TelemetryEndpoint      *string
+}
 
 // DockerVolumeConfiguration is a shape of the model.
 type DockerVolumeConfiguration struct {
@@ -1499,6 +1552,14 @@ const (
 	ManagedAgentNameExecuteCommandAgent ManagedAgentName = "ExecuteCommandAgent"
 )
 
+// ManagedAgentStateChange is a shape of the model.
+type ManagedAgentStateChange struct {
+	ContainerName    *string
+	ManagedAgentName ManagedAgentName
+	Reason           *string
+	Status           *string
+}
+
 // ManagedApplicationAutoScalingPolicy is a shape of the model.
 type ManagedApplicationAutoScalingPolicy struct {
 	Arn          *string
@@ -1819,6 +1880,20 @@ const (
 	PlacementStrategyTypeBinpack PlacementStrategyType = "binpack"
 )
 
+// PlatformDevice is a shape of the model.
+type PlatformDevice struct {
+	Id   *string
+	Type PlatformDeviceType
+}
+
+// PlatformDeviceType is an enumeration of the model.
+type PlatformDeviceType string
+
+// The values of PlatformDeviceType.
+const (
+	PlatformDeviceTypeGpu PlatformDeviceType = "GPU"
+)
+
 // PortMapping is a shape of the model.
 type PortMapping struct {
 	AppProtocol        ApplicationProtocol
@@ -1893,6 +1968,17 @@ type PutAccountSettingOutput struct {
 	Setting *Setting
 }
 
+// PutAttributesInput is the model's PutAttributesRequest.
+type PutAttributesInput struct {
+	Attributes []Attribute
+	Cluster    *string
+}
+
+// PutAttributesOutput is the model's PutAttributesResponse.
+type PutAttributesOutput struct {
+	Attributes []Attribute
+}
+
 // PutClusterCapacityProvidersInput is the model's PutClusterCapacityProvidersRequest.
 type PutClusterCapacityProvidersInput struct {
 	CapacityProviders               []string
@@ -1903,6 +1989,24 @@ type PutClusterCapacityProvidersInput struct {
 // PutClusterCapacityProvidersOutput is the model's PutClusterCapacityProvidersResponse.
 type PutClusterCapacityProvidersOutput struct {
 	Cluster *Cluster
+}
+
+// RegisterContainerInstanceInput is the model's RegisterContainerInstanceRequest.
+type RegisterContainerInstanceInput struct {
+	Attributes                        []Attribute
+	Cluster                           *string
+	ContainerInstanceArn              *string
+	InstanceIdentityDocument          *string
+	InstanceIdentityDocumentSignature *string
+	PlatformDevices                   []PlatformDevice
+	Tags                              []Tag
+	TotalResources                    []Resource
+	VersionInfo                       *VersionInfo
+}
+
+// RegisterContainerInstanceOutput is the model's RegisterContainerInstanceResponse.
+type RegisterContainerInstanceOutput struct {
+	ContainerInstance *ContainerInstance
 }
 
 // RegisterTaskDefinitionInput is the model's RegisterTaskDefinitionRequest.
@@ -2438,6 +2542,53 @@ type StopTaskOutput struct {
 	Task *Task
 }
 
+// SubmitAttachmentStateChangesInput is the model's SubmitAttachmentStateChangesRequest.
+type SubmitAttachmentStateChangesInput struct {
+	Attachments []AttachmentStateChange
+	Cluster     *string
+}
+
+// SubmitAttachmentStateChangesOutput is the model's SubmitAttachmentStateChangesResponse.
+type SubmitAttachmentStateChangesOutput struct {
+	Acknowledgment *string
+}
+
+// SubmitContainerStateChangeInput is the model's SubmitContainerStateChangeRequest.
+type SubmitContainerStateChangeInput struct {
+	Cluster         *string
+	ContainerName   *string
+	ExitCode        *int32
+	NetworkBindings []NetworkBinding
+	Reason          *string
+	RuntimeId       *string
+	Status          *string
+	Task            *string
+}
+
+// SubmitContainerStateChangeOutput is the model's SubmitContainerStateChangeResponse.
+type SubmitContainerStateChangeOutput struct {
+	Acknowledgment *string
+}
+
+// SubmitTaskStateChangeInput is the model's SubmitTaskStateChangeRequest.
+type SubmitTaskStateChangeInput struct {
+	Attachments        []AttachmentStateChange
+	Cluster            *string
+	Containers         []ContainerStateChange
+	ExecutionStoppedAt *time.Time
+	ManagedAgents      []ManagedAgentStateChange
+	PullStartedAt      *time.Time
+	PullStoppedAt      *time.Time
+	Reason             *string
+	Status             *string
+	Task               *string
+}
+
+// SubmitTaskStateChangeOutput is the model's SubmitTaskStateChangeResponse.
+type SubmitTaskStateChangeOutput struct {
+	Acknowledgment *string
+}
+
 // SystemControl is a shape of the model.
 type SystemControl struct {
 	Namespace *string
@@ -2775,6 +2926,30 @@ type UpdateClusterSettingsInput struct {
 // UpdateClusterSettingsOutput is the model's UpdateClusterSettingsResponse.
 type UpdateClusterSettingsOutput struct {
 	Cluster *Cluster
+}
+
+// UpdateContainerAgentInput is the model's UpdateContainerAgentRequest.
+type UpdateContainerAgentInput struct {
+	Cluster           *string
+	ContainerInstance *string
+}
+
+// UpdateContainerAgentOutput is the model's UpdateContainerAgentResponse.
+type UpdateContainerAgentOutput struct {
+	ContainerInstance *ContainerInstance
+}
+
+// UpdateContainerInstancesStateInput is the model's UpdateContainerInstancesStateRequest.
+type UpdateContainerInstancesStateInput struct {
+	Cluster            *string
+	ContainerInstances []string
+	Status             ContainerInstanceStatus
+}
+
+// UpdateContainerInstancesStateOutput is the model's UpdateContainerInstancesStateResponse.
+type UpdateContainerInstancesStateOutput struct {
+	ContainerInstances []ContainerInstance
+	Failures           []Failure
 }
 
 // UpdateServiceInput is the model's UpdateServiceRequest.

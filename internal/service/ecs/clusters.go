@@ -179,20 +179,20 @@ var allClusterFields = []ecs.ClusterField{ecs.ClusterFieldSettings, ecs.ClusterF
 
 func (s *Service) showCluster(ctx context.Context, sc scope, c *model.Cluster, include []ecs.ClusterField) (*ecs.Cluster, error) {
 	out := &ecs.Cluster{
-		ClusterArn:                        &c.ClusterARN,
-		ClusterName:                       &c.ClusterName,
-		Status:                            &c.Status,
-		CapacityProviders:                 orEmpty(c.CapacityProviders),
-		DefaultCapacityProviderStrategy:   orEmpty(convertedList[ecs.CapacityProviderStrategyItem](c.DefaultCapacityProviderStrategy)),
-		RegisteredContainerInstancesCount: new(int32(0)),
-		Settings:                          []ecs.ClusterSetting{},
-		Statistics:                        []ecs.KeyValuePair{},
-		Tags:                              []ecs.Tag{},
+		ClusterArn:                      &c.ClusterARN,
+		ClusterName:                     &c.ClusterName,
+		Status:                          &c.Status,
+		CapacityProviders:               orEmpty(c.CapacityProviders),
+		DefaultCapacityProviderStrategy: orEmpty(convertedList[ecs.CapacityProviderStrategyItem](c.DefaultCapacityProviderStrategy)),
+		Settings:                        []ecs.ClusterSetting{},
+		Statistics:                      []ecs.KeyValuePair{},
+		Tags:                            []ecs.Tag{},
 	}
 	count, err := s.countCluster(ctx, sc, c.ClusterName)
 	if err != nil {
 		return nil, err
 	}
+	out.RegisteredContainerInstancesCount = new(int32(count.instances))
 	out.ActiveServicesCount = new(int32(count.activeServices))
 	out.RunningTasksCount = new(int32(count.running))
 	out.PendingTasksCount = new(int32(count.pending))
@@ -392,6 +392,8 @@ func (s *Service) clusterIsEmpty(ctx context.Context, sc scope, name string) err
 		return err
 	case count.activeServices > 0:
 		return ecs.NewClusterContainsServicesException("The Cluster cannot be deleted while Services are active.")
+	case count.instances > 0:
+		return ecs.NewClusterContainsContainerInstancesException("The Cluster cannot be deleted while Container Instances are active or draining.")
 	case count.alive > 0:
 		return ecs.NewClusterContainsTasksException("The Cluster cannot be deleted while Tasks are active.")
 	}

@@ -14,6 +14,8 @@ import (
 type clusterCount struct {
 	activeServices          int
 	running, pending, alive int
+	// instances that are registered: those that are not INACTIVE
+	instances int
 	// by launch type
 	activeByType, drainingByType map[string]int
 	runningByType, pendByType    map[string]int
@@ -36,6 +38,15 @@ func (s *Service) countCluster(ctx context.Context, sc scope, name string) (clus
 			c.activeByType[t]++
 		case model.ECSDraining:
 			c.drainingByType[t]++
+		}
+	}
+	instances, err := tables.ECSContainerInstances.List(ctx, s.store, q)
+	if err != nil {
+		return c, err
+	}
+	for _, r := range instances {
+		if r.V.Status != model.ContainerInstanceInactive {
+			c.instances++
 		}
 	}
 	q.Index = store.Index{Name: tables.ByCluster, Value: name}

@@ -68,6 +68,20 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) (arns [
 		return []string{clusterARN(in.Cluster)}, nil
 	case *ecs.ListAttributesInput:
 		return []string{clusterARN(in.Cluster)}, nil
+	case *ecs.RegisterContainerInstanceInput:
+		return []string{clusterARN(in.Cluster)}, nil
+	case *ecs.DeregisterContainerInstanceInput:
+		return []string{clusterARN(in.Cluster)}, nil
+	case *ecs.DescribeContainerInstancesInput:
+		return within("container-instance", in.Cluster, in.ContainerInstances...)
+	case *ecs.UpdateContainerInstancesStateInput:
+		return within("container-instance", in.Cluster, in.ContainerInstances...)
+	case *ecs.UpdateContainerAgentInput:
+		return within("container-instance", in.Cluster, val(in.ContainerInstance))
+	case *ecs.PutAttributesInput:
+		return within("container-instance", in.Cluster, targetsOf(in.Attributes)...)
+	case *ecs.DeleteAttributesInput:
+		return within("container-instance", in.Cluster, targetsOf(in.Attributes)...)
 	case *ecs.RegisterTaskDefinitionInput:
 		return []string{model.MakeARN("ecs", sc.region, sc.account, "task-definition/"+val(in.Family)+":*")}, nil
 	case *ecs.DeleteTaskDefinitionsInput:

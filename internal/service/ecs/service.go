@@ -19,14 +19,25 @@ import (
 // Config is what the service stands on.
 type Config struct {
 	Store store.Store
+	// Fleet tells what container instances have left; without it, what they
+	// registered.
+	Fleet Fleet
+	// Reports takes what agents report; without it nobody's reports are taken.
+	Reports Reports
+	// Documents verifies instances' identity documents; without it only an
+	// instance's credentials prove which one it is.
+	Documents Documents
 	// Log may be nil.
 	Log *slog.Logger
 }
 
 // Service implements ecs.Handler.
 type Service struct {
-	store store.Store
-	log   *slog.Logger
+	store     store.Store
+	fleet     Fleet
+	reports   Reports
+	documents Documents
+	log       *slog.Logger
 }
 
 var _ ecs.Handler = (*Service)(nil)
@@ -36,7 +47,7 @@ func New(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{store: c.Store, log: c.Log}
+	return &Service{store: c.Store, fleet: c.Fleet, reports: c.Reports, documents: c.Documents, log: c.Log}
 }
 
 // scope is the account and region that a call is about, and its time.

@@ -111,6 +111,11 @@ func taggableOf(sc scope, arn string) (taggable, error) {
 			tables.ECSTasks, rest, func(c *model.Task) *model.Tags { return &c.Tags },
 			func(*model.Task) error { return nil }, notFound,
 		}, nil
+	case "container-instance":
+		return tagged[model.ContainerInstance]{
+			tables.ECSContainerInstances, rest, func(c *model.ContainerInstance) *model.Tags { return &c.Tags },
+			func(c *model.ContainerInstance) error { return inactive("container instance", c.Status) }, notFound,
+		}, nil
 	case "task-definition":
 		recordID, ok := model.TaskDefinitionIDFromARN(arn)
 		if !ok {
