@@ -15,7 +15,7 @@ const fargateNode = "fargate"
 // controllers are those that need nothing of this machine.
 func (s *server) controllers() []*controller.Controller {
 	return []*controller.Controller{
-		ecsservice.New(ecsservice.Config{Store: s.store, Clock: s.clock}),
+		ecsservice.New(ecsservice.Config{Store: s.store, Clock: s.clock, Placer: s.fleet}),
 		ecstask.New(ecstask.Config{Store: s.store, Clock: s.clock, FargateNode: fargateNode}),
 		ecstask.NewForget(ecstask.Config{Store: s.store, Clock: s.clock}),
 		ecscleanup.New(ecscleanup.Config{Store: s.store, Clock: s.clock}),

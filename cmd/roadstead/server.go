@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +25,7 @@ import (
 	"roadstead.dev/internal/identity"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/bolt"
+	"roadstead.dev/internal/store/fleet"
 	"roadstead.dev/internal/store/tables"
 )
 
@@ -36,7 +38,9 @@ type server struct {
 	clock clock.Clock
 	begun time.Time
 
-	store     store.Store
+	store store.Store
+	// fleet places tasks on container instances.
+	fleet     *fleet.Book
 	directory *identity.Directory
 	apis      *apis
 	ca        *authority.Authority
@@ -58,6 +62,7 @@ func serve(ctx context.Context, o *options, logTo io.Writer) (err error) {
 	if err := store.Reindex(ctx, s.store, tables.Indexed()...); err != nil {
 		return err
 	}
+	s.fleet = fleet.New(s.store, rand.IntN)
 	s.directory, err = identity.New(ctx, identity.Config{
 		Store: s.store, Clock: s.clock, Log: log,
 		// The built-in key is the gateway's own affair, on loopback alone.
@@ -129,6 +134,7 @@ func (s *server) run(ctx context.Context, listener net.Listener) (err error) {
 	g.Go(func() error {
 		return s.runtime().Run(ctx, s.controllers()...)
 	})
+	g.Go(func() error { return s.fleet.Run(ctx) })
 	g.Go(func() error { return s.apis.run(ctx) })
 	g.Go(func() error { return s.directory.Run(ctx) })
 	g.Go(func() error {

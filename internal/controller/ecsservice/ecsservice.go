@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"roadstead.dev/internal/clock"
@@ -33,24 +34,31 @@ type Config struct {
 	// HealthyAfter is how long a task that nothing checks must run to count as
 	// healthy; 0 means AWS's 40 seconds.
 	HealthyAfter time.Duration
+	// Placer places tasks on container instances; without it no cluster has any.
+	Placer Placer
 }
 
 // services is the controller's work.
-type services struct{ Config }
+type services struct {
+	Config
+	room audience
+}
 
 // New makes the controller.
 func New(c Config) *controller.Controller {
 	if c.HealthyAfter == 0 {
 		c.HealthyAfter = deployment.HealthyAfter
 	}
-	w := &services{c}
+	w := &services{Config: c}
 	return &controller.Controller{
 		Name: "ecsservice",
 		Watches: []controller.Watch{
 			controller.Own(tables.ECSServices),
 			controller.On(tables.ECSTasks, func(r store.Row[model.Task]) []controller.Key {
-				return keyOf(r.Key, r.V.TaskServiceID())
+				return append(keyOf(r.Key, r.V.TaskServiceID()), w.freed(r)...)
 			}).Passing(tables.LiveTasks),
+			// A full pass looks at all services anyway.
+			controller.Watch{Kind: tables.ECSContainerInstances.Kind(), Keys: w.ofInstance}.Passing(func() []store.Query { return nil }),
 			controller.On(tables.Targets, func(r store.Row[model.Target]) []controller.Key {
 				return keyOf(r.Key, model.ECSResourceID(r.V.RegisteredBy))
 			}),
@@ -95,8 +103,14 @@ func (c *services) reconcile(ctx context.Context, key controller.Key) (result co
 
 func (c *services) step(ctx context.Context, key controller.Key) (controller.Result, error) {
 	v, err := c.read(ctx, key)
-	if err != nil || v == nil {
+	if err != nil {
 		return controller.Result{}, err
+	}
+	name, _, _ := strings.Cut(key.ID, "/")
+	cluster := controller.Key{Account: key.Account, Region: key.Region, ID: name}
+	if v == nil {
+		c.room.leave(cluster, key)
+		return controller.Result{}, nil
 	}
 	now := c.Clock.Now().Truncate(time.Millisecond)
 	plan := deployment.Next(v.snapshot(c.HealthyAfter), now)
@@ -104,11 +118,20 @@ func (c *services) step(ctx context.Context, key controller.Key) (controller.Res
 	if err != nil {
 		return controller.Result{}, fmt.Errorf("service %s: %w", key.ID, err)
 	}
+	waits := plan.State.Unplaced != ""
+	if !waits && !daemon(&v.service.V.Spec) {
+		c.room.leave(cluster, key)
+	}
+	var again time.Duration
+	if !plan.Wake.IsZero() {
+		again = max(plan.Wake.Sub(c.Clock.Now()), time.Millisecond)
+	}
 	switch {
 	case more:
-		return controller.Result{RequeueAfter: time.Millisecond}, nil
-	case plan.Wake.IsZero():
-		return controller.Result{}, nil
+		again = time.Millisecond
+	case waits && (again == 0 || again > roomEvery):
+		// Room tells when it appears; this is for what tells no event.
+		again = roomEvery
 	}
-	return controller.Result{RequeueAfter: max(plan.Wake.Sub(c.Clock.Now()), time.Millisecond)}, nil
+	return controller.Result{RequeueAfter: again}, nil
 }

@@ -39,7 +39,7 @@ func TestRolling(t *testing.T) {
 	}{
 		{"", "", true},
 		{"ECS", "REPLICA", true},
-		{"ECS", "DAEMON", false},
+		{"ECS", "DAEMON", true},
 		{"CODE_DEPLOY", "REPLICA", false},
 		{"EXTERNAL", "REPLICA", false},
 	}

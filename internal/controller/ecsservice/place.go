@@ -10,10 +10,6 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
-// noInstance ends the event about tasks of the EC2 launch type for which there
-// is no container instance.
-const noInstance = " because no container instance met all of its requirements. Reason: No Container Instances were found in your cluster. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide."
-
 // place is where one new task goes.
 type place struct {
 	launchType, provider, subnet, zone string
@@ -41,10 +37,13 @@ func (c *services) place(ctx context.Context, v *view, d *model.Deployment, n in
 				places = append(places, place{launchType: model.LaunchTypeFargate, provider: p})
 			}
 		}
-	case d.LaunchType == model.LaunchTypeFargate:
+	default:
 		for range n {
-			places = append(places, place{launchType: model.LaunchTypeFargate})
+			places = append(places, place{launchType: d.LaunchType})
 		}
+	}
+	if onInstances(d) {
+		return places, nil
 	}
 	subnets, err := c.subnets(ctx, v.service.Key, d)
 	if err != nil {

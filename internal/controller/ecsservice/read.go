@@ -30,6 +30,10 @@ type view struct {
 	events store.Row[model.ServiceEvents]
 	// zones are those to balance the tasks over.
 	zones []string
+	// leaving are the container instances that drain; nodes are those that a
+	// DAEMON service is to be on.
+	leaving map[string]bool
+	nodes   []string
 }
 
 // read reads the service under key; nil when there is nothing to do for it.
@@ -67,6 +71,9 @@ func (c *services) read(ctx context.Context, key controller.Key) (*view, error) 
 		return nil, err
 	}
 	if v.zones, err = c.zones(ctx, v.service); err != nil {
+		return nil, err
+	}
+	if err = c.readInstances(ctx, key, v); err != nil {
 		return nil, err
 	}
 	v.events, err = tables.ECSServiceEvents.Get(ctx, c.Store, key.Account, key.Region, key.ID)
@@ -126,7 +133,7 @@ func (c *services) readStopped(ctx context.Context, v *view) error {
 
 // rolling tells whether the service's deployments are this controller's.
 func rolling(s *model.ServiceSpec) bool {
-	return (s.DeploymentController == "" || s.DeploymentController == "ECS") && s.SchedulingStrategy != "DAEMON"
+	return s.DeploymentController == "" || s.DeploymentController == "ECS"
 }
 
 // readTargets reads how the task's targets fare. A target group that is gone
@@ -222,6 +229,7 @@ func (v *view) snapshot(healthyAfter time.Duration) deployment.Snapshot {
 		Zones:                 v.zones,
 		Draining:              s.Status == model.ECSDraining,
 		HealthyAfter:          healthyAfter,
+		Daemon:                daemon(&s.Spec), Nodes: v.nodes,
 	}}
 	out.Service.HealthCheckGracePeriod = time.Duration(valueOr(s.Spec.HealthCheckGracePeriodSeconds, 0)) * time.Second
 	if cb := dc.DeploymentCircuitBreaker; cb != nil {
@@ -245,7 +253,8 @@ func (v *view) task(t *model.Task) deployment.Task {
 	out := deployment.Task{
 		ID: t.TaskID, Deployment: t.Spec.DeploymentID, Zone: t.Spec.AvailabilityZone,
 		Wanted: t.Desired.Status != model.TaskStopped, CreatedAt: t.Spec.CreatedAt, StartedAt: t.Status.StartedAt,
-		Targets: v.targets[t.TaskID], ByUser: t.Desired.StopCode == model.StopUserInitiated,
+		Targets: v.targets[t.TaskID], Node: t.Status.Node, Leaving: v.leaving[t.Status.Node],
+		ByUser: t.Desired.StopCode == model.StopUserInitiated || t.Desired.StopCode == model.StopTerminationNotice,
 	}
 	switch rank := lifecycle.Rank(t.Status.LastStatus); {
 	case rank < lifecycle.Rank(model.TaskRunning):

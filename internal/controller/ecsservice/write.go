@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/deployment"
 	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/fleet"
 	"roadstead.dev/internal/store/tables"
 )
 
@@ -20,12 +22,21 @@ import (
 func (c *services) write(ctx context.Context, v *view, plan *deployment.Plan, now time.Time) (more bool, err error) {
 	tx := store.NewTxn()
 	var messages []string
+	commit := func() (uint64, error) { return tx.Commit(ctx, c.Store) }
 	if plan.Start > 0 {
 		more = plan.Start > startsAtOnce
-		messages, err = c.start(ctx, tx, v, plan, min(plan.Start, startsAtOnce), now)
+		var choice *fleet.Choice
+		messages, choice, err = c.start(ctx, tx, v, plan, min(plan.Start, startsAtOnce), now)
 		if err != nil {
 			return false, err
 		}
+		if choice != nil {
+			defer choice.Drop()
+			more = more && len(choice.Refused) == 0
+			commit = func() (uint64, error) { return choice.Commit(ctx, tx) }
+		}
+	} else if plan.State.Unplaced != "" {
+		plan.Placed()
 	}
 	messages = append(messages, plan.Events...)
 	v.stop(tx, plan, now)
@@ -59,7 +70,7 @@ func (c *services) write(ctx context.Context, v *view, plan *deployment.Plan, no
 	if tx.Empty() {
 		return more, nil
 	}
-	_, err = tx.Commit(ctx, c.Store)
+	_, err = commit()
 	return more, err
 }
 
@@ -146,68 +157,88 @@ func goBack(s *model.ServiceSpec, d model.Deployment) {
 }
 
 // start adds n new tasks of the primary deployment and returns the events that
-// tell of them.
-func (c *services) start(ctx context.Context, tx *store.Txn, v *view, plan *deployment.Plan, n int, now time.Time) ([]string, error) {
+// tell of them. With tasks on container instances it also returns the choice of
+// those, to be committed with tx.
+func (c *services) start(ctx context.Context, tx *store.Txn, v *view, plan *deployment.Plan, n int, now time.Time) ([]string, *fleet.Choice, error) {
 	svc, key := v.service.V, v.service.Key
-	var primary *model.Deployment
-	for _, p := range plan.Deployments {
-		for i := range svc.Deployments {
-			if p.Status == deployment.Primary && svc.Deployments[i].ID == p.ID {
-				primary = &svc.Deployments[i]
-			}
-		}
-	}
-	refuse := func(reason string) ([]string, error) {
-		if plan.State.Placement == reason {
-			return nil, nil
-		}
-		plan.State.Placement = reason
-		return []string{fmt.Sprintf("(service %s) was unable to place a task%s", svc.ServiceName, reason)}, nil
-	}
+	primary := primaryOf(svc, plan)
 	if primary == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	cluster, err := tables.ECSClusters.Get(ctx, c.Store, key.Account, key.Region, svc.ClusterName)
 	if err != nil {
-		return nil, fmt.Errorf("cluster of the service: %w", err)
+		return nil, nil, fmt.Errorf("cluster of the service: %w", err)
 	}
 	if cluster.V.Status != model.ECSActive {
-		return nil, fmt.Errorf("cluster %s is %s: %w", svc.ClusterName, cluster.V.Status, store.ErrConflict)
+		return nil, nil, fmt.Errorf("cluster %s is %s: %w", svc.ClusterName, cluster.V.Status, store.ErrConflict)
 	}
-	defID, _ := model.TaskDefinitionIDFromARN(primary.TaskDefinition)
-	def, err := tables.ECSTaskDefinitions.Get(ctx, c.Store, key.Account, key.Region, defID)
+	def, err := c.definition(ctx, key, primary)
 	if errors.Is(err, store.ErrNotFound) {
-		return refuse(". Reason: The task definition " + primary.TaskDefinition + " does not exist.")
+		reason := ". Reason: The task definition " + primary.TaskDefinition + " does not exist."
+		if plan.State.Placement == reason {
+			return nil, nil, nil
+		}
+		plan.State.Placement = reason
+		return []string{fmt.Sprintf("(service %s) was unable to place a task%s", svc.ServiceName, reason)}, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	places, err := c.place(ctx, v, primary, n)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if len(places) == 0 {
-		return refuse(noInstance)
-	}
-	// No task is added to a cluster that goes.
-	tables.ECSClusters.Check(tx, cluster)
-	ids := make([]string, len(places))
+	tasks := make([]*model.Task, len(places))
 	for i, p := range places {
-		ids[i] = id.Hex(32)
-		t := model.NewTask(model.NewTaskParams{
+		tasks[i] = model.NewTask(model.NewTaskParams{
 			Account: key.Account, Region: key.Region, Cluster: cluster.V, Definition: def.V,
-			TaskID: ids[i], NewID: id.UUID, Now: now,
+			TaskID: id.Hex(32), NewID: id.UUID, Now: now,
 			LaunchType: p.launchType, CapacityProviderName: p.provider, PlatformVersion: primary.PlatformVersion,
 			Network: awsvpc(primary), SubnetID: p.subnet, AvailabilityZone: p.zone,
 			EnableExecuteCommand: primary.EnableExecuteCommand,
 			Tags:                 tags(svc, def.V),
-			PlacementConstraints: svc.Spec.PlacementConstraints, PlacementStrategy: svc.Spec.PlacementStrategy,
+			PlacementConstraints: slices.Concat(def.V.PlacementConstraints, svc.Spec.PlacementConstraints), PlacementStrategy: svc.Spec.PlacementStrategy,
 			Service: svc, Deployment: primary,
 		})
-		tables.ECSTasks.Create(tx, key.Account, key.Region, svc.ClusterName+"/"+ids[i], t)
-		plan.Started(ids[i], primary.ID)
 	}
-	return []string{deployment.StartedEvent(svc.ServiceName, ids, min(plan.Replaced, len(ids)))}, nil
+	var messages []string
+	var choice *fleet.Choice
+	if onInstances(primary) {
+		if tasks, choice, messages, err = c.placeOnInstances(ctx, v, plan, def.V, primary, tasks, now); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(tasks) == 0 {
+		return messages, choice, nil
+	}
+	// No task is added to a cluster that goes.
+	tables.ECSClusters.Check(tx, cluster)
+	ids := make([]string, len(tasks))
+	for i, t := range tasks {
+		ids[i] = t.TaskID
+		tables.ECSTasks.Create(tx, key.Account, key.Region, svc.ClusterName+"/"+t.TaskID, t)
+		plan.Started(t.TaskID, primary.ID)
+	}
+	started := deployment.StartedEvent(svc.ServiceName, ids, min(plan.Replaced, len(ids)))
+	return append([]string{started}, messages...), choice, nil
+}
+
+// primaryOf is the deployment that the plan makes the primary one, nil when it
+// has none.
+func primaryOf(svc *model.Service, plan *deployment.Plan) *model.Deployment {
+	for _, p := range plan.Deployments {
+		for i := range svc.Deployments {
+			if p.Status == deployment.Primary && svc.Deployments[i].ID == p.ID {
+				return &svc.Deployments[i]
+			}
+		}
+	}
+	return nil
+}
+
+func (c *services) definition(ctx context.Context, key store.Key, d *model.Deployment) (store.Row[model.TaskDefinition], error) {
+	defID, _ := model.TaskDefinitionIDFromARN(d.TaskDefinition)
+	return tables.ECSTaskDefinitions.Get(ctx, c.Store, key.Account, key.Region, defID)
 }
 
 func awsvpc(d *model.Deployment) *model.AwsvpcConfiguration {

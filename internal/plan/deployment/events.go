@@ -3,6 +3,7 @@ package deployment
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // StartedEvent tells that tasks were started, replaced of them for unhealthy
@@ -14,6 +15,24 @@ func StartedEvent(service string, ids []string, replaced int) string {
 	}
 	return s
 }
+
+// unplacedEvery is how often a lasting cause is announced again.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages.html
+const unplacedEvery = 6 * time.Hour
+
+// Unplaced notes that a task found no instance, for a cause that how tells in
+// the words of an event, and returns the event, "" where it has been announced
+// not long ago.
+func (p *Plan) Unplaced(service, cause, how string, now time.Time) string {
+	if s := &p.State; s.Unplaced != cause || !now.Before(s.UnplacedAt.Add(unplacedEvery)) {
+		s.Unplaced, s.UnplacedAt = cause, now
+		return fmt.Sprintf("(service %s) was unable to place a task because no container instance met all of its requirements. %s For more information, see the Troubleshooting section of the Amazon ECS Developer Guide.", service, how)
+	}
+	return ""
+}
+
+// Placed notes that all tasks that were to start found an instance.
+func (p *Plan) Placed() { p.State.Unplaced, p.State.UnplacedAt = "", time.Time{} }
 
 func (p *planner) event(format string, args ...any) {
 	p.plan.Events = append(p.plan.Events, "(service "+p.Service.Name+") "+fmt.Sprintf(format, args...))

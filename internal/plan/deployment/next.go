@@ -130,8 +130,11 @@ func (p *planner) isPrimary(t Task) bool {
 
 // desired is how many tasks there are to be.
 func (p *planner) desired() int {
-	if p.Service.Draining {
+	switch {
+	case p.Service.Draining:
 		return 0
+	case p.Service.Daemon:
+		return len(p.Service.Nodes)
 	}
 	return p.Service.Desired
 }
@@ -212,7 +215,7 @@ func (p *planner) settled() bool {
 	n := 0
 	for _, t := range p.Tasks {
 		switch {
-		case p.cond[t.ID] == healthy && p.isPrimary(t):
+		case p.cond[t.ID] == healthy && p.isPrimary(t) && !t.Leaving:
 			n++
 		case t.Phase < Stopping:
 			return false

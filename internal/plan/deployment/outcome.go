@@ -170,7 +170,7 @@ func (p *planner) unhealthyEvents(t Task) {
 // in a row, and goes back to the last one that completed if that is asked for.
 func (p *planner) breakCircuit() {
 	d, cb := p.current(), p.Service.CircuitBreaker
-	if d == nil || !cb.Enable || p.Service.Draining || d.RolloutState != InProgress || d.Failed < threshold(p.Service.Desired) {
+	if d == nil || !cb.Enable || p.Service.Draining || d.RolloutState != InProgress || d.Failed < threshold(p.desired()) {
 		return
 	}
 	d.RolloutState, d.RolloutStateReason = Failed, failedReason

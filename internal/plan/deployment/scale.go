@@ -15,7 +15,8 @@ func (f fleet) size() int {
 	return n
 }
 
-// fleets parts the tasks into the primary deployment's and all others'. busy
+// fleets parts the tasks into the primary deployment's and all others', to
+// which those belong that are to leave their instances. busy
 // counts the tasks that are pending or running but no longer wanted: they
 // still count against the maximum.
 func (p *planner) fleets() (own, old fleet, busy int) {
@@ -27,7 +28,7 @@ func (p *planner) fleets() (own, old fleet, busy int) {
 			if t.Phase < Stopping {
 				busy++
 			}
-		case p.isPrimary(t):
+		case p.isPrimary(t) && !t.Leaving:
 			own[c] = append(own[c], t)
 		default:
 			old[c] = append(old[c], t)
@@ -52,6 +53,11 @@ func (p *planner) scale() {
 	if p.desired() == 0 {
 		p.stop(scaling, own[pending], own[ailing], own[maturing], own[healthy])
 		p.stop(scaling, old[pending], old[ailing], old[maturing], old[healthy])
+		p.stopEvent()
+		return
+	}
+	if p.Service.Daemon {
+		p.scaleDaemon()
 		p.stopEvent()
 		return
 	}

@@ -40,6 +40,10 @@ type Service struct {
 	Zones []string
 	// Draining: the service is being deleted.
 	Draining bool
+	// Daemon: one task on each of Nodes, instead of Desired anywhere.
+	Daemon bool
+	// Nodes are the container instances that a Daemon is to be on, ascending.
+	Nodes []string
 	// HealthyAfter is how long a task that nothing checks must run before it
 	// counts as healthy.
 	HealthyAfter time.Duration
@@ -109,8 +113,12 @@ type Task struct {
 	ID         string
 	Deployment string
 	// Zone is the availability zone, for balance.
-	Zone  string
-	Phase Phase
+	Zone string
+	// Node is the container instance; Leaving: it drains, so the task is to be
+	// replaced by one elsewhere.
+	Node    string
+	Leaving bool
+	Phase   Phase
 	// Wanted: the desired status is RUNNING.
 	Wanted    bool
 	CreatedAt time.Time
@@ -160,6 +168,10 @@ type State struct {
 	Blocked bool `json:"blocked,omitempty"`
 	// Placement is the last announced reason for a failed start.
 	Placement string `json:"placement,omitempty"`
+	// Unplaced is why the last task that was to start found no instance, and
+	// UnplacedAt when that was announced; empty once all find one.
+	Unplaced   string    `json:"unplaced,omitempty"`
+	UnplacedAt time.Time `json:"unplacedAt,omitzero"`
 }
 
 // TaskState is what is remembered of one task.
@@ -203,7 +215,9 @@ type Plan struct {
 	// unhealthy ones.
 	Start    int
 	Replaced int
-	Stops    []Stop
+	// StartOn names the instances that a Daemon's tasks start on, Start of them.
+	StartOn []string
+	Stops   []Stop
 	// Deployments replace the snapshot's; those that are over are missing.
 	Deployments []Deployment
 	// RollBack is the id of the deployment that the service goes back to: the

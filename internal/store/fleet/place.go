@@ -38,40 +38,71 @@ type Placed struct {
 // request's kind, and keeps room for them until the choice is committed or
 // dropped. It sets nothing in the tasks.
 func (b *Book) Choose(account, region, clusterName string, r *placement.Request, tasks []*model.Task) *Choice {
-	return b.choose(place{account, region, clusterName}, tasks, func(c *cluster) (string, bool) { return c.fleet.Place(r, b.pick) },
-		func(c *cluster) []placement.Refusal { return c.fleet.Explain(r) })
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, ch := b.begin(place{account, region, clusterName})
+	for _, t := range tasks {
+		id, ok := c.fleet.Place(r, b.pick)
+		if !ok {
+			ch.Refused = c.fleet.Explain(r)
+			break
+		}
+		ch.keep(c, id, t)
+	}
+	return ch
 }
 
 // ChooseOn is Choose for one instance, as StartTask names it.
 func (b *Book) ChooseOn(account, region, clusterName, instance string, r *placement.Request, task *model.Task) *Choice {
-	var why placement.Reason
-	return b.choose(place{account, region, clusterName}, []*model.Task{task}, func(c *cluster) (string, bool) {
-		why = c.fleet.Refuses(r, instance)
-		return instance, why == ""
-	}, func(*cluster) []placement.Refusal { return []placement.Refusal{{Instance: instance, Reason: why}} })
+	return b.ChooseEach(account, region, clusterName, []string{instance}, r, []*model.Task{task})
 }
 
-func (b *Book) choose(at place, tasks []*model.Task, next func(*cluster) (string, bool), explain func(*cluster) []placement.Refusal) *Choice {
+// ChooseEach keeps room for one task on each of the instances, as a DAEMON
+// service wants it: the first task on the first instance, and so on. Refused
+// tells of those that cannot take theirs.
+func (b *Book) ChooseEach(account, region, clusterName string, instances []string, r *placement.Request, tasks []*model.Task) *Choice {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := b.at(at)
-	ch := &Choice{book: b, place: at, claims: make(map[string]store.Row[model.InstanceClaim]), Instances: c.fleet.Len()}
-	for _, t := range tasks {
-		id, ok := next(c)
-		if !ok {
-			ch.Refused = explain(c)
-			break
+	c, ch := b.begin(place{account, region, clusterName})
+	for i, id := range instances {
+		if why := c.fleet.Refuses(r, id); why != "" {
+			ch.Refused = append(ch.Refused, placement.Refusal{Instance: id, Reason: why})
+			continue
 		}
-		c.fleet.Assign(id, taskOf(t))
-		c.chosen[t.TaskID] = true
-		claim, ok := c.claims[id]
-		if !ok {
-			claim.Key = tables.ECSInstanceClaims.Key(at.account, at.region, at.name+"/"+id)
-		}
-		ch.claims[id] = claim
-		ch.Placed = append(ch.Placed, Placed{t, c.instances[id].V})
+		ch.keep(c, id, tasks[i])
 	}
 	return ch
+}
+
+// begin begins a choice; the caller holds the lock.
+func (b *Book) begin(at place) (*cluster, *Choice) {
+	c := b.at(at)
+	return c, &Choice{book: b, place: at, claims: make(map[string]store.Row[model.InstanceClaim]), Instances: c.fleet.Len()}
+}
+
+// keep keeps room for a task on an instance; the caller holds the lock.
+func (ch *Choice) keep(c *cluster, id string, t *model.Task) {
+	c.fleet.Assign(id, taskOf(t))
+	c.chosen[t.TaskID] = true
+	claim, ok := c.claims[id]
+	if !ok {
+		claim.Key = tables.ECSInstanceClaims.Key(ch.place.account, ch.place.region, ch.place.name+"/"+id)
+	}
+	ch.claims[id] = claim
+	ch.Placed = append(ch.Placed, Placed{t, c.instances[id].V})
+}
+
+// Leaving are the instances of a cluster that drain.
+func (b *Book) Leaving(account, region, clusterName string) map[string]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	leaving := make(map[string]bool)
+	for id, i := range b.at(place{account, region, clusterName}).instances {
+		if i.V.Status == model.ContainerInstanceDraining {
+			leaving[id] = true
+		}
+	}
+	return leaving
 }
 
 // Eligible are the instances of a cluster that are to have a task of a DAEMON
@@ -182,4 +213,18 @@ func (b *Book) Remaining(account, region, clusterName, instance string) (placeme
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.at(place{account, region, clusterName}).fleet.Remaining(instance)
+}
+
+// CatchUp waits until the book has the instances of a cluster as their records
+// are now.
+func (b *Book) CatchUp(ctx context.Context, account, region, clusterName string) error {
+	records, _, err := b.store.List(ctx, store.Query{Kind: tables.ECSContainerInstances.Kind(), Account: account, Region: region, Prefix: clusterName + "/"})
+	if err != nil {
+		return err
+	}
+	var newest uint64
+	for _, r := range records {
+		newest = max(newest, r.Modified)
+	}
+	return b.Reach(ctx, newest)
 }
