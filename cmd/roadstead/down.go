@@ -51,7 +51,7 @@ logs stay in the data folder for the next up, unless --delete-data is given.`,
 // tearDown removes what the instance made outside its data folder. It goes on
 // after errors and returns them together.
 func (o *options) tearDown(ctx context.Context) error {
-	errs := []error{o.purgeEngines(ctx)}
+	errs := []error{o.endInstances(ctx), o.purgeEngines(ctx)}
 	errs = append(errs, network.Teardown(ctx, o.networkConfig()))
 	if o.hostsFile != "no" {
 		errs = append(errs, hostsfile.Remove(o.hostsFile, o.prefix()))

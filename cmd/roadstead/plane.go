@@ -16,6 +16,7 @@ import (
 	"roadstead.dev/internal/balancer/frontdoor"
 	"roadstead.dev/internal/balancer/place"
 	"roadstead.dev/internal/controller"
+	"roadstead.dev/internal/controller/ec2instance"
 	ctrlinklocal "roadstead.dev/internal/controller/linklocal"
 	"roadstead.dev/internal/controller/loadbalancer"
 	ctrnetwork "roadstead.dev/internal/controller/network"
@@ -41,6 +42,7 @@ type machine struct {
 	front     *frontdoor.Door
 	ports     *frontdoor.Ports
 	services  *linklocal.Server
+	instances *ec2instance.Instances
 	node      *fargateCapacity
 }
 
@@ -97,7 +99,12 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 			Upstreams: dns.HostResolvers("/etc/resolv.conf"), Log: s.log,
 		}).Handler,
 	})
-	return m, ctrnetwork.Sweep(ctx, s.store, m.network)
+	runtime, err := s.newInstances(m.network)
+	if err != nil {
+		return nil, err
+	}
+	m.instances = ec2instance.New(ec2instance.Config{Store: s.store, Clock: s.clock, Log: s.log, Runtime: runtime})
+	return m, errors.Join(ctrnetwork.Sweep(ctx, s.store, m.network), m.instances.Sweep(ctx))
 }
 
 // newEngine connects to containerd: the one that was asked for, else the one
@@ -127,6 +134,7 @@ func (m *machine) controllers() []*controller.Controller {
 	cs := []*controller.Controller{
 		ctrnetwork.New(ctrnetwork.Config{Store: m.s.store, Plane: m.network, HostRoute: isDefault}),
 		m.balancers.Controller(),
+		m.instances.Controller(),
 		ctrlinklocal.New(m.s.store, m.services),
 	}
 	if m.s.hostsFile != "no" {
@@ -141,6 +149,7 @@ func (m *machine) controllers() []*controller.Controller {
 func (m *machine) run(ctx context.Context, ready func()) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { m.balancers.Run(ctx); return nil })
+	g.Go(func() error { m.instances.Run(ctx); return nil })
 	g.Go(func() error { return m.node.run(ctx) })
 	ready()
 	return g.Wait()

@@ -53,6 +53,9 @@ type Controller struct {
 	Reconcile func(ctx context.Context, key Key) (Result, error)
 	// Workers is how many keys are reconciled at once; 0 means 4.
 	Workers int
+	// Pokes, when set, names keys to look at for what no record tells: what is
+	// sent is taken while the controller runs.
+	Pokes <-chan Key
 	// Resync, when set, makes a full pass that often, for state outside of the
 	// store that tells no events.
 	Resync time.Duration
@@ -276,6 +279,8 @@ func (rt Runtime) followOnce(ctx context.Context, c *Controller, q *queue) error
 					}
 				}
 			}
+		case key := <-c.Pokes:
+			q.add(key)
 		case <-resync:
 			return errResync
 		}

@@ -83,7 +83,7 @@ func boot(dir string) error {
 	}
 	ticks, err := startTicks(cmd.Process.Pid)
 	if err == nil {
-		err = writeJSON(filepath.Join(dir, pidFile), process{cmd.Process.Pid, ticks})
+		err = writeJSON(filepath.Join(dir, pidFile), process{cmd.Process.Pid, ticks, machineBoot()})
 	}
 	if err != nil {
 		_ = cmd.Process.Kill()

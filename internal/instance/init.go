@@ -95,6 +95,7 @@ func (m *machine) settle() error {
 		files["/etc/resolv.conf"] = File{fmt.Appendf(nil, "nameserver %s\n", m.spec.Nameserver), 0o644}
 	}
 	if m.first {
+		maps.Copy(files, shutdownPrograms)
 		maps.Copy(files, m.spec.Files)
 	}
 	for path, f := range files {
@@ -103,6 +104,34 @@ func (m *machine) settle() error {
 		}
 	}
 	return nil
+}
+
+// shutdownPrograms are those that ask the first process for the instance's end
+// or another boot, in place of the machine's, which ask a first process that is
+// not there.
+var shutdownPrograms = map[string]File{
+	"/usr/sbin/halt":     {[]byte("#!/bin/sh\nkill -PWR 1\n"), 0o755},
+	"/usr/sbin/poweroff": {[]byte("#!/bin/sh\nkill -PWR 1\n"), 0o755},
+	"/usr/sbin/reboot":   {[]byte("#!/bin/sh\nkill -INT 1\n"), 0o755},
+	"/usr/sbin/shutdown": {[]byte(`#!/bin/sh
+# shutdown [-h|-P|-H|-r] [now|+MINUTES] [MESSAGE...]: no other times.
+how=PWR
+while :; do
+	case "$1" in
+	-r | --reboot) how=INT ;;
+	-c) exit 0 ;;
+	-*) ;;
+	*) break ;;
+	esac
+	shift
+done
+time=${1:-+1}
+case "$time" in
+now | +0) kill -$how 1 ;;
++[1-9]*) (setsid sh -c "sleep ${time#+}m; kill -$how 1" >/dev/null 2>&1 &) ;;
+*) echo "shutdown: want now or +MINUTES" >&2; exit 1 ;;
+esac
+`), 0o755},
 }
 
 // writeFile replaces a file, which may be a link on the machine.
@@ -126,10 +155,14 @@ func (m *machine) run() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	var services sync.WaitGroup
 	services.Go(func() { m.work(ctx) })
+	end := EndedByShutdown
 	for s := range signals {
 		if s == unix.SIGCHLD {
 			m.reap()
 			continue
+		}
+		if s == unix.SIGINT { // what Ctrl-Alt-Delete sends
+			end = EndedForReboot
 		}
 		break
 	}
@@ -154,18 +187,19 @@ func (m *machine) run() error {
 	}
 	<-stopped
 	m.say("off")
-	return nil
+	return m.outside.WriteFile(endedFile, []byte(end), 0o600)
 }
 
 // work runs the user data, then the services.
 func (m *machine) work(ctx context.Context) {
 	if m.first {
 		m.runUserData(ctx)
-		if ctx.Err() != nil {
-			return
-		}
+		// User data that a shutdown cut short does not run again either.
 		if err := m.outside.WriteFile(bootedFile, nil, 0o600); err != nil {
 			m.say("write down that the first boot is over: %v", err)
+		}
+		if ctx.Err() != nil {
+			return
 		}
 	}
 	var all sync.WaitGroup
@@ -232,7 +266,7 @@ func (m *machine) exec(ctx context.Context, args, env []string, dir string) (int
 	m.mu.Lock()
 	// Its end must not be collected before it is known here.
 	p, err := os.StartProcess(path, args, &os.ProcAttr{
-		Dir: dir, Env: append(slices.Clone(os.Environ()), env...), Files: []*os.File{nil, os.Stdout, os.Stderr},
+		Dir: dir, Env: slices.Concat(os.Environ(), m.spec.Env, env), Files: []*os.File{nil, os.Stdout, os.Stderr},
 		Sys: &unix.SysProcAttr{Setsid: true},
 	})
 	if err == nil {

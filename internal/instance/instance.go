@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,6 +27,13 @@ type Spec struct {
 	// VCPUs and Memory (MiB) are its type's.
 	VCPUs  float64 `json:"vcpus"`
 	Memory int     `json:"memory"`
+	// ImageID is the machine image that it was launched from.
+	ImageID string `json:"imageId,omitempty"`
+	Region  string `json:"region,omitempty"`
+	// Boots counts the times that the instance was to boot, up to this one.
+	Boots int `json:"boots,omitempty"`
+	// Interfaces in the order of their devices: eth0 is the first.
+	Interfaces []Interface `json:"interfaces,omitempty"`
 	// Netns is the path of its network namespace, which the caller makes and
 	// removes.
 	Netns string `json:"netns"`
@@ -37,12 +45,27 @@ type Spec struct {
 	UserData []byte `json:"userData,omitempty"`
 	// Files are written before the first boot, by path.
 	Files map[string]File `json:"files,omitempty"`
+	// Env is the environment of the user data and the services, beside what
+	// every program has.
+	Env []string `json:"env,omitempty"`
 	// Programs of the host that the instance sees read-only, by path in the
 	// instance.
 	Programs map[string]string `json:"programs,omitempty"`
 	// Services run from the boot on, once the user data has ended, as
 	// cloud-init's order has it.
 	Services []Service `json:"services,omitempty"`
+}
+
+// Interface is a network interface of an instance.
+type Interface struct {
+	ID    string `json:"id"`
+	VPCID string `json:"vpcId"`
+	MAC   string `json:"mac"`
+	// Address is the primary one, with the length of its subnet's block.
+	Address   netip.Prefix `json:"address"`
+	Secondary []netip.Addr `json:"secondary,omitempty"`
+	// Index is the device's: 0 is eth0.
+	Index int `json:"index"`
 }
 
 // File is a file in the instance.
@@ -68,6 +91,12 @@ const (
 	consoleFile = "console.log"
 	// bootedFile is there once the first boot's user data has ended.
 	bootedFile = "booted"
+	// endedFile says why the instance is off: it is written by its first
+	// process at the end of an orderly shutdown.
+	endedFile = "ended"
+	// stoppingFile is there from when the runtime began to stop the instance
+	// until it boots again: its end is no event then.
+	stoppingFile = "stopping"
 	// rootDir is the root folder; upperDir has what the instance changed in
 	// the folders that it shares with the machine, workDir is overlay's own.
 	rootDir  = "root"
@@ -80,6 +109,9 @@ const (
 type process struct {
 	PID   int    `json:"pid"`
 	Ticks uint64 `json:"ticks"`
+	// Boot tells the machine's boots apart: one that runs no longer since the
+	// machine went down did not end by itself.
+	Boot string `json:"boot,omitempty"`
 }
 
 // ErrNotFound says that there is no such instance.
@@ -120,8 +152,24 @@ type State struct {
 	PID     int
 	// Booted tells whether its user data has ended.
 	Booted bool
-	Since  time.Time
+	// Ended tells how an instance came to its end that nobody stopped; empty
+	// for one that runs, that was stopped, or that the machine went down with.
+	Ended End
+	Since time.Time
 }
+
+// End is how an instance came to its end by itself.
+type End string
+
+// The ends of an instance.
+const (
+	// EndedByShutdown: what runs in it has shut it down.
+	EndedByShutdown End = "shutdown"
+	// EndedForReboot: what runs in it wants it to boot again.
+	EndedForReboot End = "reboot"
+	// EndedByFailure: its first process was killed, or broke down.
+	EndedByFailure End = "failure"
+)
 
 func folder(dir, id string) (string, error) {
 	if id == "" || id != filepath.Base(id) || id == "." || id == ".." {

@@ -189,11 +189,35 @@ func TestKilled(t *testing.T) {
 	// The next server finds it as it is.
 	again := &Runtime{Dir: r.Dir, Program: r.Program}
 	all, err := again.List()
-	if err != nil || len(all) != 1 || all[0].Running {
+	if err != nil || len(all) != 1 || all[0].Running || all[0].Ended != EndedByFailure {
 		t.Errorf("list: %+v, %v", all, err)
 	}
 	if err := again.Start(t.Context(), s.ID); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestEndsByItself lets what runs in an instance shut it down, and boot it anew.
+func TestEndsByItself(t *testing.T) {
+	t.Parallel()
+	for command, want := range map[string]End{
+		"shutdown -h now": EndedByShutdown, "poweroff": EndedByShutdown, "shutdown -r now": EndedForReboot, "reboot": EndedForReboot, "kill -9 $PPID": "",
+	} {
+		t.Run(command, func(t *testing.T) {
+			r, s := launch(t, "#!/bin/sh\n"+command+"\n")
+			if want == "" {
+				// The first process heeds no SIGKILL from within.
+				eventually(t, r, "the boot", func() bool { st, err := r.State(s.ID); return err == nil && st.Booted && st.Running })
+				if err := r.Stop(t.Context(), s.ID, 20*time.Second); err != nil {
+					t.Fatal(err)
+				}
+			} else if err := r.Wait(t.Context(), s.ID); err != nil {
+				t.Fatal(err)
+			}
+			if st, err := r.State(s.ID); err != nil || st.Running || st.Ended != want || !st.Booted {
+				t.Errorf("%+v, %v", st, err)
+			}
+		})
 	}
 }
 

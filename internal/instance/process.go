@@ -30,6 +30,12 @@ func startTicks(pid int) (uint64, error) {
 	return strconv.ParseUint(fields[19], 10, 64)
 }
 
+// machineBoot names the machine's present boot.
+func machineBoot() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
+}
+
 // end asks a process to end, and makes it after patience.
 func end(ctx context.Context, pid int, patience time.Duration) error {
 	fd, err := unix.PidfdOpen(pid, 0)
@@ -60,19 +66,35 @@ func end(ctx context.Context, pid int, patience time.Duration) error {
 
 // await returns when a process has ended.
 func await(ctx context.Context, pid int) error {
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = unix.Close(fd) }()
-	for {
-		if gone, err := ended(ctx, fd, time.Hour); gone || err != nil {
-			return err
-		}
+	// The runtime's poller waits: hundreds of these hold no thread.
+	f := os.NewFile(uintptr(fd), "pidfd")
+	defer func() { _ = f.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return err
 	}
+	var result error
+	err = rc.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			result = err
+			return true
+		}
+		return n > 0
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return errors.Join(err, result)
 }
 
 // ended waits at most patience for the end of the process behind a pidfd.

@@ -68,6 +68,11 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 		return err
 	}
 	dir := filepath.Join(r.Dir, id)
+	for _, name := range []string{pidFile, endedFile, stoppingFile} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	console, err := os.OpenFile(filepath.Join(dir, consoleFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -107,10 +112,26 @@ func (r *Runtime) State(id string) (State, error) {
 		if i, err := os.Stat(filepath.Join(dir, pidFile)); err == nil {
 			st.Since = i.ModTime()
 		}
+		if !st.Running && p.Boot == machineBoot() {
+			st.Ended = endOf(dir)
+		}
 	}
 	_, err = os.Stat(filepath.Join(dir, bootedFile))
 	st.Booted = err == nil
 	return st, nil
+}
+
+// endOf tells how an instance ended that has run in this boot of the machine.
+func endOf(dir string) End {
+	if _, err := os.Stat(filepath.Join(dir, stoppingFile)); err == nil {
+		return ""
+	}
+	b, _ := os.ReadFile(filepath.Join(dir, endedFile))
+	switch end := End(b); end {
+	case EndedByShutdown, EndedForReboot:
+		return end
+	}
+	return EndedByFailure
 }
 
 // List are all instances, running or not.
@@ -141,6 +162,9 @@ func (r *Runtime) List() ([]State, error) {
 func (r *Runtime) Stop(ctx context.Context, id string, patience time.Duration) error {
 	st, err := r.State(id)
 	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(r.Dir, id, stoppingFile), nil, 0o600); err != nil {
 		return err
 	}
 	if st.Running {

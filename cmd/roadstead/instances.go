@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+
+	"roadstead.dev/internal/instance"
+	"roadstead.dev/internal/instance/host"
+	"roadstead.dev/internal/network"
+)
+
+// instancesDir holds the folders of EC2 instances.
+func (o *options) instancesDir() string { return filepath.Join(o.absDataDir(), "instances") }
+
+// instancesCgroup is the group below which instances have theirs.
+func (o *options) instancesCgroup() string { return "/roadstead-" + o.prefix() + ".instances" }
+
+// instanceRuntime runs instances' namespaces and processes.
+func (o *options) instanceRuntime() (*instance.Runtime, error) {
+	exe, err := helper()
+	if err != nil {
+		return nil, err
+	}
+	return &instance.Runtime{Dir: o.instancesDir(), Program: exe}, nil
+}
+
+// programsDir is where instances find Roadstead's own programs.
+const programsDir = "/usr/libexec/roadstead"
+
+// newInstances makes the machine on which instances run.
+func (s *server) newInstances(plane *network.Network) (*host.Host, error) {
+	runtime, err := s.instanceRuntime()
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return &host.Host{
+		Instances: runtime, Plane: plane, Cgroup: s.instancesCgroup(),
+		Programs: map[string]string{path.Join(programsDir, "roadstead"): self, path.Join(programsDir, "roadstead-helper"): runtime.Program},
+		Env: func(i *instance.Spec) []string {
+			return []string{
+				"AWS_ENDPOINT_URL=http://" + net.JoinHostPort(network.MetadataAddr.String(), s.port()),
+				"AWS_REGION=" + i.Region, "AWS_DEFAULT_REGION=" + i.Region,
+			}
+		},
+	}, nil
+}
+
+// endInstances ends what runs in instances; they boot again with the next
+// server.
+func (o *options) endInstances(ctx context.Context) error {
+	runtime, err := o.instanceRuntime()
+	if err != nil {
+		return err
+	}
+	return host.Teardown(ctx, runtime, o.instancesCgroup())
+}
