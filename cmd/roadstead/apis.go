@@ -122,7 +122,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.logstore.Close())
 	}
-	tasks := ecs.New(ecs.Config{Store: s.store, Log: s.log})
+	tasks := ecs.New(ecs.Config{Store: s.store, Placer: s.fleet, Fleet: s.fleet, Log: s.log})
 	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry, Upstreams: a.mirror})
 	balancers := elbv2.New(elbv2.Config{Store: s.store})
 	if err := balancers.NameAll(ctx); err != nil {

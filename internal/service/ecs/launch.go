@@ -82,12 +82,17 @@ func (s *Service) resolveLaunch(ctx context.Context, sc scope, c *model.Cluster,
 		return nil, unsupported("The launch type " + l.launchType)
 	case val(in.platformVersion) != "":
 		return nil, ecs.NewInvalidParameterException("The platform version must be null when specifying an EC2 launch type.")
+	case !slices.Contains(d.Compatibilities, model.LaunchTypeEC2):
+		return nil, ecs.NewInvalidParameterException("Task definition does not support launch_type EC2.")
+	default:
+		if err := checkRunnable(d); err != nil {
+			return nil, err
+		}
 	}
 	return l, s.resolveNetwork(ctx, sc, l, d, in)
 }
 
-// checkRunnable refuses definitions that Fargate can run and this server
-// cannot.
+// checkRunnable refuses definitions that AWS can run and this server cannot.
 func checkRunnable(d *model.TaskDefinition) error {
 	if p := d.RuntimePlatform; p != nil && strings.HasPrefix(p.OperatingSystemFamily, "WINDOWS") {
 		return unsupported("The operating system family " + p.OperatingSystemFamily)

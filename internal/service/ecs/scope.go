@@ -91,6 +91,8 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) (arns [
 		return arns, nil
 	case *ecs.RunTaskInput:
 		return taskDefinition(in.TaskDefinition), map[string]string{"ecs:cluster": clusterARN(in.Cluster)}
+	case *ecs.StartTaskInput:
+		return taskDefinition(in.TaskDefinition), map[string]string{"ecs:cluster": clusterARN(in.Cluster)}
 	case *ecs.StopTaskInput:
 		return within("task", in.Cluster, val(in.Task))
 	case *ecs.DescribeTasksInput:

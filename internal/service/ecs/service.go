@@ -19,6 +19,8 @@ import (
 // Config is what the service stands on.
 type Config struct {
 	Store store.Store
+	// Placer places tasks on container instances; without it no cluster has any.
+	Placer Placer
 	// Fleet tells what container instances have left; without it, what they
 	// registered.
 	Fleet Fleet
@@ -34,6 +36,7 @@ type Config struct {
 // Service implements ecs.Handler.
 type Service struct {
 	store     store.Store
+	placer    Placer
 	fleet     Fleet
 	reports   Reports
 	documents Documents
@@ -47,7 +50,7 @@ func New(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{store: c.Store, fleet: c.Fleet, reports: c.Reports, documents: c.Documents, log: c.Log}
+	return &Service{store: c.Store, placer: c.Placer, fleet: c.Fleet, reports: c.Reports, documents: c.Documents, log: c.Log}
 }
 
 // scope is the account and region that a call is about, and its time.

@@ -44,27 +44,22 @@ func (s *Service) applyChange(ctx context.Context, sc scope, spec *model.Service
 	if ch.rebalancing != "" {
 		spec.AvailabilityZoneRebalancing = string(ch.rebalancing)
 	}
-	if ch.desiredCount != nil {
+	daemon := spec.SchedulingStrategy == string(ecs.SchedulingStrategyDaemon)
+	switch {
+	case ch.desiredCount != nil && daemon:
+		return ecs.NewInvalidParameterException("The daemon scheduling strategy does not support a desired count for services. Remove the desired count value and try again")
+	case ch.desiredCount != nil:
 		spec.DesiredCount = int(*ch.desiredCount)
 	}
-	if err := applyDeploymentConfiguration(&spec.DeploymentConfiguration, ch.deploymentConfiguration); err != nil {
+	if err := applyDeploymentConfiguration(&spec.DeploymentConfiguration, ch.deploymentConfiguration, daemon); err != nil {
 		return err
 	}
-	if spec.AvailabilityZoneRebalancing == string(ecs.AvailabilityZoneRebalancingEnabled) && *spec.DeploymentConfiguration.MaximumPercent <= 100 {
-		return ecs.NewInvalidParameterException("The deployment configuration maximumPercent must be greater than 100 to use Availability Zone rebalancing.")
-	}
 	fargate := spec.LaunchType == model.LaunchTypeFargate || len(spec.CapacityProviderStrategy) > 0
-	if len(ch.constraints) > 0 {
-		if fargate {
-			return ecs.NewInvalidParameterException("Placement constraints are not supported with FARGATE launch type.")
-		}
-		return unsupported("The parameter placementConstraints")
+	if err := checkRebalancing(spec, daemon, fargate); err != nil {
+		return err
 	}
-	if len(ch.strategy) > 0 {
-		if fargate {
-			return ecs.NewInvalidParameterException("Placement strategies are not supported with FARGATE launch type.")
-		}
-		return unsupported("The parameter placementStrategy")
+	if err := applyPlacement(spec, d, ch, daemon); err != nil {
+		return err
 	}
 	if ch.loadBalancers != nil {
 		spec.LoadBalancers = convertedList[model.ServiceLoadBalancer](ch.loadBalancers)
@@ -92,11 +87,46 @@ func (s *Service) applyChange(ctx context.Context, sc scope, spec *model.Service
 	return nil
 }
 
+func checkRebalancing(spec *model.ServiceSpec, daemon, fargate bool) error {
+	if spec.AvailabilityZoneRebalancing != string(ecs.AvailabilityZoneRebalancingEnabled) {
+		return nil
+	}
+	switch {
+	case daemon:
+		return ecs.NewInvalidParameterException("Availability Zone rebalancing is not supported with the daemon scheduling strategy.")
+	case !fargate:
+		return unsupported("Availability Zone rebalancing with the launch type " + spec.LaunchType)
+	case *spec.DeploymentConfiguration.MaximumPercent <= 100:
+		return ecs.NewInvalidParameterException("The deployment configuration maximumPercent must be greater than 100 to use Availability Zone rebalancing.")
+	}
+	return nil
+}
+
+// applyPlacement checks and sets the constraints and the strategy. New tasks
+// alone heed them.
+func applyPlacement(spec *model.ServiceSpec, d *model.TaskDefinition, ch serviceChange, daemon bool) error {
+	if daemon && len(ch.strategy) > 0 {
+		return ecs.NewInvalidParameterException("The daemon scheduling strategy does not support placement strategies. Remove the placement strategies and try again.")
+	}
+	l := &launch{launchType: spec.LaunchType, strategy: spec.CapacityProviderStrategy}
+	constraints, strategy, err := placementOf(l, d, ch.constraints, ch.strategy)
+	if err != nil {
+		return err
+	}
+	if ch.constraints != nil {
+		spec.PlacementConstraints = constraints
+	}
+	if ch.strategy != nil {
+		spec.PlacementStrategy = strategy
+	}
+	return nil
+}
+
 func containerHealthChecks(d *model.TaskDefinition) bool {
 	return slices.ContainsFunc(d.ContainerDefinitions, func(c model.ContainerDefinition) bool { return c.HealthCheck != nil })
 }
 
-func applyDeploymentConfiguration(c *model.ServiceDeploymentConfiguration, in *ecs.DeploymentConfiguration) error {
+func applyDeploymentConfiguration(c *model.ServiceDeploymentConfiguration, in *ecs.DeploymentConfiguration, daemon bool) error {
 	if in != nil {
 		switch {
 		case in.Strategy != "" && in.Strategy != ecs.DeploymentStrategyRolling:
@@ -114,16 +144,22 @@ func applyDeploymentConfiguration(c *model.ServiceDeploymentConfiguration, in *e
 	}
 	c.Strategy = string(ecs.DeploymentStrategyRolling)
 	c.BakeTimeInMinutes = new(0)
+	most, least := 200, 100
+	if daemon {
+		most, least = 100, 0
+	}
 	if c.MaximumPercent == nil {
-		c.MaximumPercent = new(200)
+		c.MaximumPercent = &most
 	}
 	if c.MinimumHealthyPercent == nil {
-		c.MinimumHealthyPercent = new(100)
+		c.MinimumHealthyPercent = &least
 	}
 	if c.DeploymentCircuitBreaker == nil {
 		c.DeploymentCircuitBreaker = &model.DeploymentCircuitBreaker{}
 	}
 	switch most, least := *c.MaximumPercent, *c.MinimumHealthyPercent; {
+	case daemon && most != 100:
+		return ecs.NewInvalidParameterException("maximumPercent must be 100 for services with the daemon scheduling strategy.")
 	case most < 100:
 		return ecs.NewInvalidParameterException("maximumPercent must be greater than or equal to 100.")
 	case least < 0 || least > 100:
@@ -205,6 +241,8 @@ func (s *Service) checkTargetGroup(ctx context.Context, sc scope, arn string, d 
 		mode = "bridge"
 	}
 	switch {
+	case group.V.TargetType == want && want == "instance":
+		return unsupported("A target group of type instance for a service")
 	case group.V.TargetType != want:
 		return ecs.NewInvalidParameterException("The provided target group %s has target type %s, which is incompatible with the %s network mode specified in the task definition.", arn, group.V.TargetType, mode)
 	case vpcID != "" && group.V.VpcID != vpcID:

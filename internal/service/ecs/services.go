@@ -134,12 +134,6 @@ func (s *Service) repeatedCreate(ctx context.Context, sc scope, svc *model.Servi
 
 // newServiceSpec checks a request and fills in the defaults.
 func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster, d *model.TaskDefinition, in *ecs.CreateServiceInput) (*model.ServiceSpec, error) {
-	if in.SchedulingStrategy == ecs.SchedulingStrategyDaemon {
-		if in.LaunchType == ecs.LaunchTypeFargate || len(in.CapacityProviderStrategy) > 0 {
-			return nil, ecs.NewInvalidParameterException("The daemon scheduling strategy is not supported for Fargate tasks.")
-		}
-		return nil, unsupported("The scheduling strategy DAEMON")
-	}
 	if in.DeploymentController != nil && in.DeploymentController.Type != ecs.DeploymentControllerTypeEcs {
 		return nil, unsupported("The deployment controller " + string(in.DeploymentController.Type))
 	}
@@ -148,6 +142,13 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 	})
 	if err != nil {
 		return nil, err
+	}
+	strategy := in.SchedulingStrategy
+	switch {
+	case strategy == "":
+		strategy = ecs.SchedulingStrategyReplica
+	case strategy == ecs.SchedulingStrategyDaemon && l.fargate():
+		return nil, ecs.NewInvalidParameterException("The daemon scheduling strategy is not supported for Fargate tasks.")
 	}
 	if err := sc.passRole(ctx, sc.roleARN(d.TaskRoleARN), sc.roleARN(d.ExecutionRoleARN)); err != nil {
 		return nil, err
@@ -158,12 +159,12 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 		CapacityProviderStrategy: l.strategy,
 		PlatformVersion:          l.platformVersion,
 		PlatformFamily:           l.platformFamily,
-		SchedulingStrategy:       string(ecs.SchedulingStrategyReplica),
+		SchedulingStrategy:       string(strategy),
 		DeploymentController:     string(ecs.DeploymentControllerTypeEcs),
 		EnableECSManagedTags:     val(in.EnableECSManagedTags),
 		PropagateTags:            string(in.PropagateTags),
 	}
-	if in.DesiredCount == nil {
+	if in.DesiredCount == nil && strategy == ecs.SchedulingStrategyReplica {
 		return nil, ecs.NewInvalidParameterException("Desired count can not be null for services with REPLICA scheduling strategy.")
 	}
 	if l.network != nil {
@@ -179,7 +180,7 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 		exec: val(in.EnableExecuteCommand), rebalancing: in.AvailabilityZoneRebalancing,
 	}
 	if change.rebalancing == "" {
-		change.rebalancing = defaultRebalancing(in.DeploymentConfiguration)
+		change.rebalancing = defaultRebalancing(l, in.DeploymentConfiguration)
 	}
 	if err := s.applyChange(ctx, sc, spec, d, l.vpcID, change); err != nil {
 		return nil, err
@@ -191,8 +192,8 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 }
 
 // defaultRebalancing is ENABLED wherever that can be.
-func defaultRebalancing(c *ecs.DeploymentConfiguration) ecs.AvailabilityZoneRebalancing {
-	if c != nil && c.MaximumPercent != nil && *c.MaximumPercent <= 100 {
+func defaultRebalancing(l *launch, c *ecs.DeploymentConfiguration) ecs.AvailabilityZoneRebalancing {
+	if !l.fargate() || c != nil && c.MaximumPercent != nil && *c.MaximumPercent <= 100 {
 		return ecs.AvailabilityZoneRebalancingDisabled
 	}
 	return ecs.AvailabilityZoneRebalancingEnabled
@@ -397,7 +398,7 @@ func (s *Service) DeleteService(ctx context.Context, in *ecs.DeleteServiceInput)
 		case svc.Status == model.ECSInactive:
 			return nil, errServiceNotFound()
 		case svc.Status == model.ECSDraining:
-		case svc.Spec.DesiredCount > 0 && !val(in.Force):
+		case svc.Spec.DesiredCount > 0 && svc.Spec.SchedulingStrategy != string(ecs.SchedulingStrategyDaemon) && !val(in.Force):
 			return nil, ecs.NewInvalidParameterException("The service cannot be stopped while it is scaled above 0.")
 		default:
 			svc = row.Copy()

@@ -128,6 +128,9 @@ func checkTaskDefinition(d *model.TaskDefinition) error {
 	if err := checkPorts(d); err != nil {
 		return err
 	}
+	if err := checkDefinitionConstraints(d); err != nil {
+		return err
+	}
 	if slices.Contains(d.RequiresCompatibilities, model.LaunchTypeFargate) {
 		return checkFargate(d)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,20 +37,10 @@ func (s *Service) RunTask(ctx context.Context, in *ecs.RunTaskInput) (*ecs.RunTa
 		return nil, ecs.NewInvalidParameterException("Count cannot be less than 1.")
 	case count > maxRunCount:
 		return nil, ecs.NewInvalidParameterException("Count cannot be greater than %d.", maxRunCount)
-	case len(val(in.StartedBy)) > 128:
-		return nil, ecs.NewInvalidParameterException("startedBy cannot be longer than 128 characters.")
 	case len(val(in.ClientToken)) > 64:
 		return nil, ecs.NewInvalidParameterException("clientToken cannot be longer than 64 characters.")
-	case strings.HasPrefix(val(in.Group), "service:"):
-		return nil, ecs.NewInvalidParameterException("Group name cannot start with 'service:'.")
-	case val(in.EnableExecuteCommand):
-		return nil, unsupported("ECS Exec")
-	case len(in.VolumeConfigurations) > 0:
-		return nil, unsupported("The parameter volumeConfigurations")
-	case in.PropagateTags == ecs.PropagateTagsService:
-		return nil, ecs.NewInvalidParameterException("Tags can only be propagated from the task definition when you run a task.")
 	}
-	if err := checkTags(in.Tags); err != nil {
+	if err := checkRun(in); err != nil {
 		return nil, err
 	}
 	hash, err := requestHash(in)
@@ -72,14 +63,30 @@ func (s *Service) RunTask(ctx context.Context, in *ecs.RunTaskInput) (*ecs.RunTa
 			return nil, err
 		}
 		tables.ECSTaskDefinitions.Check(tx, def)
-		params, err := s.taskParams(ctx, sc, cluster.V, def.V, in)
+		l, params, err := s.taskParams(ctx, sc, cluster.V, def.V, in)
 		if err != nil {
 			return nil, err
 		}
+		tasks := make([]*model.Task, count)
+		for i := range tasks {
+			tasks[i] = model.NewTask(params(i))
+		}
 		out := &ecs.RunTaskOutput{Tasks: []ecs.Task{}, Failures: []ecs.Failure{}}
+		commit := func() (uint64, error) { return tx.Commit(ctx, s.store) }
+		if !l.fargate() {
+			choice, err := s.choose(ctx, cluster, def.V, l, tasks)
+			if err != nil {
+				return nil, err
+			}
+			defer choice.Drop()
+			tasks, out.Failures = settle(choice, l), failures(sc, cluster.V, choice)
+			if len(tasks) == 0 {
+				return out, nil
+			}
+			commit = func() (uint64, error) { return choice.Commit(ctx, tx) }
+		}
 		var arns []string
-		for i := range count {
-			t := model.NewTask(params(i))
+		for _, t := range tasks {
 			tables.ECSTasks.Create(tx, sc.account, sc.region, t.ClusterName+"/"+t.TaskID, t)
 			out.Tasks = append(out.Tasks, showTask(t, true))
 			arns = append(arns, t.TaskARN)
@@ -87,9 +94,26 @@ func (s *Service) RunTask(ctx context.Context, in *ecs.RunTaskInput) (*ecs.RunTa
 		if token.Key.ID != "" {
 			tables.ECSClientTokens.Replace(tx, token, &model.ECSClientToken{RequestHash: hash, Resources: arns, ExpiresAt: sc.now.Add(clientTokenLife)})
 		}
-		_, err = tx.Commit(ctx, s.store)
+		_, err = commit()
 		return out, err
 	})
+}
+
+// checkRun checks what needs no look at the store.
+func checkRun(in *ecs.RunTaskInput) error {
+	switch {
+	case len(val(in.StartedBy)) > 128:
+		return ecs.NewInvalidParameterException("startedBy cannot be longer than 128 characters.")
+	case strings.HasPrefix(val(in.Group), "service:"):
+		return ecs.NewInvalidParameterException("Group name cannot start with 'service:'.")
+	case val(in.EnableExecuteCommand):
+		return unsupported("ECS Exec")
+	case len(in.VolumeConfigurations) > 0:
+		return unsupported("The parameter volumeConfigurations")
+	case in.PropagateTags == ecs.PropagateTagsService:
+		return ecs.NewInvalidParameterException("Tags can only be propagated from the task definition when you run a task.")
+	}
+	return checkTags(in.Tags)
 }
 
 // requestHash is the same for the same request.
@@ -136,28 +160,23 @@ func (s *Service) clientToken(ctx context.Context, sc scope, cluster, token, has
 }
 
 // taskParams checks the request and gives the parameters of its nth task.
-func (s *Service) taskParams(ctx context.Context, sc scope, c *model.Cluster, d *model.TaskDefinition, in *ecs.RunTaskInput) (func(n int) model.NewTaskParams, error) {
+func (s *Service) taskParams(ctx context.Context, sc scope, c *model.Cluster, d *model.TaskDefinition, in *ecs.RunTaskInput) (*launch, func(n int) model.NewTaskParams, error) {
 	l, err := s.resolveLaunch(ctx, sc, c, d, launchRequest{
 		launchType: in.LaunchType, strategy: in.CapacityProviderStrategy, platformVersion: in.PlatformVersion, network: in.NetworkConfiguration,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	overrides := model.TaskOverride{}
 	if in.Overrides != nil {
 		convert(&overrides, in.Overrides)
 		if err := checkOverrides(d, &overrides, in.Overrides, l.fargate()); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	if !l.fargate() {
-		return nil, ecs.NewInvalidParameterException("No Container Instances were found in your cluster.")
-	}
-	if len(in.PlacementConstraints) > 0 {
-		return nil, ecs.NewInvalidParameterException("Placement constraints are not supported with FARGATE launch type.")
-	}
-	if len(in.PlacementStrategy) > 0 {
-		return nil, ecs.NewInvalidParameterException("Placement strategies are not supported with FARGATE launch type.")
+	constraints, strategy, err := placementOf(l, d, in.PlacementConstraints, in.PlacementStrategy)
+	if err != nil {
+		return nil, nil, err
 	}
 	params := model.NewTaskParams{
 		Account: sc.account, Region: sc.region, Cluster: c, Definition: d,
@@ -166,6 +185,9 @@ func (s *Service) taskParams(ctx context.Context, sc scope, c *model.Cluster, d 
 		Overrides: overrides,
 		Group:     val(in.Group),
 		StartedBy: val(in.StartedBy),
+
+		PlacementConstraints: slices.Concat(d.PlacementConstraints, constraints),
+		PlacementStrategy:    strategy,
 	}
 	if params.Group == "" {
 		params.Group = "family:" + d.Family
@@ -178,10 +200,10 @@ func (s *Service) taskParams(ctx context.Context, sc scope, c *model.Cluster, d 
 		executionRole = sc.roleARN(overrides.ExecutionRoleARN)
 	}
 	if err := sc.passRole(ctx, taskRole, executionRole); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := s.roleExists(ctx, sc, taskRole, executionRole); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	params.Tags = model.Tags{}
 	if in.PropagateTags == ecs.PropagateTagsTaskDefinition {
@@ -192,10 +214,10 @@ func (s *Service) taskParams(ctx context.Context, sc scope, c *model.Cluster, d 
 		params.Tags["aws:ecs:clusterName"] = c.ClusterName
 	}
 	providers := chooseProviders(l.strategy)
-	return func(n int) model.NewTaskParams {
+	return l, func(n int) model.NewTaskParams {
 		p := params
 		p.TaskID = id.Hex(32)
-		if len(l.subnets) > 0 {
+		if l.fargate() && len(l.subnets) > 0 {
 			subnet := l.subnets[n%len(l.subnets)]
 			p.SubnetID, p.AvailabilityZone = subnet.ID, subnet.Zone
 		}
@@ -253,6 +275,9 @@ func checkOverrides(d *model.TaskDefinition, o *model.TaskOverride, in *ecs.Task
 		case len(c.EnvironmentFiles) > 0:
 			return unsupported("The container override environmentFiles")
 		case len(c.ResourceRequirements) > 0:
+			if !fargate {
+				return unsupported("The container override resourceRequirements")
+			}
 			return ecs.NewInvalidParameterException("Resource requirement overrides are not supported with FARGATE launch type.")
 		}
 	}
