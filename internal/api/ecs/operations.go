@@ -47,6 +47,7 @@ type Handler interface {
 	RegisterContainerInstance(ctx context.Context, in *RegisterContainerInstanceInput) (*RegisterContainerInstanceOutput, error)
 	RegisterTaskDefinition(ctx context.Context, in *RegisterTaskDefinitionInput) (*RegisterTaskDefinitionOutput, error)
 	RunTask(ctx context.Context, in *RunTaskInput) (*RunTaskOutput, error)
+	StartTask(ctx context.Context, in *StartTaskInput) (*StartTaskOutput, error)
 	StopTask(ctx context.Context, in *StopTaskInput) (*StopTaskOutput, error)
 	SubmitAttachmentStateChanges(ctx context.Context, in *SubmitAttachmentStateChangesInput) (*SubmitAttachmentStateChangesOutput, error)
 	SubmitContainerStateChange(ctx context.Context, in *SubmitContainerStateChangeInput) (*SubmitContainerStateChangeOutput, error)
@@ -111,6 +112,7 @@ func New(h Handler) *api.Service {
 			{Name: "RegisterContainerInstance", Method: "POST", Path: "/", Input: "RegisterContainerInstanceRequest", Output: "RegisterContainerInstanceResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(RegisterContainerInstanceInput) }},
 			{Name: "RegisterTaskDefinition", Method: "POST", Path: "/", Input: "RegisterTaskDefinitionRequest", Output: "RegisterTaskDefinitionResponse", Errors: []string{"AccessDeniedException", "LimitExceededException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(RegisterTaskDefinitionInput) }},
 			{Name: "RunTask", Method: "POST", Path: "/", Input: "RunTaskRequest", Output: "RunTaskResponse", Errors: []string{"ConflictException", "AccessDeniedException", "PlatformUnknownException", "ServerException", "InvalidParameterException", "BlockedException", "ClientException", "ClusterNotFoundException", "PlatformTaskDefinitionIncompatibilityException", "UnsupportedFeatureException"}, NewInput: func() any { return new(RunTaskInput) }},
+			{Name: "StartTask", Method: "POST", Path: "/", Input: "StartTaskRequest", Output: "StartTaskResponse", Errors: []string{"AccessDeniedException", "NamespaceNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException", "UnsupportedFeatureException"}, NewInput: func() any { return new(StartTaskInput) }},
 			{Name: "StopTask", Method: "POST", Path: "/", Input: "StopTaskRequest", Output: "StopTaskResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(StopTaskInput) }},
 			{Name: "SubmitAttachmentStateChanges", Method: "POST", Path: "/", Input: "SubmitAttachmentStateChangesRequest", Output: "SubmitAttachmentStateChangesResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(SubmitAttachmentStateChangesInput) }},
 			{Name: "SubmitContainerStateChange", Method: "POST", Path: "/", Input: "SubmitContainerStateChangeRequest", Output: "SubmitContainerStateChangeResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(SubmitContainerStateChangeInput) }},
@@ -147,7 +149,6 @@ func New(h Handler) *api.Service {
 			"ListDaemons",
 			"ListServicesByNamespace",
 			"RegisterDaemonTaskDefinition",
-			"StartTask",
 			"StopServiceDeployment",
 			"UpdateCapacityProvider",
 			"UpdateDaemon",
@@ -245,30 +246,31 @@ func New(h Handler) *api.Service {
 			return h.RegisterTaskDefinition(ctx, in.(*RegisterTaskDefinitionInput))
 		}
 		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunTask(ctx, in.(*RunTaskInput)) }
-		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopTask(ctx, in.(*StopTaskInput)) }
-		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.StartTask(ctx, in.(*StartTaskInput)) }
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopTask(ctx, in.(*StopTaskInput)) }
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SubmitAttachmentStateChanges(ctx, in.(*SubmitAttachmentStateChangesInput))
 		}
-		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SubmitContainerStateChange(ctx, in.(*SubmitContainerStateChangeInput))
 		}
-		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SubmitTaskStateChange(ctx, in.(*SubmitTaskStateChangeInput))
 		}
-		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
-		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
-		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateCluster(ctx, in.(*UpdateClusterInput)) }
-		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateCluster(ctx, in.(*UpdateClusterInput)) }
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateClusterSettings(ctx, in.(*UpdateClusterSettingsInput))
 		}
-		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateContainerAgent(ctx, in.(*UpdateContainerAgentInput))
 		}
-		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateContainerInstancesState(ctx, in.(*UpdateContainerInstancesStateInput))
 		}
-		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateService(ctx, in.(*UpdateServiceInput)) }
-		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateService(ctx, in.(*UpdateServiceInput)) }
+		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateTaskProtection(ctx, in.(*UpdateTaskProtectionInput))
 		}
 	}
@@ -367,6 +369,8 @@ func New(h Handler) *api.Service {
 		"ServerException":                                ServerException{},
 		"ServiceNotActiveException":                      ServiceNotActiveException{},
 		"ServiceNotFoundException":                       ServiceNotFoundException{},
+		"StartTaskRequest":                               StartTaskInput{},
+		"StartTaskResponse":                              StartTaskOutput{},
 		"StopTaskRequest":                                StopTaskInput{},
 		"StopTaskResponse":                               StopTaskOutput{},
 		"SubmitAttachmentStateChangesRequest":            SubmitAttachmentStateChangesInput{},

@@ -2530,6 +2530,29 @@ const (
 	StabilityStatusStabilizing StabilityStatus = "STABILIZING"
 )
 
+// StartTaskInput is the model's StartTaskRequest.
+type StartTaskInput struct {
+	Cluster              *string
+	ContainerInstances   []string
+	EnableECSManagedTags *bool
+	EnableExecuteCommand *bool
+	Group                *string
+	NetworkConfiguration *NetworkConfiguration
+	Overrides            *TaskOverride
+	PropagateTags        PropagateTags
+	ReferenceId          *string
+	StartedBy            *string
+	Tags                 []Tag
+	TaskDefinition       *string
+	VolumeConfigurations []TaskVolumeConfiguration
+}
+
+// StartTaskOutput is the model's StartTaskResponse.
+type StartTaskOutput struct {
+	Failures []Failure
+	Tasks    []Task
+}
+
 // StopTaskInput is the model's StopTaskRequest.
 type StopTaskInput struct {
 	Cluster *string
