@@ -211,8 +211,12 @@ func TestCLINarrowUser(t *testing.T) {
 		"logs", "delete-log-group", "--log-group-name", "g")
 	c.refused("AccessDeniedException", says+"ecr:GetAuthorizationToken on resource: * because no identity-based policy allows the ecr:GetAuthorizationToken action",
 		"ecr", "get-authorization-token")
-	c.refused("UnauthorizedOperation", "You are not authorized to perform this operation. "+says+"ec2:DescribeVpcs because no identity-based policy allows the ec2:DescribeVpcs action",
-		"ec2", "describe-vpcs")
+	// EC2 says it again in a message that STS decodes.
+	_, errs, _ := c.run("ec2", "describe-vpcs")
+	if want := "(UnauthorizedOperation) when calling the DescribeVpcs operation: You are not authorized to perform this operation. " + says +
+		"ec2:DescribeVpcs because no identity-based policy allows the ec2:DescribeVpcs action. Encoded authorization failure message: "; !strings.Contains(errs, want) {
+		t.Errorf("aws ec2 describe-vpcs: %s", errs)
+	}
 	c.refused("AccessDenied", says+"elasticloadbalancing:DescribeLoadBalancers because no identity-based policy allows the elasticloadbalancing:DescribeLoadBalancers action",
 		"elbv2", "describe-load-balancers")
 	c.refused("AccessDenied", says+"iam:CreateUser on resource: arn:aws:iam::000000000000:user/other because no identity-based policy allows the iam:CreateUser action",

@@ -27,6 +27,7 @@ var ec2Types = map[string]string{
 	"security-group":      "sg-",
 	"security-group-rule": "sgr-",
 	"subnet":              "subnet-",
+	"volume":              "vol-",
 	"vpc":                 "vpc-",
 }
 
@@ -46,6 +47,7 @@ var ec2Source = source{
 		fromEC2(tables.SecurityGroups, "security-group", func(v *model.SecurityGroup) (model.Tags, bool) { return v.Tags, v.Deleting }),
 		fromEC2(tables.Subnets, "subnet", func(v *model.Subnet) (model.Tags, bool) { return v.Tags, v.Deleting }),
 		fromEC2(tables.VPCs, "vpc", func(v *model.VPC) (model.Tags, bool) { return v.Tags, v.Deleting }),
+		rootVolumes,
 		securityGroupRules,
 	},
 	tag: func(ctx context.Context, ops Operations, arn model.ARN, tags map[string]string) error {
@@ -88,6 +90,20 @@ func fromEC2[T any](table *store.Table[T], kind string, of func(*T) (tags model.
 		}
 		return model.MakeARN("ec2", r.Key.Region, r.Key.Account, kind+"/"+r.Key.ID)
 	})
+}
+
+// rootVolumes lists volumes, which are part of their instances' records.
+func rootVolumes(ctx context.Context, s store.Store, account, region string, yield func(resource)) error {
+	instances, err := tables.Instances.List(ctx, s, store.Query{Account: account, Region: region})
+	if err != nil {
+		return err
+	}
+	for _, i := range instances {
+		if v := &i.V.Spec.RootVolume; v.Tags != nil {
+			yield(resource{model.MakeARN("ec2", region, account, "volume/"+v.ID), v.Tags})
+		}
+	}
+	return nil
 }
 
 // securityGroupRules lists rules, which are part of their groups' records.
