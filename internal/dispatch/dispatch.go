@@ -76,6 +76,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		cancel()
 	}()
 	d.base = ctx // before ready is closed
+	if err := d.forgetConnections(ctx); err != nil {
+		return err
+	}
 	first := true
 	for {
 		err := d.follow(ctx, first)
@@ -256,7 +259,7 @@ func (l *Local) Connect(ctx context.Context) (acs.Session, error) {
 		return nil, ctx.Err()
 	}
 	ours, theirs := newPipe()
-	if err := l.d.open(l.name, ours); err != nil {
+	if _, err := l.d.open(l.name, "", ours); err != nil {
 		return nil, err
 	}
 	return theirs, nil

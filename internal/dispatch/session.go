@@ -38,7 +38,11 @@ const (
 type session struct {
 	d    *Dispatcher
 	node string
-	conn acs.Session
+	// instance is the ARN of the container instance; Fargate's has none.
+	instance string
+	conn     acs.Session
+	// done is closed when the session has ended and is forgotten.
+	done chan struct{}
 
 	mu      sync.Mutex
 	pending map[store.Key]bool
@@ -64,16 +68,22 @@ type told struct {
 	failed time.Time
 }
 
-// open starts serving a session; it ends with the connection or with Run.
-func (d *Dispatcher) open(node string, conn acs.Session) error {
+// open starts serving a session; it ends with the connection, with Run, or
+// when the node opens another.
+func (d *Dispatcher) open(node, instance string, conn acs.Session) (*session, error) {
 	s := &session{
-		d: d, node: node, conn: conn, pending: map[store.Key]bool{}, acked: map[string]bool{},
+		d: d, node: node, instance: instance, conn: conn, done: make(chan struct{}), pending: map[store.Key]bool{}, acked: map[string]bool{},
 		wake: make(chan struct{}, 1), sent: map[store.Key]*told{},
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.base.Err(); err != nil {
-		return err
+		return nil, err
+	}
+	for old := range d.sessions {
+		if old.node == node {
+			d.wg.Go(func() { _ = old.conn.Close() }) // its end may take a while
+		}
 	}
 	d.sessions[s] = true
 	for k := range d.nodes[node] {
@@ -91,12 +101,13 @@ func (d *Dispatcher) open(node string, conn acs.Session) error {
 			d.mu.Lock()
 			delete(d.sessions, s)
 			d.mu.Unlock()
+			close(s.done)
 		}()
 		if err := s.send(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, errClosed) {
 			d.cfg.Log.Warn("the session with a node ended", "node", node, "error", err)
 		}
 	})
-	return nil
+	return s, nil
 }
 
 // notify has the session look at a task.
@@ -162,6 +173,9 @@ func (s *session) send(ctx context.Context) error {
 			}
 		case <-timer.C:
 			next = s.d.cfg.Clock.Now().Add(heartbeat)
+			if err := s.registered(ctx); err != nil {
+				return err
+			}
 			if err := s.conn.Send(ctx, &acs.HeartbeatMessage{MessageID: id.UUID(), Healthy: true}); err != nil {
 				return err
 			}
@@ -174,6 +188,19 @@ func (s *session) send(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// registered fails once the container instance was deregistered.
+func (s *session) registered(ctx context.Context) error {
+	a, err := model.ParseARN(s.instance)
+	if err != nil {
+		return nil //nolint:nilerr // Fargate's node is no instance
+	}
+	err = s.d.Active(ctx, tables.ECSContainerInstances.Key(a.Account, a.Region, strings.TrimPrefix(a.Resource, "container-instance/")))
+	if errors.Is(err, ErrInactive) {
+		_ = s.conn.Send(ctx, &acs.CloseMessage{Message: "The container instance is inactive"})
+	}
+	return err
 }
 
 // due puts back the tasks whose payload was not acknowledged in time, or
@@ -230,7 +257,7 @@ func (s *session) flush(ctx context.Context) error {
 
 func (s *session) payload(ctx context.Context, tasks []acs.Task, of []store.Key) error {
 	now := s.d.cfg.Clock.Now()
-	m := &acs.PayloadMessage{MessageID: id.UUID(), ClusterArn: tasks[0].TaskClusterArn, GeneratedAt: now.UnixMilli(), Tasks: tasks}
+	m := &acs.PayloadMessage{MessageID: id.UUID(), ClusterArn: tasks[0].TaskClusterArn, ContainerInstanceArn: s.instance, GeneratedAt: now.UnixMilli(), Tasks: tasks}
 	for i, k := range of {
 		t := s.tell(k)
 		t.desired, t.message, t.at, t.failed = tasks[i].DesiredStatus, m.MessageID, now, time.Time{}
@@ -357,9 +384,19 @@ func (s *session) refresh(ctx context.Context) error {
 	return nil
 }
 
+// cluster is the ARN of the cluster that the container instance is of.
+func (s *session) cluster() string {
+	a, err := model.ParseARN(s.instance)
+	if err != nil {
+		return ""
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(a.Resource, "container-instance/"), "/")
+	return model.ECSClusterARN(a.Region, a.Account, name)
+}
+
 // manifest tells the node of all tasks that are its own.
 func (s *session) manifest(ctx context.Context) error {
-	m := &acs.TaskManifestMessage{MessageID: id.UUID(), GeneratedAt: s.d.cfg.Clock.Now().UnixMilli(), Timeline: s.d.nextTimeline()}
+	m := &acs.TaskManifestMessage{MessageID: id.UUID(), ClusterArn: s.cluster(), ContainerInstanceArn: s.instance, GeneratedAt: s.d.cfg.Clock.Now().UnixMilli(), Timeline: s.d.nextTimeline()}
 	for _, k := range s.d.tasksOf(s.node) {
 		row, err := tables.ECSTasks.Get(ctx, s.d.cfg.Store, k.Account, k.Region, k.ID)
 		if errors.Is(err, store.ErrNotFound) {

@@ -91,6 +91,9 @@ type Config struct {
 	Registry http.Handler
 	// Mounts serve paths of Roadstead's own, by prefix ("/_roadstead/console/").
 	Mounts map[string]http.Handler
+	// Signed serve paths of Roadstead's own to whoever signs for a service, by
+	// prefix.
+	Signed map[string]Signed
 	// Ready tells why the server is not ready yet; nil or a nil error is ready.
 	// /_roadstead/health answers with it.
 	Ready func() error

@@ -88,6 +88,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if g.signed(w, r) {
+		return
+	}
 	req := &request{http: r, id: id.UUID(), received: g.cfg.Clock.Now(), query: r.URL.Query()}
 	req.path, _, _ = strings.Cut(r.RequestURI, "?")
 	if !strings.HasPrefix(req.path, "/") {
