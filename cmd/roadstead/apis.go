@@ -69,11 +69,15 @@ type apis struct {
 	spool    *spool.Tailer
 	// retention forgets log events whose time has come.
 	retention  *retention.Keeper
+	// sealing seals what must not lie readable.
+	sealing    *seal.Key
 	secrets    *secretsmanager.Service
 	parameters *ssm.Service
 	throttle   *throttle.Limiter
-	clock      clock.Clock
-	log        *slog.Logger
+	// agents are where the agents of container instances connect.
+	agents map[string]gateway.Signed
+	clock  clock.Clock
+	log    *slog.Logger
 }
 
 func newAPIs(ctx context.Context, s *server) (*apis, error) {
@@ -103,7 +107,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		Provider: a.mirror,
 	})
 	sealing, err := seal.Load(s.path("secrets", "seal.key"))
-	if err != nil {
+	if a.sealing = sealing; err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(s.spoolDir(), 0o700); err != nil {
@@ -122,7 +126,8 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.logstore.Close())
 	}
-	tasks := ecs.New(ecs.Config{Store: s.store, Placer: s.fleet, Fleet: s.fleet, Log: s.log})
+	tasks := ecs.New(ecs.Config{Store: s.store, Placer: s.fleet, Fleet: s.fleet, Reports: s.dispatcher, Log: s.log})
+	a.agents = agentConnections(s, tasks)
 	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry, Upstreams: a.mirror})
 	balancers := elbv2.New(elbv2.Config{Store: s.store})
 	if err := balancers.NameAll(ctx); err != nil {
@@ -177,7 +182,7 @@ func (a *apis) config(s *server) gateway.Config {
 	return gateway.Config{
 		Services: a.services, Credentials: s.directory, Authorizer: s.directory, Clock: s.clock, Log: s.log,
 		Account: s.accountID, Registry: a.registry, Ready: s.readiness, Throttle: a.throttle,
-		Mounts: map[string]http.Handler{caPath: serveCA(s.ca)},
+		Mounts: map[string]http.Handler{caPath: serveCA(s.ca)}, Signed: a.agents,
 	}
 }
 

@@ -28,9 +28,7 @@ type fargateCapacity struct {
 }
 
 func (s *server) newFargate(p fargateParts) (*fargateCapacity, error) {
-	f := &fargateCapacity{dispatcher: dispatch.New(dispatch.Config{
-		Store: s.store, Clock: s.clock, Credentials: s.directory, Log: s.log,
-	})}
+	f := &fargateCapacity{dispatcher: s.dispatcher}
 	cfg := node.Config{
 		Name: fargateNode, Engine: fargate.HomeImages{Engine: p.engine, Port: s.port()}, Transport: f.dispatcher.Node(fargateNode), Network: p.network,
 		StateDir: s.nodeDir(), Volatile: p.network == nil, APIEndpoint: p.api, Clock: s.clock, Log: s.log,

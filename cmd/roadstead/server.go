@@ -21,6 +21,7 @@ import (
 	"roadstead.dev/internal/balancer/frontdoor"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/controller"
+	"roadstead.dev/internal/dispatch"
 	"roadstead.dev/internal/edge"
 	"roadstead.dev/internal/identity"
 	"roadstead.dev/internal/store"
@@ -42,9 +43,11 @@ type server struct {
 	// fleet places tasks on container instances.
 	fleet     *fleet.Book
 	directory *identity.Directory
-	apis      *apis
-	ca        *authority.Authority
-	ready     atomic.Bool
+	// dispatcher serves Fargate's node and the agents of container instances.
+	dispatcher *dispatch.Dispatcher
+	apis       *apis
+	ca         *authority.Authority
+	ready      atomic.Bool
 }
 
 // serve runs a server until ctx ends. What it runs on the machine stays; the
@@ -71,6 +74,7 @@ func serve(ctx context.Context, o *options, logTo io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	s.dispatcher = dispatch.New(dispatch.Config{Store: s.store, Clock: s.clock, Credentials: s.directory, Log: s.log})
 	if s.apis, err = newAPIs(ctx, s); err != nil {
 		return err
 	}
