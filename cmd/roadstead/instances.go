@@ -7,9 +7,11 @@ import (
 	"path"
 	"path/filepath"
 
+	"roadstead.dev/internal/imds"
 	"roadstead.dev/internal/instance"
 	"roadstead.dev/internal/instance/host"
 	"roadstead.dev/internal/network"
+	"roadstead.dev/internal/seal"
 )
 
 // instancesDir holds the folders of EC2 instances.
@@ -50,6 +52,18 @@ func (s *server) newInstances(plane *network.Network) (*host.Host, error) {
 			}
 		},
 	}, nil
+}
+
+// newInstanceMetadata makes what instances find at 169.254.169.254.
+func (s *server) newInstanceMetadata() (*imds.Service, error) {
+	key, err := seal.Load(s.path("secrets", "seal.key"))
+	if err != nil {
+		return nil, err
+	}
+	return imds.New(imds.Config{
+		Store: s.store, Clock: s.clock, Roles: s.directory, Key: key, Log: s.log,
+		Signer: imds.NewSigner(s.path("secrets", "instance-identity.pem")),
+	}), nil
 }
 
 // endInstances ends what runs in instances; they boot again with the next

@@ -24,6 +24,7 @@ import (
 	"roadstead.dev/internal/engine/containerd"
 	"roadstead.dev/internal/engine/containerd/supervise"
 	"roadstead.dev/internal/fargate"
+	"roadstead.dev/internal/imds"
 	"roadstead.dev/internal/linklocal"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/network"
@@ -90,7 +91,12 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 	}
 	// All VPCs share a bound on connections, which is not the host's.
 	inVPC, guests := s.apis.inVPC(s), edge.NewConns(edge.MaxConns()/2)
+	metadata, err := s.newInstanceMetadata()
+	if err != nil {
+		return nil, err
+	}
 	m.services = linklocal.New(linklocal.Config{
+		InstanceMetadata: metadata.Handler, ConnContext: imds.ConnContext,
 		Wait: m.network.WaitVPC, Netns: m.network.VPCNetns, Metadata: m.node.node.Metadata,
 		NewAPI:  func() linklocal.APIServer { return s.newEdge(inVPC, guests) },
 		APIPort: s.port(), Log: s.log,

@@ -1,7 +1,8 @@
 // Package linklocal serves what a VPC offers to everything in it at link-local
-// addresses: task metadata and credentials, the API endpoint, and DNS. The
-// sockets are opened inside the VPC's namespace, so the source address of a
-// request is an interface's own: the data plane lets nobody forge it.
+// addresses: metadata and credentials of tasks and of instances, the API
+// endpoint, and DNS. The sockets are opened inside the VPC's namespace, so the
+// source address of a request is an interface's own: the data plane lets nobody
+// forge it.
 package linklocal
 
 import (
@@ -31,6 +32,10 @@ type Config struct {
 	Netns func(vpcID string) string
 	// Metadata answers the task metadata and credentials of a VPC's tasks.
 	Metadata func(vpcID string) http.Handler
+	// InstanceMetadata answers the instance metadata service of a VPC, and
+	// ConnContext is its server's. They may be nil.
+	InstanceMetadata func(vpcID string) http.Handler
+	ConnContext      func(ctx context.Context, c net.Conn) context.Context
 	// NewAPI makes a VPC's server of AWS's APIs, at the metadata address and
 	// APIPort.
 	NewAPI  func() APIServer
@@ -95,6 +100,15 @@ func (s *Server) start(ctx context.Context, v *services, vpcID string) error {
 	}
 	if err := s.serveHTTP(ctx, v, netns, net.JoinHostPort(address, metadataPort), metadata); err != nil {
 		return err
+	}
+	if s.cfg.InstanceMetadata != nil {
+		instances := &http.Server{
+			Handler: s.cfg.InstanceMetadata(vpcID), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+			ConnContext: s.cfg.ConnContext, ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+		}
+		if err := s.serveHTTP(ctx, v, netns, net.JoinHostPort(network.InstanceMetadataAddr.String(), metadataPort), instances); err != nil {
+			return err
+		}
 	}
 	if err := s.serveHTTP(ctx, v, netns, net.JoinHostPort(address, s.cfg.APIPort), s.cfg.NewAPI()); err != nil {
 		return err
