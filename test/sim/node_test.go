@@ -61,7 +61,21 @@ func (n *node) reconcile(ctx context.Context, key controller.Key) (controller.Re
 		return controller.Result{}, err
 	}
 	rank := lifecycle.Rank(row.V.Status.LastStatus)
-	if t := row.V; t.Status.Node != nodeName || rank < lifecycle.Rank(model.TaskPending) || t.Observed.Status == model.TaskStopped {
+	if t := row.V; t.Spec.LaunchType == model.LaunchTypeEC2 {
+		// An instance's agent speaks for its tasks while it is connected.
+		i, err := tables.ECSContainerInstances.Get(ctx, n.store, key.Account, key.Region, cluster+"/"+t.Status.Node)
+		switch {
+		case errors.Is(err, store.ErrNotFound) || err == nil && i.V.Status == model.ContainerInstanceInactive:
+			return controller.Result{}, nil
+		case err != nil:
+			return controller.Result{}, err
+		case !i.V.Connection.Connected:
+			return controller.Result{RequeueAfter: time.Second}, nil
+		}
+	} else if t.Status.Node != nodeName {
+		return controller.Result{}, nil
+	}
+	if t := row.V; rank < lifecycle.Rank(model.TaskPending) || t.Observed.Status == model.TaskStopped {
 		return controller.Result{}, nil
 	}
 	if t := row.V; t.Observed.Status == model.TaskRunning && rank <= lifecycle.Rank(model.TaskDeactivating) && !strings.HasPrefix(t.Spec.Containers[0].Image, "crash") {

@@ -101,6 +101,9 @@ func (o *observer) batch(batch []store.Event) error {
 	}
 	for id := range started {
 		s := o.services[id]
+		if s.Spec.SchedulingStrategy == "DAEMON" {
+			continue // has limits by instance
+		}
 		most := max(s.Spec.DesiredCount*(*s.Spec.DeploymentConfiguration.MaximumPercent)/100, s.Spec.DesiredCount)
 		if n := o.live(id); n > most {
 			o.fail("%s has %d tasks after a start, at most %d are allowed", id, n, most)
@@ -109,7 +112,7 @@ func (o *observer) batch(batch []store.Event) error {
 	for id, now := range stopped {
 		s := o.services[id]
 		least := (s.Spec.DesiredCount*(*s.Spec.DeploymentConfiguration.MinimumHealthyPercent) + 99) / 100
-		if len(s.Spec.LoadBalancers) > 0 || s.Status != model.ECSActive || healthyBefore[id] < least {
+		if s.Spec.SchedulingStrategy == "DAEMON" || len(s.Spec.LoadBalancers) > 0 || s.Status != model.ECSActive || healthyBefore[id] < least {
 			continue
 		}
 		if n := o.healthy(id, now); n < least {

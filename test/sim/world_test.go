@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/fleet"
 	"roadstead.dev/internal/store/memory"
 	"roadstead.dev/internal/store/tables"
 )
@@ -35,6 +37,7 @@ const (
 type world struct {
 	t        *testing.T
 	store    store.Store
+	book     *fleet.Book
 	node     *node
 	balancer *balancer
 	seq      int
@@ -47,7 +50,7 @@ type world struct {
 func in(t *testing.T, seed uint64, f func(*testing.T, *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New()
-		w := &world{t: t, store: s, node: newNode(s, seed), balancer: &balancer{store: s, clock: clock.System{}, drain: 5 * time.Second}}
+		w := &world{t: t, store: s, book: fleet.New(s, rand.New(rand.NewPCG(seed, 2)).IntN), node: newNode(s, seed), balancer: &balancer{store: s, clock: clock.System{}, drain: 5 * time.Second}}
 		w.network()
 		w.start()
 		defer func() {
@@ -68,9 +71,14 @@ func (w *world) start() {
 		err := rt.Run(ctx,
 			ecstask.New(ecstask.Config{Store: w.store, Clock: clock.System{}, FargateNode: nodeName}),
 			ecstask.NewForget(ecstask.Config{Store: w.store, Clock: clock.System{}}),
-			ecsservice.New(ecsservice.Config{Store: w.store, Clock: clock.System{}}),
+			ecsservice.New(ecsservice.Config{Store: w.store, Clock: clock.System{}, Placer: w.book}),
 			w.node.controller(), w.balancer.controller())
 		if err != nil {
+			w.t.Error(err)
+		}
+	})
+	wg.Go(func() {
+		if err := w.book.Run(ctx); err != nil && ctx.Err() == nil {
 			w.t.Error(err)
 		}
 	})

@@ -35,13 +35,17 @@ func (p *planner) scaleDaemon() {
 	}
 	failed := p.current().RolloutState == Failed
 	var free []string
+	// Nothing else happens by itself when all that is left is old and healthy.
+	stuck := !failed
 	for _, n := range p.Service.Nodes {
-		switch kept, busy := p.keepOne(on[n], failed, &serving); {
-		case kept || busy:
-		default:
+		kept, busy := p.keepOne(on[n], failed, &serving)
+		if !kept && !busy {
 			free = append(free, n)
 		}
+		stuck = stuck && !busy && !slices.ContainsFunc(on[n], func(t Task) bool { return p.cond[t.ID] != healthy || p.protected(t) })
 	}
+	old := slices.ContainsFunc(p.Tasks, func(t Task) bool { return p.cond[t.ID] == healthy && !p.isPrimary(t) && !p.stopping[t.ID] })
+	p.blocked(stuck && old && len(free) == 0 && len(p.plan.Stops) == 0)
 	until := p.plan.State.Throttle.Until
 	switch {
 	case failed || len(free) == 0:

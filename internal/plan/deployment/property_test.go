@@ -80,6 +80,14 @@ func TestNextProperties(t *testing.T) {
 			case 1:
 				deployments++
 				w.deploy(fmt.Sprintf("ecs-svc/%d", deployments))
+			case 2:
+				// An instance drains, or no longer does.
+				leaving := rapid.Bool().Draw(t, "leaving")
+				for i := range w.snap.Tasks {
+					if rapid.Bool().Draw(t, "on it") {
+						w.snap.Tasks[i].Leaving = leaving
+					}
+				}
 			default:
 				w.disturb(t, balanced)
 			}

@@ -124,12 +124,14 @@ func (p *planner) start(own, old fleet, need, live, available, leaving int) {
 		made += p.leave(n, own, old[maturing], old[healthy])
 	}
 	idle := p.plan.Start == 0 && made == 0 && len(p.plan.Stops) == 0 && len(own[pending])+len(own[maturing])+len(old[maturing]) == 0
-	if !idle || p.somethingStops() {
-		p.plan.State.Blocked = false
-		return
-	}
-	if !p.plan.State.Blocked {
-		p.plan.State.Blocked = true
+	p.blocked(idle && !p.somethingStops())
+}
+
+// blocked notes whether the percentages leave no way on, and announces it.
+func (p *planner) blocked(is bool) {
+	was := p.plan.State.Blocked
+	p.plan.State.Blocked = is
+	if is && !was {
 		p.event("was unable to stop or start tasks during a deployment because of the service deployment configuration. Update the minimumHealthyPercent or maximumPercent value and try again.")
 	}
 }

@@ -1,0 +1,431 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
+)
+
+// boxes makes definitions for instances: "box" takes 200 CPU units and 300 MiB,
+// "port" the host's port 8080 besides.
+func (w *world) boxes() {
+	tx := store.NewTxn()
+	for _, family := range []string{"box", "port"} {
+		for rev := range 9 {
+			c := model.ContainerDefinition{Name: "main", Image: fmt.Sprintf("%s:%d", family, rev+1), CPU: 200, Memory: new(300)}
+			if family == "port" {
+				c.PortMappings = []model.PortMapping{{ContainerPort: new(80), HostPort: new(8080), Protocol: "tcp"}}
+			}
+			tables.ECSTaskDefinitions.Put(tx, account, region, model.TaskDefinitionID(family, rev+1), &model.TaskDefinition{
+				TaskDefinitionARN: model.ECSTaskDefinitionARN(region, account, family, rev+1), Family: family, Revision: rev + 1,
+				Status: model.ECSActive, NetworkMode: "bridge", ContainerDefinitions: []model.ContainerDefinition{c},
+			})
+		}
+	}
+	w.commit(tx)
+}
+
+// on makes a service of tasks on instances.
+func (w *world) on(name, family string, desired int, change func(*model.ServiceSpec)) {
+	w.create(name, desired, func(s *model.ServiceSpec) {
+		s.LaunchType, s.NetworkConfiguration, s.TaskDefinition = model.LaunchTypeEC2, nil, taskDef(family, 1)
+		if change != nil {
+			change(s)
+		}
+	})
+}
+
+func daemon(s *model.ServiceSpec) {
+	s.SchedulingStrategy = "DAEMON"
+	s.DeploymentConfiguration = model.ServiceDeploymentConfiguration{MaximumPercent: new(100), MinimumHealthyPercent: new(0)}
+}
+
+// register makes a container instance with room for so many boxes.
+func (w *world) register(id string, room int) {
+	w.t.Helper()
+	tx := store.NewTxn()
+	tables.ECSContainerInstances.Create(tx, account, region, cluster+"/"+id, &model.ContainerInstance{
+		ID: id, ARN: model.ECSContainerInstanceARN(region, account, cluster, id), ClusterName: cluster, Status: model.ContainerInstanceActive,
+		CPU: 200*room + 100, Memory: 300*room + 200, Connection: model.AgentConnection{Connected: true},
+		Attributes: map[string]string{model.AttributeZone: region + string(rune('a'+len(id)%3))},
+	})
+	w.commit(tx)
+}
+
+func (w *world) instance(id string, change func(*model.ContainerInstance)) {
+	w.t.Helper()
+	_, err := tables.ECSContainerInstances.Update(w.t.Context(), w.store, account, region, cluster+"/"+id, func(i *model.ContainerInstance) error {
+		change(i)
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) status(id, status string) {
+	w.instance(id, func(i *model.ContainerInstance) { i.Status = status })
+}
+
+// nodes counts a service's running tasks by instance.
+func (w *world) nodes(name string) map[string]int {
+	out := map[string]int{}
+	for _, t := range w.running(name) {
+		out[t.Status.Node]++
+	}
+	return out
+}
+
+// A service says why it finds no room, once, and goes on by itself as soon as
+// an instance comes or another's task leaves.
+func TestServiceWaitsForRoom(t *testing.T) {
+	in(t, 1, func(t *testing.T, w *world) {
+		w.boxes()
+		w.on("web", "box", 3, nil)
+		w.pass(10 * time.Minute)
+		if e := w.events("web"); len(e) != 1 || e[0] != "(service web) was unable to place a task because no container instance met all of its requirements. Reason: No Container Instances were found in your cluster. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide." {
+			t.Fatalf("events %q", e)
+		}
+		w.register("i1", 2)
+		if took := w.until(20*time.Second, "two tasks", func() bool { return w.nodes("web")["i1"] == 2 }); took > 10*time.Second {
+			t.Errorf("took %v", took)
+		}
+		w.pass(5 * time.Minute)
+		want := "(service web) was unable to place a task because no container instance met all of its requirements. The closest matching (container-instance i1) has insufficient CPU units available. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide."
+		if e := w.events("web"); len(e) != 3 || e[2] != want || !strings.HasPrefix(e[1], "(service web) has started 2 tasks") {
+			t.Fatalf("events %q", e)
+		}
+		w.pass(6 * time.Hour)
+		if e := w.events("web"); len(e) != 4 || e[3] != want {
+			t.Fatalf("after six hours: %q", e)
+		}
+		// One instance more, taken by another service until that goes.
+		w.on("other", "box", 0, func(s *model.ServiceSpec) {
+			s.PlacementConstraints = []model.ECSPlacementConstraint{{Type: "memberOf", Expression: "runningTasksCount == 0"}}
+		})
+		w.update("other", func(s *model.ServiceSpec) { s.DesiredCount = 1 })
+		w.pass(time.Second)
+		w.instance("i1", func(i *model.ContainerInstance) { i.Connection.Connected = false })
+		w.register("i22", 1)
+		w.until(time.Minute, "all tasks", func() bool { return len(w.running("web"))+len(w.running("other")) == 3 })
+		w.instance("i1", func(i *model.ContainerInstance) { i.Connection.Connected = true })
+		if len(w.running("other")) == 1 {
+			w.update("other", func(s *model.ServiceSpec) { s.DesiredCount = 0 })
+		}
+		w.until(30*time.Second, "room from a task that left", func() bool { return w.nodes("web")["i1"] == 2 && w.nodes("web")["i22"] == 1 })
+	})
+}
+
+// Draining moves a service's tasks, never below its minimum, and leaves a
+// standalone one; an agent that is away moves nothing.
+func TestDraining(t *testing.T) {
+	for _, limits := range [][2]int{{100, 200}, {50, 100}, {100, 150}} {
+		in(t, 2, func(t *testing.T, w *world) {
+			w.boxes()
+			w.register("i1", 8)
+			w.on("web", "box", 4, func(s *model.ServiceSpec) {
+				s.DeploymentConfiguration = model.ServiceDeploymentConfiguration{MinimumHealthyPercent: &limits[0], MaximumPercent: &limits[1]}
+			})
+			w.until(2*time.Minute, "steady", w.stable("web"))
+			w.register("i22", 8)
+			before := len(w.tasks("web"))
+			w.instance("i1", func(i *model.ContainerInstance) { i.Connection.Connected = false })
+			w.pass(10 * time.Minute)
+			if len(w.tasks("web")) != before {
+				t.Fatal("an agent that is away moves tasks")
+			}
+			w.instance("i1", func(i *model.ContainerInstance) { i.Connection.Connected = true })
+			w.status("i1", model.ContainerInstanceDraining)
+			least := 4
+			w.until(10*time.Minute, "moved", func() bool {
+				least = min(least, len(w.running("web")))
+				return w.nodes("web")["i22"] == 4 && w.nodes("web")["i1"] == 0
+			})
+			if least < 4*limits[0]/100 {
+				t.Errorf("%v: %d tasks ran", limits, least)
+			}
+			w.until(2*time.Minute, "steady", w.stable("web"))
+			if n := len(w.tasks("web")); n != 8 {
+				t.Errorf("%v: %d tasks for a move of four", limits, n)
+			}
+		})
+	}
+}
+
+// A DAEMON service follows its instances, one task on each.
+func TestDaemon(t *testing.T) {
+	in(t, 3, func(t *testing.T, w *world) {
+		w.boxes()
+		w.register("i1", 4)
+		w.register("i22", 4)
+		w.on("log", "port", 0, daemon)
+		on := func(ids ...string) func() bool {
+			return func() bool {
+				n := w.nodes("log")
+				for _, id := range ids {
+					if n[id] != 1 {
+						return false
+					}
+				}
+				return len(n) == len(ids)
+			}
+		}
+		w.until(time.Minute, "both", on("i1", "i22"))
+		w.register("i333", 4)
+		w.until(time.Minute, "all three", on("i1", "i22", "i333"))
+		if d := w.service("log").Primary(); d.DesiredCount != 3 {
+			t.Errorf("%d tasks are desired", d.DesiredCount)
+		}
+		w.update("log", func(s *model.ServiceSpec) { s.TaskDefinition = taskDef("port", 2) })
+		w.until(2*time.Minute, "the new revision, on the same port", func() bool {
+			for _, x := range w.running("log") {
+				if x.Spec.Revision != 2 {
+					return false
+				}
+			}
+			return on("i1", "i22", "i333")()
+		})
+		w.status("i1", model.ContainerInstanceDraining)
+		w.until(time.Minute, "off the one that drains", on("i22", "i333"))
+		w.status("i22", model.ContainerInstanceInactive)
+		w.until(time.Minute, "off the one that is gone", on("i333"))
+		w.status("i1", model.ContainerInstanceActive)
+		w.until(time.Minute, "back", on("i1", "i333"))
+		w.remove("log")
+		w.until(time.Minute, "gone", func() bool { return w.service("log").Status == model.ECSInactive })
+	})
+}
+
+// ledger follows the records and checks after each commit that no instance has
+// more than it can hold.
+type ledger struct {
+	mu        sync.Mutex
+	instances map[string]*model.ContainerInstance
+	tasks     map[string]*model.Task
+	broken    []string
+}
+
+func (l *ledger) follow(ctx context.Context, w *store.Watcher) error {
+	for batch := range w.Events {
+		for _, e := range batch {
+			switch e.Record.Key.Kind {
+			case tables.ECSContainerInstances.Kind():
+				r, err := tables.ECSContainerInstances.Row(e.Record)
+				if err != nil {
+					return err
+				}
+				l.instances[r.V.ID] = r.V
+			case tables.ECSTasks.Kind():
+				r, err := tables.ECSTasks.Row(e.Record)
+				if err != nil {
+					return err
+				}
+				if l.tasks[r.V.TaskID] = r.V; e.Type == store.Delete || r.V.Status.LastStatus == model.TaskStopped {
+					delete(l.tasks, r.V.TaskID)
+				}
+			}
+		}
+		l.check()
+	}
+	if err := w.Err(); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func (l *ledger) check() {
+	type load struct {
+		cpu, memory int
+		ports       map[model.HostPort]int
+		groups      map[string]int
+	}
+	on := map[string]*load{}
+	for _, t := range l.tasks {
+		n := on[t.Status.Node]
+		if n == nil {
+			n = &load{ports: map[model.HostPort]int{}, groups: map[string]int{}}
+			on[t.Status.Node] = n
+		}
+		r := t.Reservation()
+		n.cpu += r.CPU
+		n.memory += r.Memory
+		for _, p := range r.Ports {
+			n.ports[p]++
+		}
+		n.groups[t.Spec.Group]++
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fail := func(format string, args ...any) {
+		if len(l.broken) < 5 {
+			l.broken = append(l.broken, fmt.Sprintf(format, args...))
+		}
+	}
+	for id, n := range on {
+		i := l.instances[id]
+		if i == nil {
+			fail("tasks are on %q, which nobody registered", id)
+			continue
+		}
+		if n.cpu > i.CPU || n.memory > i.Memory {
+			fail("%s has %d CPU and %d MiB of %d and %d", id, n.cpu, n.memory, i.CPU, i.Memory)
+		}
+		for p, count := range n.ports {
+			if count > 1 {
+				fail("%s: port %v is %d tasks'", id, p, count)
+			}
+		}
+		for group, count := range n.groups {
+			if count > 1 && (group == "service:apart" || group == "service:log") {
+				fail("%s has %d tasks of %s", id, count, group)
+			}
+		}
+	}
+}
+
+// TestInstanceHistories: whatever happens to instances, agents and services,
+// no instance holds more than it can, no port is two tasks', services stay
+// within their limits, and once nothing happens any more they have their tasks.
+func TestInstanceHistories(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			in(t, seed, func(t *testing.T, w *world) { history(t, w, seed) })
+		})
+	}
+}
+
+func history(t *testing.T, w *world, seed uint64) {
+	w.boxes()
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &ledger{instances: map[string]*model.ContainerInstance{}, tasks: map[string]*model.Task{}}
+	o := &observer{services: map[string]*model.Service{}, tasks: map[string]map[string]*model.Task{}}
+	var wg sync.WaitGroup
+	revision := w.store.Revision()
+	for _, f := range []func(context.Context, *store.Watcher) error{l.follow, o.observe} {
+		watcher, err := w.store.Watch(ctx, revision, tables.ECSTasks.Kind(), tables.ECSContainerInstances.Kind(), tables.ECSServices.Kind())
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			if err := f(ctx, watcher); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	defer wg.Wait()
+	defer cancel()
+
+	r := rand.New(rand.NewPCG(seed, 3))
+	var live []string
+	made := 0
+	grow := func() {
+		made++
+		id := fmt.Sprintf("i%0*d", 1+made%3, made)
+		w.register(id, 1+r.IntN(6))
+		live = append(live, id)
+	}
+	for range 4 {
+		grow()
+	}
+	w.on("web", "box", 5, nil)
+	w.on("apart", "box", 2, func(s *model.ServiceSpec) {
+		s.PlacementConstraints = []model.ECSPlacementConstraint{{Type: "distinctInstance"}}
+		s.DeploymentConfiguration = model.ServiceDeploymentConfiguration{MaximumPercent: new(100), MinimumHealthyPercent: new(50)}
+	})
+	w.on("door", "port", 2, func(s *model.ServiceSpec) {
+		s.PlacementStrategy = []model.ECSPlacementStrategy{{Type: "binpack", Field: "memory"}}
+		s.DeploymentConfiguration = model.ServiceDeploymentConfiguration{MaximumPercent: new(150), MinimumHealthyPercent: new(0)}
+	})
+	w.on("log", "box", 0, daemon)
+	names := []string{"web", "apart", "door", "log"}
+	for range 60 {
+		switch n := r.IntN(12); {
+		case n < 2 && len(live) < 12:
+			grow()
+		case n == 2 && len(live) > 2:
+			i := r.IntN(len(live))
+			w.status(live[i], model.ContainerInstanceInactive)
+			live = slices.Delete(live, i, i+1)
+		case n < 5:
+			w.status(live[r.IntN(len(live))], []string{model.ContainerInstanceDraining, model.ContainerInstanceActive}[n%2])
+		case n < 7:
+			w.instance(live[r.IntN(len(live))], func(i *model.ContainerInstance) { i.Connection.Connected = n == 5 })
+		case n < 9:
+			w.update(names[r.IntN(3)], func(s *model.ServiceSpec) { s.DesiredCount = r.IntN(7) })
+		case n < 10:
+			w.update(names[r.IntN(4)], func(s *model.ServiceSpec) {
+				family := "box"
+				if strings.Contains(s.TaskDefinition, "/port:") {
+					family = "port"
+				}
+				s.TaskDefinition = taskDef(family, 1+r.IntN(9))
+			})
+		default:
+			name := names[r.IntN(4)]
+			if ts := w.running(name); len(ts) > 0 {
+				if err := w.node.crash(t.Context(), cluster+"/"+ts[r.IntN(len(ts))].TaskID); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		w.pass(time.Duration(r.IntN(40)) * time.Second)
+	}
+	// Peace, and room for all.
+	for _, id := range live {
+		w.instance(id, func(i *model.ContainerInstance) {
+			i.Status, i.Connection.Connected = model.ContainerInstanceActive, true
+		})
+	}
+	for i := range 8 {
+		w.register(fmt.Sprintf("peace%d", i), 6)
+		live = append(live, fmt.Sprintf("peace%d", i))
+	}
+	for _, name := range names {
+		w.until(3*time.Hour, name+" settles", func() bool {
+			s := w.service(name)
+			if name != "log" {
+				return len(s.Deployments) == 1 && s.Counts.PendingCount == 0 && s.Counts.RunningCount == s.Spec.DesiredCount
+			}
+			// One that others have filled has no room for the daemon.
+			on := w.nodes(name)
+			for _, id := range live {
+				left, _, _ := w.book.Remaining(account, region, cluster, id)
+				if room := left.CPU >= 200 && left.Memory >= 300; on[id] > 1 || on[id] == 0 && room {
+					return false
+				}
+			}
+			return s.Deployments[0].DesiredCount == len(live)
+		})
+	}
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range slices.Concat(l.broken, o.broken) {
+		t.Errorf("seed %d: %s", seed, b)
+	}
+	// The book is what the records say.
+	for _, id := range live {
+		left, _, ok := w.book.Remaining(account, region, cluster, id)
+		i := l.instances[id]
+		cpu, memory := i.CPU, i.Memory
+		for _, x := range l.tasks {
+			if x.Status.Node == id {
+				cpu -= x.Reservation().CPU
+				memory -= x.Reservation().Memory
+			}
+		}
+		if !ok || left.CPU != cpu || left.Memory != memory {
+			t.Errorf("seed %d: %s has %+v left by the book, %d and %d by the records", seed, id, left, cpu, memory)
+		}
+	}
+}
