@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -200,7 +201,14 @@ type LaunchTemplate struct {
 	// DefaultVersion and LatestVersion are numbers from 1.
 	DefaultVersion int64 `json:"defaultVersion"`
 	LatestVersion  int64 `json:"latestVersion"`
-	Tags           Tags  `json:"tags,omitzero"`
+	// LastVersion is the newest there ever was: numbers are not used again.
+	LastVersion int64 `json:"lastVersion"`
+	Tags        Tags  `json:"tags,omitzero"`
+}
+
+// LaunchTemplateVersionID is the id of a version's record.
+func LaunchTemplateVersionID(templateID string, version int64) string {
+	return fmt.Sprintf("%s/%010d", templateID, version)
 }
 
 // LaunchTemplateVersion is one version of a template. Record id:

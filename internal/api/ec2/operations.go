@@ -15,6 +15,7 @@ type Handler interface {
 	AssignPrivateIpAddresses(ctx context.Context, in *AssignPrivateIpAddressesInput) (*AssignPrivateIpAddressesOutput, error)
 	AssociateAddress(ctx context.Context, in *AssociateAddressInput) (*AssociateAddressOutput, error)
 	AssociateDhcpOptions(ctx context.Context, in *AssociateDhcpOptionsInput) (*AssociateDhcpOptionsOutput, error)
+	AssociateIamInstanceProfile(ctx context.Context, in *AssociateIamInstanceProfileInput) (*AssociateIamInstanceProfileOutput, error)
 	AssociateRouteTable(ctx context.Context, in *AssociateRouteTableInput) (*AssociateRouteTableOutput, error)
 	AssociateVpcCidrBlock(ctx context.Context, in *AssociateVpcCidrBlockInput) (*AssociateVpcCidrBlockOutput, error)
 	AttachInternetGateway(ctx context.Context, in *AttachInternetGatewayInput) (*AttachInternetGatewayOutput, error)
@@ -25,6 +26,8 @@ type Handler interface {
 	CreateDhcpOptions(ctx context.Context, in *CreateDhcpOptionsInput) (*CreateDhcpOptionsOutput, error)
 	CreateInternetGateway(ctx context.Context, in *CreateInternetGatewayInput) (*CreateInternetGatewayOutput, error)
 	CreateKeyPair(ctx context.Context, in *CreateKeyPairInput) (*CreateKeyPairOutput, error)
+	CreateLaunchTemplate(ctx context.Context, in *CreateLaunchTemplateInput) (*CreateLaunchTemplateOutput, error)
+	CreateLaunchTemplateVersion(ctx context.Context, in *CreateLaunchTemplateVersionInput) (*CreateLaunchTemplateVersionOutput, error)
 	CreateManagedPrefixList(ctx context.Context, in *CreateManagedPrefixListInput) (*CreateManagedPrefixListOutput, error)
 	CreateNatGateway(ctx context.Context, in *CreateNatGatewayInput) (*CreateNatGatewayOutput, error)
 	CreateNetworkAcl(ctx context.Context, in *CreateNetworkAclInput) (*CreateNetworkAclOutput, error)
@@ -39,6 +42,8 @@ type Handler interface {
 	DeleteDhcpOptions(ctx context.Context, in *DeleteDhcpOptionsInput) (*DeleteDhcpOptionsOutput, error)
 	DeleteInternetGateway(ctx context.Context, in *DeleteInternetGatewayInput) (*DeleteInternetGatewayOutput, error)
 	DeleteKeyPair(ctx context.Context, in *DeleteKeyPairInput) (*DeleteKeyPairOutput, error)
+	DeleteLaunchTemplate(ctx context.Context, in *DeleteLaunchTemplateInput) (*DeleteLaunchTemplateOutput, error)
+	DeleteLaunchTemplateVersions(ctx context.Context, in *DeleteLaunchTemplateVersionsInput) (*DeleteLaunchTemplateVersionsOutput, error)
 	DeleteManagedPrefixList(ctx context.Context, in *DeleteManagedPrefixListInput) (*DeleteManagedPrefixListOutput, error)
 	DeleteNatGateway(ctx context.Context, in *DeleteNatGatewayInput) (*DeleteNatGatewayOutput, error)
 	DeleteNetworkAcl(ctx context.Context, in *DeleteNetworkAclInput) (*DeleteNetworkAclOutput, error)
@@ -56,11 +61,18 @@ type Handler interface {
 	DescribeAvailabilityZones(ctx context.Context, in *DescribeAvailabilityZonesInput) (*DescribeAvailabilityZonesOutput, error)
 	DescribeDhcpOptions(ctx context.Context, in *DescribeDhcpOptionsInput) (*DescribeDhcpOptionsOutput, error)
 	DescribeEgressOnlyInternetGateways(ctx context.Context, in *DescribeEgressOnlyInternetGatewaysInput) (*DescribeEgressOnlyInternetGatewaysOutput, error)
+	DescribeIamInstanceProfileAssociations(ctx context.Context, in *DescribeIamInstanceProfileAssociationsInput) (*DescribeIamInstanceProfileAssociationsOutput, error)
 	DescribeImages(ctx context.Context, in *DescribeImagesInput) (*DescribeImagesOutput, error)
+	DescribeInstanceAttribute(ctx context.Context, in *DescribeInstanceAttributeInput) (*DescribeInstanceAttributeOutput, error)
+	DescribeInstanceCreditSpecifications(ctx context.Context, in *DescribeInstanceCreditSpecificationsInput) (*DescribeInstanceCreditSpecificationsOutput, error)
+	DescribeInstanceStatus(ctx context.Context, in *DescribeInstanceStatusInput) (*DescribeInstanceStatusOutput, error)
 	DescribeInstanceTypeOfferings(ctx context.Context, in *DescribeInstanceTypeOfferingsInput) (*DescribeInstanceTypeOfferingsOutput, error)
 	DescribeInstanceTypes(ctx context.Context, in *DescribeInstanceTypesInput) (*DescribeInstanceTypesOutput, error)
+	DescribeInstances(ctx context.Context, in *DescribeInstancesInput) (*DescribeInstancesOutput, error)
 	DescribeInternetGateways(ctx context.Context, in *DescribeInternetGatewaysInput) (*DescribeInternetGatewaysOutput, error)
 	DescribeKeyPairs(ctx context.Context, in *DescribeKeyPairsInput) (*DescribeKeyPairsOutput, error)
+	DescribeLaunchTemplateVersions(ctx context.Context, in *DescribeLaunchTemplateVersionsInput) (*DescribeLaunchTemplateVersionsOutput, error)
+	DescribeLaunchTemplates(ctx context.Context, in *DescribeLaunchTemplatesInput) (*DescribeLaunchTemplatesOutput, error)
 	DescribeManagedPrefixLists(ctx context.Context, in *DescribeManagedPrefixListsInput) (*DescribeManagedPrefixListsOutput, error)
 	DescribeNatGateways(ctx context.Context, in *DescribeNatGatewaysInput) (*DescribeNatGatewaysOutput, error)
 	DescribeNetworkAcls(ctx context.Context, in *DescribeNetworkAclsInput) (*DescribeNetworkAclsOutput, error)
@@ -72,8 +84,10 @@ type Handler interface {
 	DescribeSecurityGroupReferences(ctx context.Context, in *DescribeSecurityGroupReferencesInput) (*DescribeSecurityGroupReferencesOutput, error)
 	DescribeSecurityGroupRules(ctx context.Context, in *DescribeSecurityGroupRulesInput) (*DescribeSecurityGroupRulesOutput, error)
 	DescribeSecurityGroups(ctx context.Context, in *DescribeSecurityGroupsInput) (*DescribeSecurityGroupsOutput, error)
+	DescribeSpotInstanceRequests(ctx context.Context, in *DescribeSpotInstanceRequestsInput) (*DescribeSpotInstanceRequestsOutput, error)
 	DescribeSubnets(ctx context.Context, in *DescribeSubnetsInput) (*DescribeSubnetsOutput, error)
 	DescribeTags(ctx context.Context, in *DescribeTagsInput) (*DescribeTagsOutput, error)
+	DescribeVolumes(ctx context.Context, in *DescribeVolumesInput) (*DescribeVolumesOutput, error)
 	DescribeVpcAttribute(ctx context.Context, in *DescribeVpcAttributeInput) (*DescribeVpcAttributeOutput, error)
 	DescribeVpcEndpoints(ctx context.Context, in *DescribeVpcEndpointsInput) (*DescribeVpcEndpointsOutput, error)
 	DescribeVpcPeeringConnections(ctx context.Context, in *DescribeVpcPeeringConnectionsInput) (*DescribeVpcPeeringConnectionsOutput, error)
@@ -81,19 +95,30 @@ type Handler interface {
 	DescribeVpnGateways(ctx context.Context, in *DescribeVpnGatewaysInput) (*DescribeVpnGatewaysOutput, error)
 	DetachInternetGateway(ctx context.Context, in *DetachInternetGatewayInput) (*DetachInternetGatewayOutput, error)
 	DisassociateAddress(ctx context.Context, in *DisassociateAddressInput) (*DisassociateAddressOutput, error)
+	DisassociateIamInstanceProfile(ctx context.Context, in *DisassociateIamInstanceProfileInput) (*DisassociateIamInstanceProfileOutput, error)
 	DisassociateRouteTable(ctx context.Context, in *DisassociateRouteTableInput) (*DisassociateRouteTableOutput, error)
 	DisassociateVpcCidrBlock(ctx context.Context, in *DisassociateVpcCidrBlockInput) (*DisassociateVpcCidrBlockOutput, error)
+	GetConsoleOutput(ctx context.Context, in *GetConsoleOutputInput) (*GetConsoleOutputOutput, error)
+	GetInstanceMetadataDefaults(ctx context.Context, in *GetInstanceMetadataDefaultsInput) (*GetInstanceMetadataDefaultsOutput, error)
+	GetLaunchTemplateData(ctx context.Context, in *GetLaunchTemplateDataInput) (*GetLaunchTemplateDataOutput, error)
 	GetManagedPrefixListAssociations(ctx context.Context, in *GetManagedPrefixListAssociationsInput) (*GetManagedPrefixListAssociationsOutput, error)
 	GetManagedPrefixListEntries(ctx context.Context, in *GetManagedPrefixListEntriesInput) (*GetManagedPrefixListEntriesOutput, error)
 	GetSecurityGroupsForVpc(ctx context.Context, in *GetSecurityGroupsForVpcInput) (*GetSecurityGroupsForVpcOutput, error)
 	ImportKeyPair(ctx context.Context, in *ImportKeyPairInput) (*ImportKeyPairOutput, error)
+	ModifyInstanceAttribute(ctx context.Context, in *ModifyInstanceAttributeInput) (*ModifyInstanceAttributeOutput, error)
+	ModifyInstanceMetadataDefaults(ctx context.Context, in *ModifyInstanceMetadataDefaultsInput) (*ModifyInstanceMetadataDefaultsOutput, error)
+	ModifyInstanceMetadataOptions(ctx context.Context, in *ModifyInstanceMetadataOptionsInput) (*ModifyInstanceMetadataOptionsOutput, error)
+	ModifyLaunchTemplate(ctx context.Context, in *ModifyLaunchTemplateInput) (*ModifyLaunchTemplateOutput, error)
 	ModifyManagedPrefixList(ctx context.Context, in *ModifyManagedPrefixListInput) (*ModifyManagedPrefixListOutput, error)
 	ModifyNetworkInterfaceAttribute(ctx context.Context, in *ModifyNetworkInterfaceAttributeInput) (*ModifyNetworkInterfaceAttributeOutput, error)
 	ModifySecurityGroupRules(ctx context.Context, in *ModifySecurityGroupRulesInput) (*ModifySecurityGroupRulesOutput, error)
 	ModifySubnetAttribute(ctx context.Context, in *ModifySubnetAttributeInput) (*ModifySubnetAttributeOutput, error)
 	ModifyVpcAttribute(ctx context.Context, in *ModifyVpcAttributeInput) (*ModifyVpcAttributeOutput, error)
 	ModifyVpcTenancy(ctx context.Context, in *ModifyVpcTenancyInput) (*ModifyVpcTenancyOutput, error)
+	MonitorInstances(ctx context.Context, in *MonitorInstancesInput) (*MonitorInstancesOutput, error)
+	RebootInstances(ctx context.Context, in *RebootInstancesInput) (*RebootInstancesOutput, error)
 	ReleaseAddress(ctx context.Context, in *ReleaseAddressInput) (*ReleaseAddressOutput, error)
+	ReplaceIamInstanceProfileAssociation(ctx context.Context, in *ReplaceIamInstanceProfileAssociationInput) (*ReplaceIamInstanceProfileAssociationOutput, error)
 	ReplaceNetworkAclAssociation(ctx context.Context, in *ReplaceNetworkAclAssociationInput) (*ReplaceNetworkAclAssociationOutput, error)
 	ReplaceNetworkAclEntry(ctx context.Context, in *ReplaceNetworkAclEntryInput) (*ReplaceNetworkAclEntryOutput, error)
 	ReplaceRoute(ctx context.Context, in *ReplaceRouteInput) (*ReplaceRouteOutput, error)
@@ -102,7 +127,12 @@ type Handler interface {
 	RestoreManagedPrefixListVersion(ctx context.Context, in *RestoreManagedPrefixListVersionInput) (*RestoreManagedPrefixListVersionOutput, error)
 	RevokeSecurityGroupEgress(ctx context.Context, in *RevokeSecurityGroupEgressInput) (*RevokeSecurityGroupEgressOutput, error)
 	RevokeSecurityGroupIngress(ctx context.Context, in *RevokeSecurityGroupIngressInput) (*RevokeSecurityGroupIngressOutput, error)
+	RunInstances(ctx context.Context, in *RunInstancesInput) (*RunInstancesOutput, error)
+	StartInstances(ctx context.Context, in *StartInstancesInput) (*StartInstancesOutput, error)
+	StopInstances(ctx context.Context, in *StopInstancesInput) (*StopInstancesOutput, error)
+	TerminateInstances(ctx context.Context, in *TerminateInstancesInput) (*TerminateInstancesOutput, error)
 	UnassignPrivateIpAddresses(ctx context.Context, in *UnassignPrivateIpAddressesInput) (*UnassignPrivateIpAddressesOutput, error)
+	UnmonitorInstances(ctx context.Context, in *UnmonitorInstancesInput) (*UnmonitorInstancesOutput, error)
 	UpdateSecurityGroupRuleDescriptionsEgress(ctx context.Context, in *UpdateSecurityGroupRuleDescriptionsEgressInput) (*UpdateSecurityGroupRuleDescriptionsEgressOutput, error)
 	UpdateSecurityGroupRuleDescriptionsIngress(ctx context.Context, in *UpdateSecurityGroupRuleDescriptionsIngressInput) (*UpdateSecurityGroupRuleDescriptionsIngressOutput, error)
 }
@@ -124,6 +154,7 @@ func New(h Handler) *api.Service {
 			{Name: "AssignPrivateIpAddresses", Method: "POST", Path: "/", Input: "AssignPrivateIpAddressesRequest", Output: "AssignPrivateIpAddressesResult", NewInput: func() any { return new(AssignPrivateIpAddressesInput) }},
 			{Name: "AssociateAddress", Method: "POST", Path: "/", Input: "AssociateAddressRequest", Output: "AssociateAddressResult", NewInput: func() any { return new(AssociateAddressInput) }},
 			{Name: "AssociateDhcpOptions", Method: "POST", Path: "/", Input: "AssociateDhcpOptionsRequest", Output: "AssociateDhcpOptionsOutput", NewInput: func() any { return new(AssociateDhcpOptionsInput) }},
+			{Name: "AssociateIamInstanceProfile", Method: "POST", Path: "/", Input: "AssociateIamInstanceProfileRequest", Output: "AssociateIamInstanceProfileResult", NewInput: func() any { return new(AssociateIamInstanceProfileInput) }},
 			{Name: "AssociateRouteTable", Method: "POST", Path: "/", Input: "AssociateRouteTableRequest", Output: "AssociateRouteTableResult", NewInput: func() any { return new(AssociateRouteTableInput) }},
 			{Name: "AssociateVpcCidrBlock", Method: "POST", Path: "/", Input: "AssociateVpcCidrBlockRequest", Output: "AssociateVpcCidrBlockResult", NewInput: func() any { return new(AssociateVpcCidrBlockInput) }},
 			{Name: "AttachInternetGateway", Method: "POST", Path: "/", Input: "AttachInternetGatewayRequest", Output: "AttachInternetGatewayOutput", NewInput: func() any { return new(AttachInternetGatewayInput) }},
@@ -134,6 +165,8 @@ func New(h Handler) *api.Service {
 			{Name: "CreateDhcpOptions", Method: "POST", Path: "/", Input: "CreateDhcpOptionsRequest", Output: "CreateDhcpOptionsResult", NewInput: func() any { return new(CreateDhcpOptionsInput) }},
 			{Name: "CreateInternetGateway", Method: "POST", Path: "/", Input: "CreateInternetGatewayRequest", Output: "CreateInternetGatewayResult", NewInput: func() any { return new(CreateInternetGatewayInput) }},
 			{Name: "CreateKeyPair", Method: "POST", Path: "/", Input: "CreateKeyPairRequest", Output: "KeyPair", NewInput: func() any { return new(CreateKeyPairInput) }},
+			{Name: "CreateLaunchTemplate", Method: "POST", Path: "/", Input: "CreateLaunchTemplateRequest", Output: "CreateLaunchTemplateResult", NewInput: func() any { return new(CreateLaunchTemplateInput) }},
+			{Name: "CreateLaunchTemplateVersion", Method: "POST", Path: "/", Input: "CreateLaunchTemplateVersionRequest", Output: "CreateLaunchTemplateVersionResult", NewInput: func() any { return new(CreateLaunchTemplateVersionInput) }},
 			{Name: "CreateManagedPrefixList", Method: "POST", Path: "/", Input: "CreateManagedPrefixListRequest", Output: "CreateManagedPrefixListResult", NewInput: func() any { return new(CreateManagedPrefixListInput) }},
 			{Name: "CreateNatGateway", Method: "POST", Path: "/", Input: "CreateNatGatewayRequest", Output: "CreateNatGatewayResult", NewInput: func() any { return new(CreateNatGatewayInput) }},
 			{Name: "CreateNetworkAcl", Method: "POST", Path: "/", Input: "CreateNetworkAclRequest", Output: "CreateNetworkAclResult", NewInput: func() any { return new(CreateNetworkAclInput) }},
@@ -148,6 +181,8 @@ func New(h Handler) *api.Service {
 			{Name: "DeleteDhcpOptions", Method: "POST", Path: "/", Input: "DeleteDhcpOptionsRequest", Output: "DeleteDhcpOptionsOutput", NewInput: func() any { return new(DeleteDhcpOptionsInput) }},
 			{Name: "DeleteInternetGateway", Method: "POST", Path: "/", Input: "DeleteInternetGatewayRequest", Output: "DeleteInternetGatewayOutput", NewInput: func() any { return new(DeleteInternetGatewayInput) }},
 			{Name: "DeleteKeyPair", Method: "POST", Path: "/", Input: "DeleteKeyPairRequest", Output: "DeleteKeyPairResult", NewInput: func() any { return new(DeleteKeyPairInput) }},
+			{Name: "DeleteLaunchTemplate", Method: "POST", Path: "/", Input: "DeleteLaunchTemplateRequest", Output: "DeleteLaunchTemplateResult", NewInput: func() any { return new(DeleteLaunchTemplateInput) }},
+			{Name: "DeleteLaunchTemplateVersions", Method: "POST", Path: "/", Input: "DeleteLaunchTemplateVersionsRequest", Output: "DeleteLaunchTemplateVersionsResult", NewInput: func() any { return new(DeleteLaunchTemplateVersionsInput) }},
 			{Name: "DeleteManagedPrefixList", Method: "POST", Path: "/", Input: "DeleteManagedPrefixListRequest", Output: "DeleteManagedPrefixListResult", NewInput: func() any { return new(DeleteManagedPrefixListInput) }},
 			{Name: "DeleteNatGateway", Method: "POST", Path: "/", Input: "DeleteNatGatewayRequest", Output: "DeleteNatGatewayResult", NewInput: func() any { return new(DeleteNatGatewayInput) }},
 			{Name: "DeleteNetworkAcl", Method: "POST", Path: "/", Input: "DeleteNetworkAclRequest", Output: "DeleteNetworkAclOutput", NewInput: func() any { return new(DeleteNetworkAclInput) }},
@@ -165,11 +200,18 @@ func New(h Handler) *api.Service {
 			{Name: "DescribeAvailabilityZones", Method: "POST", Path: "/", Input: "DescribeAvailabilityZonesRequest", Output: "DescribeAvailabilityZonesResult", NewInput: func() any { return new(DescribeAvailabilityZonesInput) }},
 			{Name: "DescribeDhcpOptions", Method: "POST", Path: "/", Input: "DescribeDhcpOptionsRequest", Output: "DescribeDhcpOptionsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "DhcpOptions"}, NewInput: func() any { return new(DescribeDhcpOptionsInput) }},
 			{Name: "DescribeEgressOnlyInternetGateways", Method: "POST", Path: "/", Input: "DescribeEgressOnlyInternetGatewaysRequest", Output: "DescribeEgressOnlyInternetGatewaysResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "EgressOnlyInternetGateways"}, NewInput: func() any { return new(DescribeEgressOnlyInternetGatewaysInput) }},
+			{Name: "DescribeIamInstanceProfileAssociations", Method: "POST", Path: "/", Input: "DescribeIamInstanceProfileAssociationsRequest", Output: "DescribeIamInstanceProfileAssociationsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "IamInstanceProfileAssociations"}, NewInput: func() any { return new(DescribeIamInstanceProfileAssociationsInput) }},
 			{Name: "DescribeImages", Method: "POST", Path: "/", Input: "DescribeImagesRequest", Output: "DescribeImagesResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "Images"}, NewInput: func() any { return new(DescribeImagesInput) }},
+			{Name: "DescribeInstanceAttribute", Method: "POST", Path: "/", Input: "DescribeInstanceAttributeRequest", Output: "InstanceAttribute", NewInput: func() any { return new(DescribeInstanceAttributeInput) }},
+			{Name: "DescribeInstanceCreditSpecifications", Method: "POST", Path: "/", Input: "DescribeInstanceCreditSpecificationsRequest", Output: "DescribeInstanceCreditSpecificationsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "InstanceCreditSpecifications"}, NewInput: func() any { return new(DescribeInstanceCreditSpecificationsInput) }},
+			{Name: "DescribeInstanceStatus", Method: "POST", Path: "/", Input: "DescribeInstanceStatusRequest", Output: "DescribeInstanceStatusResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "InstanceStatuses"}, NewInput: func() any { return new(DescribeInstanceStatusInput) }},
 			{Name: "DescribeInstanceTypeOfferings", Method: "POST", Path: "/", Input: "DescribeInstanceTypeOfferingsRequest", Output: "DescribeInstanceTypeOfferingsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "InstanceTypeOfferings"}, NewInput: func() any { return new(DescribeInstanceTypeOfferingsInput) }},
 			{Name: "DescribeInstanceTypes", Method: "POST", Path: "/", Input: "DescribeInstanceTypesRequest", Output: "DescribeInstanceTypesResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "InstanceTypes"}, NewInput: func() any { return new(DescribeInstanceTypesInput) }},
+			{Name: "DescribeInstances", Method: "POST", Path: "/", Input: "DescribeInstancesRequest", Output: "DescribeInstancesResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "Reservations"}, NewInput: func() any { return new(DescribeInstancesInput) }},
 			{Name: "DescribeInternetGateways", Method: "POST", Path: "/", Input: "DescribeInternetGatewaysRequest", Output: "DescribeInternetGatewaysResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "InternetGateways"}, NewInput: func() any { return new(DescribeInternetGatewaysInput) }},
 			{Name: "DescribeKeyPairs", Method: "POST", Path: "/", Input: "DescribeKeyPairsRequest", Output: "DescribeKeyPairsResult", NewInput: func() any { return new(DescribeKeyPairsInput) }},
+			{Name: "DescribeLaunchTemplateVersions", Method: "POST", Path: "/", Input: "DescribeLaunchTemplateVersionsRequest", Output: "DescribeLaunchTemplateVersionsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "LaunchTemplateVersions"}, NewInput: func() any { return new(DescribeLaunchTemplateVersionsInput) }},
+			{Name: "DescribeLaunchTemplates", Method: "POST", Path: "/", Input: "DescribeLaunchTemplatesRequest", Output: "DescribeLaunchTemplatesResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "LaunchTemplates"}, NewInput: func() any { return new(DescribeLaunchTemplatesInput) }},
 			{Name: "DescribeManagedPrefixLists", Method: "POST", Path: "/", Input: "DescribeManagedPrefixListsRequest", Output: "DescribeManagedPrefixListsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "PrefixLists"}, NewInput: func() any { return new(DescribeManagedPrefixListsInput) }},
 			{Name: "DescribeNatGateways", Method: "POST", Path: "/", Input: "DescribeNatGatewaysRequest", Output: "DescribeNatGatewaysResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "NatGateways"}, NewInput: func() any { return new(DescribeNatGatewaysInput) }},
 			{Name: "DescribeNetworkAcls", Method: "POST", Path: "/", Input: "DescribeNetworkAclsRequest", Output: "DescribeNetworkAclsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "NetworkAcls"}, NewInput: func() any { return new(DescribeNetworkAclsInput) }},
@@ -181,8 +223,10 @@ func New(h Handler) *api.Service {
 			{Name: "DescribeSecurityGroupReferences", Method: "POST", Path: "/", Input: "DescribeSecurityGroupReferencesRequest", Output: "DescribeSecurityGroupReferencesResult", NewInput: func() any { return new(DescribeSecurityGroupReferencesInput) }},
 			{Name: "DescribeSecurityGroupRules", Method: "POST", Path: "/", Input: "DescribeSecurityGroupRulesRequest", Output: "DescribeSecurityGroupRulesResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "SecurityGroupRules"}, NewInput: func() any { return new(DescribeSecurityGroupRulesInput) }},
 			{Name: "DescribeSecurityGroups", Method: "POST", Path: "/", Input: "DescribeSecurityGroupsRequest", Output: "DescribeSecurityGroupsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "SecurityGroups"}, NewInput: func() any { return new(DescribeSecurityGroupsInput) }},
+			{Name: "DescribeSpotInstanceRequests", Method: "POST", Path: "/", Input: "DescribeSpotInstanceRequestsRequest", Output: "DescribeSpotInstanceRequestsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "SpotInstanceRequests"}, NewInput: func() any { return new(DescribeSpotInstanceRequestsInput) }},
 			{Name: "DescribeSubnets", Method: "POST", Path: "/", Input: "DescribeSubnetsRequest", Output: "DescribeSubnetsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "Subnets"}, NewInput: func() any { return new(DescribeSubnetsInput) }},
 			{Name: "DescribeTags", Method: "POST", Path: "/", Input: "DescribeTagsRequest", Output: "DescribeTagsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "Tags"}, NewInput: func() any { return new(DescribeTagsInput) }},
+			{Name: "DescribeVolumes", Method: "POST", Path: "/", Input: "DescribeVolumesRequest", Output: "DescribeVolumesResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "Volumes"}, NewInput: func() any { return new(DescribeVolumesInput) }},
 			{Name: "DescribeVpcAttribute", Method: "POST", Path: "/", Input: "DescribeVpcAttributeRequest", Output: "DescribeVpcAttributeResult", NewInput: func() any { return new(DescribeVpcAttributeInput) }},
 			{Name: "DescribeVpcEndpoints", Method: "POST", Path: "/", Input: "DescribeVpcEndpointsRequest", Output: "DescribeVpcEndpointsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "VpcEndpoints"}, NewInput: func() any { return new(DescribeVpcEndpointsInput) }},
 			{Name: "DescribeVpcPeeringConnections", Method: "POST", Path: "/", Input: "DescribeVpcPeeringConnectionsRequest", Output: "DescribeVpcPeeringConnectionsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "VpcPeeringConnections"}, NewInput: func() any { return new(DescribeVpcPeeringConnectionsInput) }},
@@ -190,19 +234,30 @@ func New(h Handler) *api.Service {
 			{Name: "DescribeVpnGateways", Method: "POST", Path: "/", Input: "DescribeVpnGatewaysRequest", Output: "DescribeVpnGatewaysResult", NewInput: func() any { return new(DescribeVpnGatewaysInput) }},
 			{Name: "DetachInternetGateway", Method: "POST", Path: "/", Input: "DetachInternetGatewayRequest", Output: "DetachInternetGatewayOutput", NewInput: func() any { return new(DetachInternetGatewayInput) }},
 			{Name: "DisassociateAddress", Method: "POST", Path: "/", Input: "DisassociateAddressRequest", Output: "DisassociateAddressOutput", NewInput: func() any { return new(DisassociateAddressInput) }},
+			{Name: "DisassociateIamInstanceProfile", Method: "POST", Path: "/", Input: "DisassociateIamInstanceProfileRequest", Output: "DisassociateIamInstanceProfileResult", NewInput: func() any { return new(DisassociateIamInstanceProfileInput) }},
 			{Name: "DisassociateRouteTable", Method: "POST", Path: "/", Input: "DisassociateRouteTableRequest", Output: "DisassociateRouteTableOutput", NewInput: func() any { return new(DisassociateRouteTableInput) }},
 			{Name: "DisassociateVpcCidrBlock", Method: "POST", Path: "/", Input: "DisassociateVpcCidrBlockRequest", Output: "DisassociateVpcCidrBlockResult", NewInput: func() any { return new(DisassociateVpcCidrBlockInput) }},
+			{Name: "GetConsoleOutput", Method: "POST", Path: "/", Input: "GetConsoleOutputRequest", Output: "GetConsoleOutputResult", NewInput: func() any { return new(GetConsoleOutputInput) }},
+			{Name: "GetInstanceMetadataDefaults", Method: "POST", Path: "/", Input: "GetInstanceMetadataDefaultsRequest", Output: "GetInstanceMetadataDefaultsResult", NewInput: func() any { return new(GetInstanceMetadataDefaultsInput) }},
+			{Name: "GetLaunchTemplateData", Method: "POST", Path: "/", Input: "GetLaunchTemplateDataRequest", Output: "GetLaunchTemplateDataResult", NewInput: func() any { return new(GetLaunchTemplateDataInput) }},
 			{Name: "GetManagedPrefixListAssociations", Method: "POST", Path: "/", Input: "GetManagedPrefixListAssociationsRequest", Output: "GetManagedPrefixListAssociationsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "PrefixListAssociations"}, NewInput: func() any { return new(GetManagedPrefixListAssociationsInput) }},
 			{Name: "GetManagedPrefixListEntries", Method: "POST", Path: "/", Input: "GetManagedPrefixListEntriesRequest", Output: "GetManagedPrefixListEntriesResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "Entries"}, NewInput: func() any { return new(GetManagedPrefixListEntriesInput) }},
 			{Name: "GetSecurityGroupsForVpc", Method: "POST", Path: "/", Input: "GetSecurityGroupsForVpcRequest", Output: "GetSecurityGroupsForVpcResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "SecurityGroupForVpcs"}, NewInput: func() any { return new(GetSecurityGroupsForVpcInput) }},
 			{Name: "ImportKeyPair", Method: "POST", Path: "/", Input: "ImportKeyPairRequest", Output: "ImportKeyPairResult", NewInput: func() any { return new(ImportKeyPairInput) }},
+			{Name: "ModifyInstanceAttribute", Method: "POST", Path: "/", Input: "ModifyInstanceAttributeRequest", Output: "ModifyInstanceAttributeOutput", NewInput: func() any { return new(ModifyInstanceAttributeInput) }},
+			{Name: "ModifyInstanceMetadataDefaults", Method: "POST", Path: "/", Input: "ModifyInstanceMetadataDefaultsRequest", Output: "ModifyInstanceMetadataDefaultsResult", NewInput: func() any { return new(ModifyInstanceMetadataDefaultsInput) }},
+			{Name: "ModifyInstanceMetadataOptions", Method: "POST", Path: "/", Input: "ModifyInstanceMetadataOptionsRequest", Output: "ModifyInstanceMetadataOptionsResult", NewInput: func() any { return new(ModifyInstanceMetadataOptionsInput) }},
+			{Name: "ModifyLaunchTemplate", Method: "POST", Path: "/", Input: "ModifyLaunchTemplateRequest", Output: "ModifyLaunchTemplateResult", NewInput: func() any { return new(ModifyLaunchTemplateInput) }},
 			{Name: "ModifyManagedPrefixList", Method: "POST", Path: "/", Input: "ModifyManagedPrefixListRequest", Output: "ModifyManagedPrefixListResult", NewInput: func() any { return new(ModifyManagedPrefixListInput) }},
 			{Name: "ModifyNetworkInterfaceAttribute", Method: "POST", Path: "/", Input: "ModifyNetworkInterfaceAttributeRequest", Output: "ModifyNetworkInterfaceAttributeOutput", NewInput: func() any { return new(ModifyNetworkInterfaceAttributeInput) }},
 			{Name: "ModifySecurityGroupRules", Method: "POST", Path: "/", Input: "ModifySecurityGroupRulesRequest", Output: "ModifySecurityGroupRulesResult", NewInput: func() any { return new(ModifySecurityGroupRulesInput) }},
 			{Name: "ModifySubnetAttribute", Method: "POST", Path: "/", Input: "ModifySubnetAttributeRequest", Output: "ModifySubnetAttributeOutput", NewInput: func() any { return new(ModifySubnetAttributeInput) }},
 			{Name: "ModifyVpcAttribute", Method: "POST", Path: "/", Input: "ModifyVpcAttributeRequest", Output: "ModifyVpcAttributeOutput", NewInput: func() any { return new(ModifyVpcAttributeInput) }},
 			{Name: "ModifyVpcTenancy", Method: "POST", Path: "/", Input: "ModifyVpcTenancyRequest", Output: "ModifyVpcTenancyResult", NewInput: func() any { return new(ModifyVpcTenancyInput) }},
+			{Name: "MonitorInstances", Method: "POST", Path: "/", Input: "MonitorInstancesRequest", Output: "MonitorInstancesResult", NewInput: func() any { return new(MonitorInstancesInput) }},
+			{Name: "RebootInstances", Method: "POST", Path: "/", Input: "RebootInstancesRequest", Output: "RebootInstancesOutput", NewInput: func() any { return new(RebootInstancesInput) }},
 			{Name: "ReleaseAddress", Method: "POST", Path: "/", Input: "ReleaseAddressRequest", Output: "ReleaseAddressOutput", NewInput: func() any { return new(ReleaseAddressInput) }},
+			{Name: "ReplaceIamInstanceProfileAssociation", Method: "POST", Path: "/", Input: "ReplaceIamInstanceProfileAssociationRequest", Output: "ReplaceIamInstanceProfileAssociationResult", NewInput: func() any { return new(ReplaceIamInstanceProfileAssociationInput) }},
 			{Name: "ReplaceNetworkAclAssociation", Method: "POST", Path: "/", Input: "ReplaceNetworkAclAssociationRequest", Output: "ReplaceNetworkAclAssociationResult", NewInput: func() any { return new(ReplaceNetworkAclAssociationInput) }},
 			{Name: "ReplaceNetworkAclEntry", Method: "POST", Path: "/", Input: "ReplaceNetworkAclEntryRequest", Output: "ReplaceNetworkAclEntryOutput", NewInput: func() any { return new(ReplaceNetworkAclEntryInput) }},
 			{Name: "ReplaceRoute", Method: "POST", Path: "/", Input: "ReplaceRouteRequest", Output: "ReplaceRouteOutput", NewInput: func() any { return new(ReplaceRouteInput) }},
@@ -211,7 +266,12 @@ func New(h Handler) *api.Service {
 			{Name: "RestoreManagedPrefixListVersion", Method: "POST", Path: "/", Input: "RestoreManagedPrefixListVersionRequest", Output: "RestoreManagedPrefixListVersionResult", NewInput: func() any { return new(RestoreManagedPrefixListVersionInput) }},
 			{Name: "RevokeSecurityGroupEgress", Method: "POST", Path: "/", Input: "RevokeSecurityGroupEgressRequest", Output: "RevokeSecurityGroupEgressResult", NewInput: func() any { return new(RevokeSecurityGroupEgressInput) }},
 			{Name: "RevokeSecurityGroupIngress", Method: "POST", Path: "/", Input: "RevokeSecurityGroupIngressRequest", Output: "RevokeSecurityGroupIngressResult", NewInput: func() any { return new(RevokeSecurityGroupIngressInput) }},
+			{Name: "RunInstances", Method: "POST", Path: "/", Input: "RunInstancesRequest", Output: "Reservation", NewInput: func() any { return new(RunInstancesInput) }},
+			{Name: "StartInstances", Method: "POST", Path: "/", Input: "StartInstancesRequest", Output: "StartInstancesResult", NewInput: func() any { return new(StartInstancesInput) }},
+			{Name: "StopInstances", Method: "POST", Path: "/", Input: "StopInstancesRequest", Output: "StopInstancesResult", NewInput: func() any { return new(StopInstancesInput) }},
+			{Name: "TerminateInstances", Method: "POST", Path: "/", Input: "TerminateInstancesRequest", Output: "TerminateInstancesResult", NewInput: func() any { return new(TerminateInstancesInput) }},
 			{Name: "UnassignPrivateIpAddresses", Method: "POST", Path: "/", Input: "UnassignPrivateIpAddressesRequest", Output: "UnassignPrivateIpAddressesOutput", NewInput: func() any { return new(UnassignPrivateIpAddressesInput) }},
+			{Name: "UnmonitorInstances", Method: "POST", Path: "/", Input: "UnmonitorInstancesRequest", Output: "UnmonitorInstancesResult", NewInput: func() any { return new(UnmonitorInstancesInput) }},
 			{Name: "UpdateSecurityGroupRuleDescriptionsEgress", Method: "POST", Path: "/", Input: "UpdateSecurityGroupRuleDescriptionsEgressRequest", Output: "UpdateSecurityGroupRuleDescriptionsEgressResult", NewInput: func() any { return new(UpdateSecurityGroupRuleDescriptionsEgressInput) }},
 			{Name: "UpdateSecurityGroupRuleDescriptionsIngress", Method: "POST", Path: "/", Input: "UpdateSecurityGroupRuleDescriptionsIngressRequest", Output: "UpdateSecurityGroupRuleDescriptionsIngressResult", NewInput: func() any { return new(UpdateSecurityGroupRuleDescriptionsIngressInput) }},
 		},
@@ -234,7 +294,6 @@ func New(h Handler) *api.Service {
 			"AssociateCapacityReservationBillingOwner",
 			"AssociateClientVpnTargetNetwork",
 			"AssociateEnclaveCertificateIamRole",
-			"AssociateIamInstanceProfile",
 			"AssociateInstanceEventWindow",
 			"AssociateIpamByoasn",
 			"AssociateIpamResourceDiscovery",
@@ -298,8 +357,6 @@ func New(h Handler) *api.Service {
 			"CreateIpamPrefixListResolverTarget",
 			"CreateIpamResourceDiscovery",
 			"CreateIpamScope",
-			"CreateLaunchTemplate",
-			"CreateLaunchTemplateVersion",
 			"CreateLocalGatewayRoute",
 			"CreateLocalGatewayRouteTable",
 			"CreateLocalGatewayRouteTableVirtualInterfaceGroupAssociation",
@@ -379,8 +436,6 @@ func New(h Handler) *api.Service {
 			"DeleteIpamPrefixListResolverTarget",
 			"DeleteIpamResourceDiscovery",
 			"DeleteIpamScope",
-			"DeleteLaunchTemplate",
-			"DeleteLaunchTemplateVersions",
 			"DeleteLocalGatewayRoute",
 			"DeleteLocalGatewayRouteTable",
 			"DeleteLocalGatewayRouteTableVirtualInterfaceGroupAssociation",
@@ -484,7 +539,6 @@ func New(h Handler) *api.Service {
 			"DescribeHostReservationOfferings",
 			"DescribeHostReservations",
 			"DescribeHosts",
-			"DescribeIamInstanceProfileAssociations",
 			"DescribeIdFormat",
 			"DescribeIdentityIdFormat",
 			"DescribeImageAttribute",
@@ -493,17 +547,13 @@ func New(h Handler) *api.Service {
 			"DescribeImageUsageReports",
 			"DescribeImportImageTasks",
 			"DescribeImportSnapshotTasks",
-			"DescribeInstanceAttribute",
 			"DescribeInstanceConnectEndpoints",
-			"DescribeInstanceCreditSpecifications",
 			"DescribeInstanceEventNotificationAttributes",
 			"DescribeInstanceEventWindows",
 			"DescribeInstanceImageMetadata",
 			"DescribeInstanceSqlHaHistoryStates",
 			"DescribeInstanceSqlHaStates",
-			"DescribeInstanceStatus",
 			"DescribeInstanceTopology",
-			"DescribeInstances",
 			"DescribeIpamByoasn",
 			"DescribeIpamExternalResourceVerificationTokens",
 			"DescribeIpamPolicies",
@@ -516,8 +566,6 @@ func New(h Handler) *api.Service {
 			"DescribeIpamScopes",
 			"DescribeIpams",
 			"DescribeIpv6Pools",
-			"DescribeLaunchTemplateVersions",
-			"DescribeLaunchTemplates",
 			"DescribeLocalGatewayRouteTableVirtualInterfaceGroupAssociations",
 			"DescribeLocalGatewayRouteTableVpcAssociations",
 			"DescribeLocalGatewayRouteTables",
@@ -559,7 +607,6 @@ func New(h Handler) *api.Service {
 			"DescribeSpotFleetInstances",
 			"DescribeSpotFleetRequestHistory",
 			"DescribeSpotFleetRequests",
-			"DescribeSpotInstanceRequests",
 			"DescribeSpotPriceHistory",
 			"DescribeStaleSecurityGroups",
 			"DescribeStoreImageTasks",
@@ -586,7 +633,6 @@ func New(h Handler) *api.Service {
 			"DescribeVerifiedAccessTrustProviders",
 			"DescribeVolumeAttribute",
 			"DescribeVolumeStatus",
-			"DescribeVolumes",
 			"DescribeVolumesModifications",
 			"DescribeVpcBlockPublicAccessExclusions",
 			"DescribeVpcBlockPublicAccessOptions",
@@ -630,7 +676,6 @@ func New(h Handler) *api.Service {
 			"DisassociateCapacityReservationBillingOwner",
 			"DisassociateClientVpnTargetNetwork",
 			"DisassociateEnclaveCertificateIamRole",
-			"DisassociateIamInstanceProfile",
 			"DisassociateInstanceEventWindow",
 			"DisassociateIpamByoasn",
 			"DisassociateIpamResourceDiscovery",
@@ -681,7 +726,6 @@ func New(h Handler) *api.Service {
 			"GetCapacityManagerMonitoredTagKeys",
 			"GetCapacityReservationUsage",
 			"GetCoipPoolUsage",
-			"GetConsoleOutput",
 			"GetConsoleScreenshot",
 			"GetDeclarativePoliciesReportSummary",
 			"GetDefaultCreditSpecification",
@@ -693,7 +737,6 @@ func New(h Handler) *api.Service {
 			"GetHostReservationPurchasePreview",
 			"GetImageAncestry",
 			"GetImageBlockPublicAccessState",
-			"GetInstanceMetadataDefaults",
 			"GetInstanceTpmEkPub",
 			"GetInstanceTypesFromInstanceRequirements",
 			"GetInstanceUefiData",
@@ -709,7 +752,6 @@ func New(h Handler) *api.Service {
 			"GetIpamPrefixListResolverVersionEntries",
 			"GetIpamPrefixListResolverVersions",
 			"GetIpamResourceCidrs",
-			"GetLaunchTemplateData",
 			"GetManagedResourceVisibility",
 			"GetNetworkInsightsAccessScopeAnalysisFindings",
 			"GetNetworkInsightsAccessScopeContent",
@@ -759,7 +801,6 @@ func New(h Handler) *api.Service {
 			"ModifyIdFormat",
 			"ModifyIdentityIdFormat",
 			"ModifyImageAttribute",
-			"ModifyInstanceAttribute",
 			"ModifyInstanceCapacityReservationAttributes",
 			"ModifyInstanceConnectEndpoint",
 			"ModifyInstanceCpuOptions",
@@ -767,8 +808,6 @@ func New(h Handler) *api.Service {
 			"ModifyInstanceEventStartTime",
 			"ModifyInstanceEventWindow",
 			"ModifyInstanceMaintenanceOptions",
-			"ModifyInstanceMetadataDefaults",
-			"ModifyInstanceMetadataOptions",
 			"ModifyInstanceNetworkPerformanceOptions",
 			"ModifyInstancePlacement",
 			"ModifyIpam",
@@ -780,7 +819,6 @@ func New(h Handler) *api.Service {
 			"ModifyIpamResourceCidr",
 			"ModifyIpamResourceDiscovery",
 			"ModifyIpamScope",
-			"ModifyLaunchTemplate",
 			"ModifyLocalGatewayRoute",
 			"ModifyManagedResourceVisibility",
 			"ModifyPrivateDnsNameOptions",
@@ -819,7 +857,6 @@ func New(h Handler) *api.Service {
 			"ModifyVpnConnectionOptions",
 			"ModifyVpnTunnelCertificate",
 			"ModifyVpnTunnelOptions",
-			"MonitorInstances",
 			"MoveAddressToVpc",
 			"MoveByoipCidrToIpam",
 			"MoveCapacityReservationInstances",
@@ -832,7 +869,6 @@ func New(h Handler) *api.Service {
 			"PurchaseHostReservation",
 			"PurchaseReservedInstancesOffering",
 			"PurchaseScheduledInstances",
-			"RebootInstances",
 			"RegisterImage",
 			"RegisterInstanceEventNotificationAttributes",
 			"RegisterTransitGatewayMulticastGroupMembers",
@@ -846,7 +882,6 @@ func New(h Handler) *api.Service {
 			"RejectVpcPeeringConnection",
 			"ReleaseHosts",
 			"ReleaseIpamPoolAllocation",
-			"ReplaceIamInstanceProfileAssociation",
 			"ReplaceImageCriteriaInAllowedImagesSettings",
 			"ReplaceTransitGatewayRoute",
 			"ReplaceVpnTunnel",
@@ -865,24 +900,19 @@ func New(h Handler) *api.Service {
 			"RestoreSnapshotTier",
 			"RestoreVolumeFromRecycleBin",
 			"RevokeClientVpnIngress",
-			"RunInstances",
 			"RunScheduledInstances",
 			"SearchLocalGatewayRoutes",
 			"SearchTransitGatewayMulticastGroups",
 			"SearchTransitGatewayRoutes",
 			"SendDiagnosticInterrupt",
 			"StartDeclarativePoliciesReport",
-			"StartInstances",
 			"StartNetworkInsightsAccessScopeAnalysis",
 			"StartNetworkInsightsAnalysis",
 			"StartVpcEndpointServicePrivateDnsVerification",
-			"StopInstances",
 			"TerminateClientVpnConnections",
-			"TerminateInstances",
 			"UnassignIpv6Addresses",
 			"UnassignPrivateNatGatewayAddress",
 			"UnlockSnapshot",
-			"UnmonitorInstances",
 			"UpdateCapacityManagerMonitoredTagKeys",
 			"UpdateCapacityManagerOrganizationsAccess",
 			"UpdateInterruptibleCapacityReservationAllocation",
@@ -903,245 +933,331 @@ func New(h Handler) *api.Service {
 			return h.AssociateDhcpOptions(ctx, in.(*AssociateDhcpOptionsInput))
 		}
 		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AssociateRouteTable(ctx, in.(*AssociateRouteTableInput))
+			return h.AssociateIamInstanceProfile(ctx, in.(*AssociateIamInstanceProfileInput))
 		}
 		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AssociateVpcCidrBlock(ctx, in.(*AssociateVpcCidrBlockInput))
+			return h.AssociateRouteTable(ctx, in.(*AssociateRouteTableInput))
 		}
 		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AttachInternetGateway(ctx, in.(*AttachInternetGatewayInput))
+			return h.AssociateVpcCidrBlock(ctx, in.(*AssociateVpcCidrBlockInput))
 		}
 		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AuthorizeSecurityGroupEgress(ctx, in.(*AuthorizeSecurityGroupEgressInput))
+			return h.AttachInternetGateway(ctx, in.(*AttachInternetGatewayInput))
 		}
 		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AuthorizeSecurityGroupIngress(ctx, in.(*AuthorizeSecurityGroupIngressInput))
+			return h.AuthorizeSecurityGroupEgress(ctx, in.(*AuthorizeSecurityGroupEgressInput))
 		}
 		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateDefaultSubnet(ctx, in.(*CreateDefaultSubnetInput))
+			return h.AuthorizeSecurityGroupIngress(ctx, in.(*AuthorizeSecurityGroupIngressInput))
 		}
 		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateDefaultVpc(ctx, in.(*CreateDefaultVpcInput))
+			return h.CreateDefaultSubnet(ctx, in.(*CreateDefaultSubnetInput))
 		}
 		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateDhcpOptions(ctx, in.(*CreateDhcpOptionsInput))
+			return h.CreateDefaultVpc(ctx, in.(*CreateDefaultVpcInput))
 		}
 		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateDhcpOptions(ctx, in.(*CreateDhcpOptionsInput))
+		}
+		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateInternetGateway(ctx, in.(*CreateInternetGatewayInput))
 		}
-		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateKeyPair(ctx, in.(*CreateKeyPairInput)) }
-		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateManagedPrefixList(ctx, in.(*CreateManagedPrefixListInput))
-		}
+		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateKeyPair(ctx, in.(*CreateKeyPairInput)) }
 		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateNatGateway(ctx, in.(*CreateNatGatewayInput))
+			return h.CreateLaunchTemplate(ctx, in.(*CreateLaunchTemplateInput))
 		}
 		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateNetworkAcl(ctx, in.(*CreateNetworkAclInput))
+			return h.CreateLaunchTemplateVersion(ctx, in.(*CreateLaunchTemplateVersionInput))
 		}
 		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateNetworkAclEntry(ctx, in.(*CreateNetworkAclEntryInput))
+			return h.CreateManagedPrefixList(ctx, in.(*CreateManagedPrefixListInput))
 		}
 		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateNetworkInterface(ctx, in.(*CreateNetworkInterfaceInput))
+			return h.CreateNatGateway(ctx, in.(*CreateNatGatewayInput))
 		}
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRoute(ctx, in.(*CreateRouteInput)) }
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateNetworkAcl(ctx, in.(*CreateNetworkAclInput))
+		}
 		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateRouteTable(ctx, in.(*CreateRouteTableInput))
+			return h.CreateNetworkAclEntry(ctx, in.(*CreateNetworkAclEntryInput))
 		}
 		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateNetworkInterface(ctx, in.(*CreateNetworkInterfaceInput))
+		}
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRoute(ctx, in.(*CreateRouteInput)) }
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateRouteTable(ctx, in.(*CreateRouteTableInput))
+		}
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateSecurityGroup(ctx, in.(*CreateSecurityGroupInput))
 		}
-		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateSubnet(ctx, in.(*CreateSubnetInput)) }
-		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateTags(ctx, in.(*CreateTagsInput)) }
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateVpc(ctx, in.(*CreateVpcInput)) }
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateSubnet(ctx, in.(*CreateSubnetInput)) }
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateTags(ctx, in.(*CreateTagsInput)) }
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateVpc(ctx, in.(*CreateVpcInput)) }
+		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteDhcpOptions(ctx, in.(*DeleteDhcpOptionsInput))
 		}
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteInternetGateway(ctx, in.(*DeleteInternetGatewayInput))
 		}
-		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteKeyPair(ctx, in.(*DeleteKeyPairInput)) }
-		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteManagedPrefixList(ctx, in.(*DeleteManagedPrefixListInput))
-		}
-		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteNatGateway(ctx, in.(*DeleteNatGatewayInput))
-		}
-		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteNetworkAcl(ctx, in.(*DeleteNetworkAclInput))
-		}
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteKeyPair(ctx, in.(*DeleteKeyPairInput)) }
 		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteNetworkAclEntry(ctx, in.(*DeleteNetworkAclEntryInput))
+			return h.DeleteLaunchTemplate(ctx, in.(*DeleteLaunchTemplateInput))
 		}
 		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteNetworkInterface(ctx, in.(*DeleteNetworkInterfaceInput))
+			return h.DeleteLaunchTemplateVersions(ctx, in.(*DeleteLaunchTemplateVersionsInput))
 		}
-		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRoute(ctx, in.(*DeleteRouteInput)) }
+		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteManagedPrefixList(ctx, in.(*DeleteManagedPrefixListInput))
+		}
 		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteRouteTable(ctx, in.(*DeleteRouteTableInput))
+			return h.DeleteNatGateway(ctx, in.(*DeleteNatGatewayInput))
 		}
 		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteSecurityGroup(ctx, in.(*DeleteSecurityGroupInput))
+			return h.DeleteNetworkAcl(ctx, in.(*DeleteNetworkAclInput))
 		}
-		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteSubnet(ctx, in.(*DeleteSubnetInput)) }
-		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteTags(ctx, in.(*DeleteTagsInput)) }
-		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteVpc(ctx, in.(*DeleteVpcInput)) }
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteNetworkAclEntry(ctx, in.(*DeleteNetworkAclEntryInput))
+		}
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteNetworkInterface(ctx, in.(*DeleteNetworkInterfaceInput))
+		}
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRoute(ctx, in.(*DeleteRouteInput)) }
 		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeAccountAttributes(ctx, in.(*DescribeAccountAttributesInput))
+			return h.DeleteRouteTable(ctx, in.(*DeleteRouteTableInput))
 		}
 		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeAddresses(ctx, in.(*DescribeAddressesInput))
+			return h.DeleteSecurityGroup(ctx, in.(*DeleteSecurityGroupInput))
 		}
-		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeAddressesAttribute(ctx, in.(*DescribeAddressesAttributeInput))
-		}
-		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeAvailabilityZones(ctx, in.(*DescribeAvailabilityZonesInput))
-		}
-		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeDhcpOptions(ctx, in.(*DescribeDhcpOptionsInput))
-		}
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteSubnet(ctx, in.(*DeleteSubnetInput)) }
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteTags(ctx, in.(*DeleteTagsInput)) }
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteVpc(ctx, in.(*DeleteVpcInput)) }
 		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeEgressOnlyInternetGateways(ctx, in.(*DescribeEgressOnlyInternetGatewaysInput))
+			return h.DescribeAccountAttributes(ctx, in.(*DescribeAccountAttributesInput))
 		}
 		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeImages(ctx, in.(*DescribeImagesInput))
+			return h.DescribeAddresses(ctx, in.(*DescribeAddressesInput))
 		}
 		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeInstanceTypeOfferings(ctx, in.(*DescribeInstanceTypeOfferingsInput))
+			return h.DescribeAddressesAttribute(ctx, in.(*DescribeAddressesAttributeInput))
 		}
 		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeInstanceTypes(ctx, in.(*DescribeInstanceTypesInput))
+			return h.DescribeAvailabilityZones(ctx, in.(*DescribeAvailabilityZonesInput))
 		}
 		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeInternetGateways(ctx, in.(*DescribeInternetGatewaysInput))
+			return h.DescribeDhcpOptions(ctx, in.(*DescribeDhcpOptionsInput))
 		}
 		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeKeyPairs(ctx, in.(*DescribeKeyPairsInput))
+			return h.DescribeEgressOnlyInternetGateways(ctx, in.(*DescribeEgressOnlyInternetGatewaysInput))
 		}
 		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeManagedPrefixLists(ctx, in.(*DescribeManagedPrefixListsInput))
+			return h.DescribeIamInstanceProfileAssociations(ctx, in.(*DescribeIamInstanceProfileAssociationsInput))
 		}
 		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeNatGateways(ctx, in.(*DescribeNatGatewaysInput))
+			return h.DescribeImages(ctx, in.(*DescribeImagesInput))
 		}
 		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeNetworkAcls(ctx, in.(*DescribeNetworkAclsInput))
+			return h.DescribeInstanceAttribute(ctx, in.(*DescribeInstanceAttributeInput))
 		}
 		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeNetworkInterfaceAttribute(ctx, in.(*DescribeNetworkInterfaceAttributeInput))
+			return h.DescribeInstanceCreditSpecifications(ctx, in.(*DescribeInstanceCreditSpecificationsInput))
 		}
 		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeNetworkInterfaces(ctx, in.(*DescribeNetworkInterfacesInput))
+			return h.DescribeInstanceStatus(ctx, in.(*DescribeInstanceStatusInput))
 		}
 		s.Operations[55].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribePrefixLists(ctx, in.(*DescribePrefixListsInput))
+			return h.DescribeInstanceTypeOfferings(ctx, in.(*DescribeInstanceTypeOfferingsInput))
 		}
 		s.Operations[56].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeRegions(ctx, in.(*DescribeRegionsInput))
+			return h.DescribeInstanceTypes(ctx, in.(*DescribeInstanceTypesInput))
 		}
 		s.Operations[57].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeRouteTables(ctx, in.(*DescribeRouteTablesInput))
+			return h.DescribeInstances(ctx, in.(*DescribeInstancesInput))
 		}
 		s.Operations[58].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeSecurityGroupReferences(ctx, in.(*DescribeSecurityGroupReferencesInput))
+			return h.DescribeInternetGateways(ctx, in.(*DescribeInternetGatewaysInput))
 		}
 		s.Operations[59].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeSecurityGroupRules(ctx, in.(*DescribeSecurityGroupRulesInput))
+			return h.DescribeKeyPairs(ctx, in.(*DescribeKeyPairsInput))
 		}
 		s.Operations[60].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeSecurityGroups(ctx, in.(*DescribeSecurityGroupsInput))
+			return h.DescribeLaunchTemplateVersions(ctx, in.(*DescribeLaunchTemplateVersionsInput))
 		}
 		s.Operations[61].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeSubnets(ctx, in.(*DescribeSubnetsInput))
+			return h.DescribeLaunchTemplates(ctx, in.(*DescribeLaunchTemplatesInput))
 		}
-		s.Operations[62].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTags(ctx, in.(*DescribeTagsInput)) }
+		s.Operations[62].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeManagedPrefixLists(ctx, in.(*DescribeManagedPrefixListsInput))
+		}
 		s.Operations[63].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeVpcAttribute(ctx, in.(*DescribeVpcAttributeInput))
+			return h.DescribeNatGateways(ctx, in.(*DescribeNatGatewaysInput))
 		}
 		s.Operations[64].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeVpcEndpoints(ctx, in.(*DescribeVpcEndpointsInput))
+			return h.DescribeNetworkAcls(ctx, in.(*DescribeNetworkAclsInput))
 		}
 		s.Operations[65].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeVpcPeeringConnections(ctx, in.(*DescribeVpcPeeringConnectionsInput))
+			return h.DescribeNetworkInterfaceAttribute(ctx, in.(*DescribeNetworkInterfaceAttributeInput))
 		}
-		s.Operations[66].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeVpcs(ctx, in.(*DescribeVpcsInput)) }
+		s.Operations[66].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeNetworkInterfaces(ctx, in.(*DescribeNetworkInterfacesInput))
+		}
 		s.Operations[67].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeVpnGateways(ctx, in.(*DescribeVpnGatewaysInput))
+			return h.DescribePrefixLists(ctx, in.(*DescribePrefixListsInput))
 		}
 		s.Operations[68].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DetachInternetGateway(ctx, in.(*DetachInternetGatewayInput))
+			return h.DescribeRegions(ctx, in.(*DescribeRegionsInput))
 		}
 		s.Operations[69].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DisassociateAddress(ctx, in.(*DisassociateAddressInput))
+			return h.DescribeRouteTables(ctx, in.(*DescribeRouteTablesInput))
 		}
 		s.Operations[70].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DisassociateRouteTable(ctx, in.(*DisassociateRouteTableInput))
+			return h.DescribeSecurityGroupReferences(ctx, in.(*DescribeSecurityGroupReferencesInput))
 		}
 		s.Operations[71].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DisassociateVpcCidrBlock(ctx, in.(*DisassociateVpcCidrBlockInput))
+			return h.DescribeSecurityGroupRules(ctx, in.(*DescribeSecurityGroupRulesInput))
 		}
 		s.Operations[72].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetManagedPrefixListAssociations(ctx, in.(*GetManagedPrefixListAssociationsInput))
+			return h.DescribeSecurityGroups(ctx, in.(*DescribeSecurityGroupsInput))
 		}
 		s.Operations[73].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetManagedPrefixListEntries(ctx, in.(*GetManagedPrefixListEntriesInput))
+			return h.DescribeSpotInstanceRequests(ctx, in.(*DescribeSpotInstanceRequestsInput))
 		}
 		s.Operations[74].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetSecurityGroupsForVpc(ctx, in.(*GetSecurityGroupsForVpcInput))
+			return h.DescribeSubnets(ctx, in.(*DescribeSubnetsInput))
 		}
-		s.Operations[75].Invoke = func(ctx context.Context, in any) (any, error) { return h.ImportKeyPair(ctx, in.(*ImportKeyPairInput)) }
+		s.Operations[75].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTags(ctx, in.(*DescribeTagsInput)) }
 		s.Operations[76].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyManagedPrefixList(ctx, in.(*ModifyManagedPrefixListInput))
+			return h.DescribeVolumes(ctx, in.(*DescribeVolumesInput))
 		}
 		s.Operations[77].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyNetworkInterfaceAttribute(ctx, in.(*ModifyNetworkInterfaceAttributeInput))
+			return h.DescribeVpcAttribute(ctx, in.(*DescribeVpcAttributeInput))
 		}
 		s.Operations[78].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifySecurityGroupRules(ctx, in.(*ModifySecurityGroupRulesInput))
+			return h.DescribeVpcEndpoints(ctx, in.(*DescribeVpcEndpointsInput))
 		}
 		s.Operations[79].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifySubnetAttribute(ctx, in.(*ModifySubnetAttributeInput))
+			return h.DescribeVpcPeeringConnections(ctx, in.(*DescribeVpcPeeringConnectionsInput))
 		}
-		s.Operations[80].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyVpcAttribute(ctx, in.(*ModifyVpcAttributeInput))
-		}
+		s.Operations[80].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeVpcs(ctx, in.(*DescribeVpcsInput)) }
 		s.Operations[81].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyVpcTenancy(ctx, in.(*ModifyVpcTenancyInput))
+			return h.DescribeVpnGateways(ctx, in.(*DescribeVpnGatewaysInput))
 		}
 		s.Operations[82].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ReleaseAddress(ctx, in.(*ReleaseAddressInput))
+			return h.DetachInternetGateway(ctx, in.(*DetachInternetGatewayInput))
 		}
 		s.Operations[83].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ReplaceNetworkAclAssociation(ctx, in.(*ReplaceNetworkAclAssociationInput))
+			return h.DisassociateAddress(ctx, in.(*DisassociateAddressInput))
 		}
 		s.Operations[84].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ReplaceNetworkAclEntry(ctx, in.(*ReplaceNetworkAclEntryInput))
+			return h.DisassociateIamInstanceProfile(ctx, in.(*DisassociateIamInstanceProfileInput))
 		}
-		s.Operations[85].Invoke = func(ctx context.Context, in any) (any, error) { return h.ReplaceRoute(ctx, in.(*ReplaceRouteInput)) }
+		s.Operations[85].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DisassociateRouteTable(ctx, in.(*DisassociateRouteTableInput))
+		}
 		s.Operations[86].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ReplaceRouteTableAssociation(ctx, in.(*ReplaceRouteTableAssociationInput))
+			return h.DisassociateVpcCidrBlock(ctx, in.(*DisassociateVpcCidrBlockInput))
 		}
 		s.Operations[87].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ResetNetworkInterfaceAttribute(ctx, in.(*ResetNetworkInterfaceAttributeInput))
+			return h.GetConsoleOutput(ctx, in.(*GetConsoleOutputInput))
 		}
 		s.Operations[88].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RestoreManagedPrefixListVersion(ctx, in.(*RestoreManagedPrefixListVersionInput))
+			return h.GetInstanceMetadataDefaults(ctx, in.(*GetInstanceMetadataDefaultsInput))
 		}
 		s.Operations[89].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RevokeSecurityGroupEgress(ctx, in.(*RevokeSecurityGroupEgressInput))
+			return h.GetLaunchTemplateData(ctx, in.(*GetLaunchTemplateDataInput))
 		}
 		s.Operations[90].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RevokeSecurityGroupIngress(ctx, in.(*RevokeSecurityGroupIngressInput))
+			return h.GetManagedPrefixListAssociations(ctx, in.(*GetManagedPrefixListAssociationsInput))
 		}
 		s.Operations[91].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.UnassignPrivateIpAddresses(ctx, in.(*UnassignPrivateIpAddressesInput))
+			return h.GetManagedPrefixListEntries(ctx, in.(*GetManagedPrefixListEntriesInput))
 		}
 		s.Operations[92].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetSecurityGroupsForVpc(ctx, in.(*GetSecurityGroupsForVpcInput))
+		}
+		s.Operations[93].Invoke = func(ctx context.Context, in any) (any, error) { return h.ImportKeyPair(ctx, in.(*ImportKeyPairInput)) }
+		s.Operations[94].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyInstanceAttribute(ctx, in.(*ModifyInstanceAttributeInput))
+		}
+		s.Operations[95].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyInstanceMetadataDefaults(ctx, in.(*ModifyInstanceMetadataDefaultsInput))
+		}
+		s.Operations[96].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyInstanceMetadataOptions(ctx, in.(*ModifyInstanceMetadataOptionsInput))
+		}
+		s.Operations[97].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyLaunchTemplate(ctx, in.(*ModifyLaunchTemplateInput))
+		}
+		s.Operations[98].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyManagedPrefixList(ctx, in.(*ModifyManagedPrefixListInput))
+		}
+		s.Operations[99].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyNetworkInterfaceAttribute(ctx, in.(*ModifyNetworkInterfaceAttributeInput))
+		}
+		s.Operations[100].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifySecurityGroupRules(ctx, in.(*ModifySecurityGroupRulesInput))
+		}
+		s.Operations[101].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifySubnetAttribute(ctx, in.(*ModifySubnetAttributeInput))
+		}
+		s.Operations[102].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyVpcAttribute(ctx, in.(*ModifyVpcAttributeInput))
+		}
+		s.Operations[103].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyVpcTenancy(ctx, in.(*ModifyVpcTenancyInput))
+		}
+		s.Operations[104].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.MonitorInstances(ctx, in.(*MonitorInstancesInput))
+		}
+		s.Operations[105].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RebootInstances(ctx, in.(*RebootInstancesInput))
+		}
+		s.Operations[106].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ReleaseAddress(ctx, in.(*ReleaseAddressInput))
+		}
+		s.Operations[107].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ReplaceIamInstanceProfileAssociation(ctx, in.(*ReplaceIamInstanceProfileAssociationInput))
+		}
+		s.Operations[108].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ReplaceNetworkAclAssociation(ctx, in.(*ReplaceNetworkAclAssociationInput))
+		}
+		s.Operations[109].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ReplaceNetworkAclEntry(ctx, in.(*ReplaceNetworkAclEntryInput))
+		}
+		s.Operations[110].Invoke = func(ctx context.Context, in any) (any, error) { return h.ReplaceRoute(ctx, in.(*ReplaceRouteInput)) }
+		s.Operations[111].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ReplaceRouteTableAssociation(ctx, in.(*ReplaceRouteTableAssociationInput))
+		}
+		s.Operations[112].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ResetNetworkInterfaceAttribute(ctx, in.(*ResetNetworkInterfaceAttributeInput))
+		}
+		s.Operations[113].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RestoreManagedPrefixListVersion(ctx, in.(*RestoreManagedPrefixListVersionInput))
+		}
+		s.Operations[114].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RevokeSecurityGroupEgress(ctx, in.(*RevokeSecurityGroupEgressInput))
+		}
+		s.Operations[115].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RevokeSecurityGroupIngress(ctx, in.(*RevokeSecurityGroupIngressInput))
+		}
+		s.Operations[116].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunInstances(ctx, in.(*RunInstancesInput)) }
+		s.Operations[117].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.StartInstances(ctx, in.(*StartInstancesInput))
+		}
+		s.Operations[118].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopInstances(ctx, in.(*StopInstancesInput)) }
+		s.Operations[119].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.TerminateInstances(ctx, in.(*TerminateInstancesInput))
+		}
+		s.Operations[120].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UnassignPrivateIpAddresses(ctx, in.(*UnassignPrivateIpAddressesInput))
+		}
+		s.Operations[121].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UnmonitorInstances(ctx, in.(*UnmonitorInstancesInput))
+		}
+		s.Operations[122].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateSecurityGroupRuleDescriptionsEgress(ctx, in.(*UpdateSecurityGroupRuleDescriptionsEgressInput))
 		}
-		s.Operations[93].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[123].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateSecurityGroupRuleDescriptionsIngress(ctx, in.(*UpdateSecurityGroupRuleDescriptionsIngressInput))
 		}
 	}
@@ -1154,6 +1270,8 @@ func New(h Handler) *api.Service {
 		"AssociateAddressResult":                            AssociateAddressOutput{},
 		"AssociateDhcpOptionsOutput":                        AssociateDhcpOptionsOutput{},
 		"AssociateDhcpOptionsRequest":                       AssociateDhcpOptionsInput{},
+		"AssociateIamInstanceProfileRequest":                AssociateIamInstanceProfileInput{},
+		"AssociateIamInstanceProfileResult":                 AssociateIamInstanceProfileOutput{},
 		"AssociateRouteTableRequest":                        AssociateRouteTableInput{},
 		"AssociateRouteTableResult":                         AssociateRouteTableOutput{},
 		"AssociateVpcCidrBlockRequest":                      AssociateVpcCidrBlockInput{},
@@ -1173,6 +1291,10 @@ func New(h Handler) *api.Service {
 		"CreateInternetGatewayRequest":                      CreateInternetGatewayInput{},
 		"CreateInternetGatewayResult":                       CreateInternetGatewayOutput{},
 		"CreateKeyPairRequest":                              CreateKeyPairInput{},
+		"CreateLaunchTemplateRequest":                       CreateLaunchTemplateInput{},
+		"CreateLaunchTemplateResult":                        CreateLaunchTemplateOutput{},
+		"CreateLaunchTemplateVersionRequest":                CreateLaunchTemplateVersionInput{},
+		"CreateLaunchTemplateVersionResult":                 CreateLaunchTemplateVersionOutput{},
 		"CreateManagedPrefixListRequest":                    CreateManagedPrefixListInput{},
 		"CreateManagedPrefixListResult":                     CreateManagedPrefixListOutput{},
 		"CreateNatGatewayRequest":                           CreateNatGatewayInput{},
@@ -1201,6 +1323,10 @@ func New(h Handler) *api.Service {
 		"DeleteInternetGatewayRequest":                      DeleteInternetGatewayInput{},
 		"DeleteKeyPairRequest":                              DeleteKeyPairInput{},
 		"DeleteKeyPairResult":                               DeleteKeyPairOutput{},
+		"DeleteLaunchTemplateRequest":                       DeleteLaunchTemplateInput{},
+		"DeleteLaunchTemplateResult":                        DeleteLaunchTemplateOutput{},
+		"DeleteLaunchTemplateVersionsRequest":               DeleteLaunchTemplateVersionsInput{},
+		"DeleteLaunchTemplateVersionsResult":                DeleteLaunchTemplateVersionsOutput{},
 		"DeleteManagedPrefixListRequest":                    DeleteManagedPrefixListInput{},
 		"DeleteManagedPrefixListResult":                     DeleteManagedPrefixListOutput{},
 		"DeleteNatGatewayRequest":                           DeleteNatGatewayInput{},
@@ -1235,16 +1361,29 @@ func New(h Handler) *api.Service {
 		"DescribeDhcpOptionsResult":                         DescribeDhcpOptionsOutput{},
 		"DescribeEgressOnlyInternetGatewaysRequest":         DescribeEgressOnlyInternetGatewaysInput{},
 		"DescribeEgressOnlyInternetGatewaysResult":          DescribeEgressOnlyInternetGatewaysOutput{},
+		"DescribeIamInstanceProfileAssociationsRequest":     DescribeIamInstanceProfileAssociationsInput{},
+		"DescribeIamInstanceProfileAssociationsResult":      DescribeIamInstanceProfileAssociationsOutput{},
 		"DescribeImagesRequest":                             DescribeImagesInput{},
 		"DescribeImagesResult":                              DescribeImagesOutput{},
+		"DescribeInstanceAttributeRequest":                  DescribeInstanceAttributeInput{},
+		"DescribeInstanceCreditSpecificationsRequest":       DescribeInstanceCreditSpecificationsInput{},
+		"DescribeInstanceCreditSpecificationsResult":        DescribeInstanceCreditSpecificationsOutput{},
+		"DescribeInstanceStatusRequest":                     DescribeInstanceStatusInput{},
+		"DescribeInstanceStatusResult":                      DescribeInstanceStatusOutput{},
 		"DescribeInstanceTypeOfferingsRequest":              DescribeInstanceTypeOfferingsInput{},
 		"DescribeInstanceTypeOfferingsResult":               DescribeInstanceTypeOfferingsOutput{},
 		"DescribeInstanceTypesRequest":                      DescribeInstanceTypesInput{},
 		"DescribeInstanceTypesResult":                       DescribeInstanceTypesOutput{},
+		"DescribeInstancesRequest":                          DescribeInstancesInput{},
+		"DescribeInstancesResult":                           DescribeInstancesOutput{},
 		"DescribeInternetGatewaysRequest":                   DescribeInternetGatewaysInput{},
 		"DescribeInternetGatewaysResult":                    DescribeInternetGatewaysOutput{},
 		"DescribeKeyPairsRequest":                           DescribeKeyPairsInput{},
 		"DescribeKeyPairsResult":                            DescribeKeyPairsOutput{},
+		"DescribeLaunchTemplateVersionsRequest":             DescribeLaunchTemplateVersionsInput{},
+		"DescribeLaunchTemplateVersionsResult":              DescribeLaunchTemplateVersionsOutput{},
+		"DescribeLaunchTemplatesRequest":                    DescribeLaunchTemplatesInput{},
+		"DescribeLaunchTemplatesResult":                     DescribeLaunchTemplatesOutput{},
 		"DescribeManagedPrefixListsRequest":                 DescribeManagedPrefixListsInput{},
 		"DescribeManagedPrefixListsResult":                  DescribeManagedPrefixListsOutput{},
 		"DescribeNatGatewaysRequest":                        DescribeNatGatewaysInput{},
@@ -1267,10 +1406,14 @@ func New(h Handler) *api.Service {
 		"DescribeSecurityGroupRulesResult":                  DescribeSecurityGroupRulesOutput{},
 		"DescribeSecurityGroupsRequest":                     DescribeSecurityGroupsInput{},
 		"DescribeSecurityGroupsResult":                      DescribeSecurityGroupsOutput{},
+		"DescribeSpotInstanceRequestsRequest":               DescribeSpotInstanceRequestsInput{},
+		"DescribeSpotInstanceRequestsResult":                DescribeSpotInstanceRequestsOutput{},
 		"DescribeSubnetsRequest":                            DescribeSubnetsInput{},
 		"DescribeSubnetsResult":                             DescribeSubnetsOutput{},
 		"DescribeTagsRequest":                               DescribeTagsInput{},
 		"DescribeTagsResult":                                DescribeTagsOutput{},
+		"DescribeVolumesRequest":                            DescribeVolumesInput{},
+		"DescribeVolumesResult":                             DescribeVolumesOutput{},
 		"DescribeVpcAttributeRequest":                       DescribeVpcAttributeInput{},
 		"DescribeVpcAttributeResult":                        DescribeVpcAttributeOutput{},
 		"DescribeVpcEndpointsRequest":                       DescribeVpcEndpointsInput{},
@@ -1285,10 +1428,18 @@ func New(h Handler) *api.Service {
 		"DetachInternetGatewayRequest":                      DetachInternetGatewayInput{},
 		"DisassociateAddressOutput":                         DisassociateAddressOutput{},
 		"DisassociateAddressRequest":                        DisassociateAddressInput{},
+		"DisassociateIamInstanceProfileRequest":             DisassociateIamInstanceProfileInput{},
+		"DisassociateIamInstanceProfileResult":              DisassociateIamInstanceProfileOutput{},
 		"DisassociateRouteTableOutput":                      DisassociateRouteTableOutput{},
 		"DisassociateRouteTableRequest":                     DisassociateRouteTableInput{},
 		"DisassociateVpcCidrBlockRequest":                   DisassociateVpcCidrBlockInput{},
 		"DisassociateVpcCidrBlockResult":                    DisassociateVpcCidrBlockOutput{},
+		"GetConsoleOutputRequest":                           GetConsoleOutputInput{},
+		"GetConsoleOutputResult":                            GetConsoleOutputOutput{},
+		"GetInstanceMetadataDefaultsRequest":                GetInstanceMetadataDefaultsInput{},
+		"GetInstanceMetadataDefaultsResult":                 GetInstanceMetadataDefaultsOutput{},
+		"GetLaunchTemplateDataRequest":                      GetLaunchTemplateDataInput{},
+		"GetLaunchTemplateDataResult":                       GetLaunchTemplateDataOutput{},
 		"GetManagedPrefixListAssociationsRequest":           GetManagedPrefixListAssociationsInput{},
 		"GetManagedPrefixListAssociationsResult":            GetManagedPrefixListAssociationsOutput{},
 		"GetManagedPrefixListEntriesRequest":                GetManagedPrefixListEntriesInput{},
@@ -1297,7 +1448,16 @@ func New(h Handler) *api.Service {
 		"GetSecurityGroupsForVpcResult":                     GetSecurityGroupsForVpcOutput{},
 		"ImportKeyPairRequest":                              ImportKeyPairInput{},
 		"ImportKeyPairResult":                               ImportKeyPairOutput{},
+		"InstanceAttribute":                                 DescribeInstanceAttributeOutput{},
 		"KeyPair":                                           CreateKeyPairOutput{},
+		"ModifyInstanceAttributeOutput":                     ModifyInstanceAttributeOutput{},
+		"ModifyInstanceAttributeRequest":                    ModifyInstanceAttributeInput{},
+		"ModifyInstanceMetadataDefaultsRequest":             ModifyInstanceMetadataDefaultsInput{},
+		"ModifyInstanceMetadataDefaultsResult":              ModifyInstanceMetadataDefaultsOutput{},
+		"ModifyInstanceMetadataOptionsRequest":              ModifyInstanceMetadataOptionsInput{},
+		"ModifyInstanceMetadataOptionsResult":               ModifyInstanceMetadataOptionsOutput{},
+		"ModifyLaunchTemplateRequest":                       ModifyLaunchTemplateInput{},
+		"ModifyLaunchTemplateResult":                        ModifyLaunchTemplateOutput{},
 		"ModifyManagedPrefixListRequest":                    ModifyManagedPrefixListInput{},
 		"ModifyManagedPrefixListResult":                     ModifyManagedPrefixListOutput{},
 		"ModifyNetworkInterfaceAttributeOutput":             ModifyNetworkInterfaceAttributeOutput{},
@@ -1310,8 +1470,14 @@ func New(h Handler) *api.Service {
 		"ModifyVpcAttributeRequest":                         ModifyVpcAttributeInput{},
 		"ModifyVpcTenancyRequest":                           ModifyVpcTenancyInput{},
 		"ModifyVpcTenancyResult":                            ModifyVpcTenancyOutput{},
+		"MonitorInstancesRequest":                           MonitorInstancesInput{},
+		"MonitorInstancesResult":                            MonitorInstancesOutput{},
+		"RebootInstancesOutput":                             RebootInstancesOutput{},
+		"RebootInstancesRequest":                            RebootInstancesInput{},
 		"ReleaseAddressOutput":                              ReleaseAddressOutput{},
 		"ReleaseAddressRequest":                             ReleaseAddressInput{},
+		"ReplaceIamInstanceProfileAssociationRequest":       ReplaceIamInstanceProfileAssociationInput{},
+		"ReplaceIamInstanceProfileAssociationResult":        ReplaceIamInstanceProfileAssociationOutput{},
 		"ReplaceNetworkAclAssociationRequest":               ReplaceNetworkAclAssociationInput{},
 		"ReplaceNetworkAclAssociationResult":                ReplaceNetworkAclAssociationOutput{},
 		"ReplaceNetworkAclEntryOutput":                      ReplaceNetworkAclEntryOutput{},
@@ -1320,6 +1486,7 @@ func New(h Handler) *api.Service {
 		"ReplaceRouteRequest":                               ReplaceRouteInput{},
 		"ReplaceRouteTableAssociationRequest":               ReplaceRouteTableAssociationInput{},
 		"ReplaceRouteTableAssociationResult":                ReplaceRouteTableAssociationOutput{},
+		"Reservation":                                       Reservation{},
 		"ResetNetworkInterfaceAttributeOutput":              ResetNetworkInterfaceAttributeOutput{},
 		"ResetNetworkInterfaceAttributeRequest":             ResetNetworkInterfaceAttributeInput{},
 		"RestoreManagedPrefixListVersionRequest":            RestoreManagedPrefixListVersionInput{},
@@ -1328,8 +1495,17 @@ func New(h Handler) *api.Service {
 		"RevokeSecurityGroupEgressResult":                   RevokeSecurityGroupEgressOutput{},
 		"RevokeSecurityGroupIngressRequest":                 RevokeSecurityGroupIngressInput{},
 		"RevokeSecurityGroupIngressResult":                  RevokeSecurityGroupIngressOutput{},
+		"RunInstancesRequest":                               RunInstancesInput{},
+		"StartInstancesRequest":                             StartInstancesInput{},
+		"StartInstancesResult":                              StartInstancesOutput{},
+		"StopInstancesRequest":                              StopInstancesInput{},
+		"StopInstancesResult":                               StopInstancesOutput{},
+		"TerminateInstancesRequest":                         TerminateInstancesInput{},
+		"TerminateInstancesResult":                          TerminateInstancesOutput{},
 		"UnassignPrivateIpAddressesOutput":                  UnassignPrivateIpAddressesOutput{},
 		"UnassignPrivateIpAddressesRequest":                 UnassignPrivateIpAddressesInput{},
+		"UnmonitorInstancesRequest":                         UnmonitorInstancesInput{},
+		"UnmonitorInstancesResult":                          UnmonitorInstancesOutput{},
 		"UpdateSecurityGroupRuleDescriptionsEgressRequest":  UpdateSecurityGroupRuleDescriptionsEgressInput{},
 		"UpdateSecurityGroupRuleDescriptionsEgressResult":   UpdateSecurityGroupRuleDescriptionsEgressOutput{},
 		"UpdateSecurityGroupRuleDescriptionsIngressRequest": UpdateSecurityGroupRuleDescriptionsIngressInput{},

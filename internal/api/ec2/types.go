@@ -4,6 +4,79 @@ package ec2
 
 import "time"
 
+// AcceleratorCount is a shape of the model.
+type AcceleratorCount struct {
+	Max *int32
+	Min *int32
+}
+
+// AcceleratorCountRequest is a shape of the model.
+type AcceleratorCountRequest struct {
+	Max *int32
+	Min *int32
+}
+
+// AcceleratorManufacturer is an enumeration of the model.
+type AcceleratorManufacturer string
+
+// The values of AcceleratorManufacturer.
+const (
+	AcceleratorManufacturerAmazonWebServices AcceleratorManufacturer = "amazon-web-services"
+	AcceleratorManufacturerAmd               AcceleratorManufacturer = "amd"
+	AcceleratorManufacturerNvidia            AcceleratorManufacturer = "nvidia"
+	AcceleratorManufacturerXilinx            AcceleratorManufacturer = "xilinx"
+	AcceleratorManufacturerHabana            AcceleratorManufacturer = "habana"
+)
+
+// AcceleratorName is an enumeration of the model.
+type AcceleratorName string
+
+// The values of AcceleratorName.
+const (
+	AcceleratorNameA100          AcceleratorName = "a100"
+	AcceleratorNameInferentia    AcceleratorName = "inferentia"
+	AcceleratorNameK520          AcceleratorName = "k520"
+	AcceleratorNameK80           AcceleratorName = "k80"
+	AcceleratorNameM60           AcceleratorName = "m60"
+	AcceleratorNameRadeonProV520 AcceleratorName = "radeon-pro-v520"
+	AcceleratorNameT4            AcceleratorName = "t4"
+	AcceleratorNameVu9p          AcceleratorName = "vu9p"
+	AcceleratorNameV100          AcceleratorName = "v100"
+	AcceleratorNameA10g          AcceleratorName = "a10g"
+	AcceleratorNameH100          AcceleratorName = "h100"
+	AcceleratorNameT4g           AcceleratorName = "t4g"
+	AcceleratorNameL40s          AcceleratorName = "l40s"
+	AcceleratorNameL4            AcceleratorName = "l4"
+	AcceleratorNameGaudiHl205    AcceleratorName = "gaudi-hl-205"
+	AcceleratorNameInferentia2   AcceleratorName = "inferentia2"
+	AcceleratorNameTrainium      AcceleratorName = "trainium"
+	AcceleratorNameTrainium2     AcceleratorName = "trainium2"
+	AcceleratorNameU30           AcceleratorName = "u30"
+)
+
+// AcceleratorTotalMemoryMiB is a shape of the model.
+type AcceleratorTotalMemoryMiB struct {
+	Max *int32
+	Min *int32
+}
+
+// AcceleratorTotalMemoryMiBRequest is a shape of the model.
+type AcceleratorTotalMemoryMiBRequest struct {
+	Max *int32
+	Min *int32
+}
+
+// AcceleratorType is an enumeration of the model.
+type AcceleratorType string
+
+// The values of AcceleratorType.
+const (
+	AcceleratorTypeGpu       AcceleratorType = "gpu"
+	AcceleratorTypeFpga      AcceleratorType = "fpga"
+	AcceleratorTypeInference AcceleratorType = "inference"
+	AcceleratorTypeMedia     AcceleratorType = "media"
+)
+
 // AccountAttribute is a shape of the model.
 type AccountAttribute struct {
 	AttributeName   *string
@@ -90,6 +163,15 @@ type AllocateAddressOutput struct {
 	PublicIpv4Pool        *string
 }
 
+// AmdSevSnpSpecification is an enumeration of the model.
+type AmdSevSnpSpecification string
+
+// The values of AmdSevSnpSpecification.
+const (
+	AmdSevSnpSpecificationEnabled  AmdSevSnpSpecification = "enabled"
+	AmdSevSnpSpecificationDisabled AmdSevSnpSpecification = "disabled"
+)
+
 // ArchitectureType is an enumeration of the model.
 type ArchitectureType string
 
@@ -161,6 +243,17 @@ type AssociateDhcpOptionsInput struct {
 	DhcpOptionsId *string
 	DryRun        *bool
 	VpcId         *string
+}
+
+// AssociateIamInstanceProfileInput is the model's AssociateIamInstanceProfileRequest.
+type AssociateIamInstanceProfileInput struct {
+	IamInstanceProfile *IamInstanceProfileSpecification
+	InstanceId         *string
+}
+
+// AssociateIamInstanceProfileOutput is the model's AssociateIamInstanceProfileResult.
+type AssociateIamInstanceProfileOutput struct {
+	IamInstanceProfileAssociation *IamInstanceProfileAssociation
 }
 
 // AssociateRouteTableInput is the model's AssociateRouteTableRequest.
@@ -391,6 +484,43 @@ const (
 	BandwidthWeightingTypeEbs1    BandwidthWeightingType = "ebs-1"
 )
 
+// BareMetal is an enumeration of the model.
+type BareMetal string
+
+// The values of BareMetal.
+const (
+	BareMetalIncluded BareMetal = "included"
+	BareMetalRequired BareMetal = "required"
+	BareMetalExcluded BareMetal = "excluded"
+)
+
+// BaselineEbsBandwidthMbps is a shape of the model.
+type BaselineEbsBandwidthMbps struct {
+	Max *int32
+	Min *int32
+}
+
+// BaselineEbsBandwidthMbpsRequest is a shape of the model.
+type BaselineEbsBandwidthMbpsRequest struct {
+	Max *int32
+	Min *int32
+}
+
+// BaselinePerformanceFactors is a shape of the model.
+type BaselinePerformanceFactors struct {
+	Cpu *CpuPerformanceFactor
+}
+
+// BaselinePerformanceFactorsRequest is a shape of the model.
+type BaselinePerformanceFactorsRequest struct {
+	Cpu *CpuPerformanceFactorRequest
+}
+
+// BlobAttributeValue is a shape of the model.
+type BlobAttributeValue struct {
+	Value []byte
+}
+
 // BlockDeviceMapping is a shape of the model.
 type BlockDeviceMapping struct {
 	DeviceName  *string
@@ -433,6 +563,50 @@ const (
 	BootModeValuesUefiPreferred BootModeValues = "uefi-preferred"
 )
 
+// BurstablePerformance is an enumeration of the model.
+type BurstablePerformance string
+
+// The values of BurstablePerformance.
+const (
+	BurstablePerformanceIncluded BurstablePerformance = "included"
+	BurstablePerformanceRequired BurstablePerformance = "required"
+	BurstablePerformanceExcluded BurstablePerformance = "excluded"
+)
+
+// CapacityReservationPreference is an enumeration of the model.
+type CapacityReservationPreference string
+
+// The values of CapacityReservationPreference.
+const (
+	CapacityReservationPreferenceCapacityReservationsOnly CapacityReservationPreference = "capacity-reservations-only"
+	CapacityReservationPreferenceOpen                     CapacityReservationPreference = "open"
+	CapacityReservationPreferenceNone                     CapacityReservationPreference = "none"
+)
+
+// CapacityReservationSpecification is a shape of the model.
+type CapacityReservationSpecification struct {
+	CapacityReservationPreference CapacityReservationPreference
+	CapacityReservationTarget     *CapacityReservationTarget
+}
+
+// CapacityReservationSpecificationResponse is a shape of the model.
+type CapacityReservationSpecificationResponse struct {
+	CapacityReservationPreference CapacityReservationPreference
+	CapacityReservationTarget     *CapacityReservationTargetResponse
+}
+
+// CapacityReservationTarget is a shape of the model.
+type CapacityReservationTarget struct {
+	CapacityReservationId               *string
+	CapacityReservationResourceGroupArn *string
+}
+
+// CapacityReservationTargetResponse is a shape of the model.
+type CapacityReservationTargetResponse struct {
+	CapacityReservationId               *string
+	CapacityReservationResourceGroupArn *string
+}
+
 // CidrBlock is a shape of the model.
 type CidrBlock struct {
 	CidrBlock *string
@@ -445,8 +619,22 @@ type ConnectionTrackingConfiguration struct {
 	UdpTimeout            *int32
 }
 
+// ConnectionTrackingSpecification is a shape of the model.
+type ConnectionTrackingSpecification struct {
+	TcpEstablishedTimeout *int32
+	UdpStreamTimeout      *int32
+	UdpTimeout            *int32
+}
+
 // ConnectionTrackingSpecificationRequest is a shape of the model.
 type ConnectionTrackingSpecificationRequest struct {
+	TcpEstablishedTimeout *int32
+	UdpStreamTimeout      *int32
+	UdpTimeout            *int32
+}
+
+// ConnectionTrackingSpecificationResponse is a shape of the model.
+type ConnectionTrackingSpecificationResponse struct {
 	TcpEstablishedTimeout *int32
 	UdpStreamTimeout      *int32
 	UdpTimeout            *int32
@@ -460,6 +648,43 @@ const (
 	ConnectivityTypePrivate ConnectivityType = "private"
 	ConnectivityTypePublic  ConnectivityType = "public"
 )
+
+// CpuManufacturer is an enumeration of the model.
+type CpuManufacturer string
+
+// The values of CpuManufacturer.
+const (
+	CpuManufacturerIntel             CpuManufacturer = "intel"
+	CpuManufacturerAmd               CpuManufacturer = "amd"
+	CpuManufacturerAmazonWebServices CpuManufacturer = "amazon-web-services"
+	CpuManufacturerApple             CpuManufacturer = "apple"
+)
+
+// CpuOptions is a shape of the model.
+type CpuOptions struct {
+	AmdSevSnp            AmdSevSnpSpecification
+	CoreCount            *int32
+	NestedVirtualization NestedVirtualizationSpecification
+	ThreadsPerCore       *int32
+}
+
+// CpuOptionsRequest is a shape of the model.
+type CpuOptionsRequest struct {
+	AmdSevSnp            AmdSevSnpSpecification
+	CoreCount            *int32
+	NestedVirtualization NestedVirtualizationSpecification
+	ThreadsPerCore       *int32
+}
+
+// CpuPerformanceFactor is a shape of the model.
+type CpuPerformanceFactor struct {
+	References []PerformanceFactorReference
+}
+
+// CpuPerformanceFactorRequest is a shape of the model.
+type CpuPerformanceFactorRequest struct {
+	References []PerformanceFactorReferenceRequest
+}
 
 // CreateDefaultSubnetInput is the model's CreateDefaultSubnetRequest.
 type CreateDefaultSubnetInput struct {
@@ -514,6 +739,41 @@ type CreateKeyPairInput struct {
 	KeyName           *string
 	KeyType           KeyType
 	TagSpecifications []TagSpecification
+}
+
+// CreateLaunchTemplateInput is the model's CreateLaunchTemplateRequest.
+type CreateLaunchTemplateInput struct {
+	ClientToken        *string
+	DryRun             *bool
+	LaunchTemplateData *RequestLaunchTemplateData
+	LaunchTemplateName *string
+	Operator           *OperatorRequest
+	TagSpecifications  []TagSpecification
+	VersionDescription *string
+}
+
+// CreateLaunchTemplateOutput is the model's CreateLaunchTemplateResult.
+type CreateLaunchTemplateOutput struct {
+	LaunchTemplate *LaunchTemplate
+	Warning        *ValidationWarning
+}
+
+// CreateLaunchTemplateVersionInput is the model's CreateLaunchTemplateVersionRequest.
+type CreateLaunchTemplateVersionInput struct {
+	ClientToken        *string
+	DryRun             *bool
+	LaunchTemplateData *RequestLaunchTemplateData
+	LaunchTemplateId   *string
+	LaunchTemplateName *string
+	ResolveAlias       *bool
+	SourceVersion      *string
+	VersionDescription *string
+}
+
+// CreateLaunchTemplateVersionOutput is the model's CreateLaunchTemplateVersionResult.
+type CreateLaunchTemplateVersionOutput struct {
+	LaunchTemplateVersion *LaunchTemplateVersion
+	Warning               *ValidationWarning
 }
 
 // CreateManagedPrefixListInput is the model's CreateManagedPrefixListRequest.
@@ -727,12 +987,52 @@ type CreateVpcOutput struct {
 	Vpc *Vpc
 }
 
+// CreditSpecification is a shape of the model.
+type CreditSpecification struct {
+	CpuCredits *string
+}
+
+// CreditSpecificationRequest is a shape of the model.
+type CreditSpecificationRequest struct {
+	CpuCredits *string
+}
+
 // DefaultConnectionTrackingConfiguration is a shape of the model.
 type DefaultConnectionTrackingConfiguration struct {
 	DefaultTcpEstablishedTimeout *int32
 	DefaultUdpStreamTimeout      *int32
 	DefaultUdpTimeout            *int32
 }
+
+// DefaultHttpTokensEnforcedState is an enumeration of the model.
+type DefaultHttpTokensEnforcedState string
+
+// The values of DefaultHttpTokensEnforcedState.
+const (
+	DefaultHttpTokensEnforcedStateDisabled     DefaultHttpTokensEnforcedState = "disabled"
+	DefaultHttpTokensEnforcedStateEnabled      DefaultHttpTokensEnforcedState = "enabled"
+	DefaultHttpTokensEnforcedStateNoPreference DefaultHttpTokensEnforcedState = "no-preference"
+)
+
+// DefaultInstanceMetadataEndpointState is an enumeration of the model.
+type DefaultInstanceMetadataEndpointState string
+
+// The values of DefaultInstanceMetadataEndpointState.
+const (
+	DefaultInstanceMetadataEndpointStateDisabled     DefaultInstanceMetadataEndpointState = "disabled"
+	DefaultInstanceMetadataEndpointStateEnabled      DefaultInstanceMetadataEndpointState = "enabled"
+	DefaultInstanceMetadataEndpointStateNoPreference DefaultInstanceMetadataEndpointState = "no-preference"
+)
+
+// DefaultInstanceMetadataTagsState is an enumeration of the model.
+type DefaultInstanceMetadataTagsState string
+
+// The values of DefaultInstanceMetadataTagsState.
+const (
+	DefaultInstanceMetadataTagsStateDisabled     DefaultInstanceMetadataTagsState = "disabled"
+	DefaultInstanceMetadataTagsStateEnabled      DefaultInstanceMetadataTagsState = "enabled"
+	DefaultInstanceMetadataTagsStateNoPreference DefaultInstanceMetadataTagsState = "no-preference"
+)
 
 // DeleteDhcpOptionsOutput is a shape of the model.
 type DeleteDhcpOptionsOutput struct {
@@ -765,6 +1065,47 @@ type DeleteKeyPairInput struct {
 type DeleteKeyPairOutput struct {
 	KeyPairId *string
 	Return    *bool
+}
+
+// DeleteLaunchTemplateInput is the model's DeleteLaunchTemplateRequest.
+type DeleteLaunchTemplateInput struct {
+	DryRun             *bool
+	LaunchTemplateId   *string
+	LaunchTemplateName *string
+}
+
+// DeleteLaunchTemplateOutput is the model's DeleteLaunchTemplateResult.
+type DeleteLaunchTemplateOutput struct {
+	LaunchTemplate *LaunchTemplate
+}
+
+// DeleteLaunchTemplateVersionsInput is the model's DeleteLaunchTemplateVersionsRequest.
+type DeleteLaunchTemplateVersionsInput struct {
+	DryRun             *bool
+	LaunchTemplateId   *string
+	LaunchTemplateName *string
+	Versions           []string
+}
+
+// DeleteLaunchTemplateVersionsResponseErrorItem is a shape of the model.
+type DeleteLaunchTemplateVersionsResponseErrorItem struct {
+	LaunchTemplateId   *string
+	LaunchTemplateName *string
+	ResponseError      *ResponseError
+	VersionNumber      *int64
+}
+
+// DeleteLaunchTemplateVersionsResponseSuccessItem is a shape of the model.
+type DeleteLaunchTemplateVersionsResponseSuccessItem struct {
+	LaunchTemplateId   *string
+	LaunchTemplateName *string
+	VersionNumber      *int64
+}
+
+// DeleteLaunchTemplateVersionsOutput is the model's DeleteLaunchTemplateVersionsResult.
+type DeleteLaunchTemplateVersionsOutput struct {
+	SuccessfullyDeletedLaunchTemplateVersions   []DeleteLaunchTemplateVersionsResponseSuccessItem
+	UnsuccessfullyDeletedLaunchTemplateVersions []DeleteLaunchTemplateVersionsResponseErrorItem
 }
 
 // DeleteManagedPrefixListInput is the model's DeleteManagedPrefixListRequest.
@@ -971,6 +1312,20 @@ type DescribeEgressOnlyInternetGatewaysOutput struct {
 	NextToken                  *string
 }
 
+// DescribeIamInstanceProfileAssociationsInput is the model's DescribeIamInstanceProfileAssociationsRequest.
+type DescribeIamInstanceProfileAssociationsInput struct {
+	AssociationIds []string
+	Filters        []Filter
+	MaxResults     *int32
+	NextToken      *string
+}
+
+// DescribeIamInstanceProfileAssociationsOutput is the model's DescribeIamInstanceProfileAssociationsResult.
+type DescribeIamInstanceProfileAssociationsOutput struct {
+	IamInstanceProfileAssociations []IamInstanceProfileAssociation
+	NextToken                      *string
+}
+
 // DescribeImagesInput is the model's DescribeImagesRequest.
 type DescribeImagesInput struct {
 	DryRun            *bool
@@ -988,6 +1343,45 @@ type DescribeImagesInput struct {
 type DescribeImagesOutput struct {
 	Images    []Image
 	NextToken *string
+}
+
+// DescribeInstanceAttributeInput is the model's DescribeInstanceAttributeRequest.
+type DescribeInstanceAttributeInput struct {
+	Attribute  InstanceAttributeName
+	DryRun     *bool
+	InstanceId *string
+}
+
+// DescribeInstanceCreditSpecificationsInput is the model's DescribeInstanceCreditSpecificationsRequest.
+type DescribeInstanceCreditSpecificationsInput struct {
+	DryRun      *bool
+	Filters     []Filter
+	InstanceIds []string
+	MaxResults  *int32
+	NextToken   *string
+}
+
+// DescribeInstanceCreditSpecificationsOutput is the model's DescribeInstanceCreditSpecificationsResult.
+type DescribeInstanceCreditSpecificationsOutput struct {
+	InstanceCreditSpecifications []InstanceCreditSpecification
+	NextToken                    *string
+}
+
+// DescribeInstanceStatusInput is the model's DescribeInstanceStatusRequest.
+type DescribeInstanceStatusInput struct {
+	DryRun                  *bool
+	Filters                 []Filter
+	IncludeAllInstances     *bool
+	IncludeManagedResources *bool
+	InstanceIds             []string
+	MaxResults              *int32
+	NextToken               *string
+}
+
+// DescribeInstanceStatusOutput is the model's DescribeInstanceStatusResult.
+type DescribeInstanceStatusOutput struct {
+	InstanceStatuses []InstanceStatus
+	NextToken        *string
 }
 
 // DescribeInstanceTypeOfferingsInput is the model's DescribeInstanceTypeOfferingsRequest.
@@ -1021,6 +1415,22 @@ type DescribeInstanceTypesOutput struct {
 	NextToken     *string
 }
 
+// DescribeInstancesInput is the model's DescribeInstancesRequest.
+type DescribeInstancesInput struct {
+	DryRun                  *bool
+	Filters                 []Filter
+	IncludeManagedResources *bool
+	InstanceIds             []string
+	MaxResults              *int32
+	NextToken               *string
+}
+
+// DescribeInstancesOutput is the model's DescribeInstancesResult.
+type DescribeInstancesOutput struct {
+	NextToken    *string
+	Reservations []Reservation
+}
+
 // DescribeInternetGatewaysInput is the model's DescribeInternetGatewaysRequest.
 type DescribeInternetGatewaysInput struct {
 	DryRun             *bool
@@ -1048,6 +1458,44 @@ type DescribeKeyPairsInput struct {
 // DescribeKeyPairsOutput is the model's DescribeKeyPairsResult.
 type DescribeKeyPairsOutput struct {
 	KeyPairs []KeyPairInfo
+}
+
+// DescribeLaunchTemplateVersionsInput is the model's DescribeLaunchTemplateVersionsRequest.
+type DescribeLaunchTemplateVersionsInput struct {
+	DryRun                  *bool
+	Filters                 []Filter
+	IncludeManagedResources *bool
+	LaunchTemplateId        *string
+	LaunchTemplateName      *string
+	MaxResults              *int32
+	MaxVersion              *string
+	MinVersion              *string
+	NextToken               *string
+	ResolveAlias            *bool
+	Versions                []string
+}
+
+// DescribeLaunchTemplateVersionsOutput is the model's DescribeLaunchTemplateVersionsResult.
+type DescribeLaunchTemplateVersionsOutput struct {
+	LaunchTemplateVersions []LaunchTemplateVersion
+	NextToken              *string
+}
+
+// DescribeLaunchTemplatesInput is the model's DescribeLaunchTemplatesRequest.
+type DescribeLaunchTemplatesInput struct {
+	DryRun                  *bool
+	Filters                 []Filter
+	IncludeManagedResources *bool
+	LaunchTemplateIds       []string
+	LaunchTemplateNames     []string
+	MaxResults              *int32
+	NextToken               *string
+}
+
+// DescribeLaunchTemplatesOutput is the model's DescribeLaunchTemplatesResult.
+type DescribeLaunchTemplatesOutput struct {
+	LaunchTemplates []LaunchTemplate
+	NextToken       *string
 }
 
 // DescribeManagedPrefixListsInput is the model's DescribeManagedPrefixListsRequest.
@@ -1213,6 +1661,21 @@ type DescribeSecurityGroupsOutput struct {
 	SecurityGroups []SecurityGroup
 }
 
+// DescribeSpotInstanceRequestsInput is the model's DescribeSpotInstanceRequestsRequest.
+type DescribeSpotInstanceRequestsInput struct {
+	DryRun                 *bool
+	Filters                []Filter
+	MaxResults             *int32
+	NextToken              *string
+	SpotInstanceRequestIds []string
+}
+
+// DescribeSpotInstanceRequestsOutput is the model's DescribeSpotInstanceRequestsResult.
+type DescribeSpotInstanceRequestsOutput struct {
+	NextToken            *string
+	SpotInstanceRequests []SpotInstanceRequest
+}
+
 // DescribeSubnetsInput is the model's DescribeSubnetsRequest.
 type DescribeSubnetsInput struct {
 	DryRun     *bool
@@ -1240,6 +1703,22 @@ type DescribeTagsInput struct {
 type DescribeTagsOutput struct {
 	NextToken *string
 	Tags      []TagDescription
+}
+
+// DescribeVolumesInput is the model's DescribeVolumesRequest.
+type DescribeVolumesInput struct {
+	DryRun                  *bool
+	Filters                 []Filter
+	IncludeManagedResources *bool
+	MaxResults              *int32
+	NextToken               *string
+	VolumeIds               []string
+}
+
+// DescribeVolumesOutput is the model's DescribeVolumesResult.
+type DescribeVolumesOutput struct {
+	NextToken *string
+	Volumes   []Volume
 }
 
 // DescribeVpcAttributeInput is the model's DescribeVpcAttributeRequest.
@@ -1357,6 +1836,16 @@ type DisassociateAddressInput struct {
 	AssociationId *string
 	DryRun        *bool
 	PublicIp      *string
+}
+
+// DisassociateIamInstanceProfileInput is the model's DisassociateIamInstanceProfileRequest.
+type DisassociateIamInstanceProfileInput struct {
+	AssociationId *string
+}
+
+// DisassociateIamInstanceProfileOutput is the model's DisassociateIamInstanceProfileResult.
+type DisassociateIamInstanceProfileOutput struct {
+	IamInstanceProfileAssociation *IamInstanceProfileAssociation
 }
 
 // DisassociateRouteTableOutput is a shape of the model.
@@ -1480,6 +1969,24 @@ type EbsInfo struct {
 	NvmeSupport           EbsNvmeSupport
 }
 
+// EbsInstanceBlockDevice is a shape of the model.
+type EbsInstanceBlockDevice struct {
+	AssociatedResource  *string
+	AttachTime          *time.Time
+	DeleteOnTermination *bool
+	EbsCardIndex        *int32
+	Operator            *OperatorResponse
+	Status              AttachmentStatus
+	VolumeId            *string
+	VolumeOwnerId       *string
+}
+
+// EbsInstanceBlockDeviceSpecification is a shape of the model.
+type EbsInstanceBlockDeviceSpecification struct {
+	DeleteOnTermination *bool
+	VolumeId            *string
+}
+
 // EbsNvmeSupport is an enumeration of the model.
 type EbsNvmeSupport string
 
@@ -1510,6 +2017,19 @@ const (
 	EbsOptimizedSupportDefault     EbsOptimizedSupport = "default"
 )
 
+// EbsStatusDetails is a shape of the model.
+type EbsStatusDetails struct {
+	ImpairedSince *time.Time
+	Name          StatusName
+	Status        StatusType
+}
+
+// EbsStatusSummary is a shape of the model.
+type EbsStatusSummary struct {
+	Details []EbsStatusDetails
+	Status  SummaryStatus
+}
+
 // EfaInfo is a shape of the model.
 type EfaInfo struct {
 	MaximumEfaInterfaces *int32
@@ -1522,14 +2042,57 @@ type EgressOnlyInternetGateway struct {
 	Tags                        []Tag
 }
 
+// ElasticGpuAssociation is a shape of the model.
+type ElasticGpuAssociation struct {
+	ElasticGpuAssociationId    *string
+	ElasticGpuAssociationState *string
+	ElasticGpuAssociationTime  *string
+	ElasticGpuId               *string
+}
+
+// ElasticGpuSpecification is a shape of the model.
+type ElasticGpuSpecification struct {
+	Type *string
+}
+
+// ElasticGpuSpecificationResponse is a shape of the model.
+type ElasticGpuSpecificationResponse struct {
+	Type *string
+}
+
+// ElasticInferenceAccelerator is a shape of the model.
+type ElasticInferenceAccelerator struct {
+	Count *int32
+	Type  *string
+}
+
+// ElasticInferenceAcceleratorAssociation is a shape of the model.
+type ElasticInferenceAcceleratorAssociation struct {
+	ElasticInferenceAcceleratorArn              *string
+	ElasticInferenceAcceleratorAssociationId    *string
+	ElasticInferenceAcceleratorAssociationState *string
+	ElasticInferenceAcceleratorAssociationTime  *time.Time
+}
+
 // EnaSrdSpecification is a shape of the model.
 type EnaSrdSpecification struct {
 	EnaSrdEnabled          *bool
 	EnaSrdUdpSpecification *EnaSrdUdpSpecification
 }
 
+// EnaSrdSpecificationRequest is a shape of the model.
+type EnaSrdSpecificationRequest struct {
+	EnaSrdEnabled          *bool
+	EnaSrdUdpSpecification *EnaSrdUdpSpecificationRequest
+}
+
 // EnaSrdUdpSpecification is a shape of the model.
 type EnaSrdUdpSpecification struct {
+	EnaSrdUdpEnabled *bool
+}
+
+// EnaSrdUdpSpecificationRequest is a shape of the model.
+type EnaSrdUdpSpecificationRequest struct {
 	EnaSrdUdpEnabled *bool
 }
 
@@ -1543,6 +2106,16 @@ const (
 	EnaSupportRequired    EnaSupport = "required"
 )
 
+// EnclaveOptions is a shape of the model.
+type EnclaveOptions struct {
+	Enabled *bool
+}
+
+// EnclaveOptionsRequest is a shape of the model.
+type EnclaveOptionsRequest struct {
+	Enabled *bool
+}
+
 // EphemeralNvmeSupport is an enumeration of the model.
 type EphemeralNvmeSupport string
 
@@ -1551,6 +2124,18 @@ const (
 	EphemeralNvmeSupportUnsupported EphemeralNvmeSupport = "unsupported"
 	EphemeralNvmeSupportSupported   EphemeralNvmeSupport = "supported"
 	EphemeralNvmeSupportRequired    EphemeralNvmeSupport = "required"
+)
+
+// EventCode is an enumeration of the model.
+type EventCode string
+
+// The values of EventCode.
+const (
+	EventCodeInstanceReboot     EventCode = "instance-reboot"
+	EventCodeSystemReboot       EventCode = "system-reboot"
+	EventCodeSystemMaintenance  EventCode = "system-maintenance"
+	EventCodeInstanceRetirement EventCode = "instance-retirement"
+	EventCodeInstanceStop       EventCode = "instance-stop"
 )
 
 // Filter is a shape of the model.
@@ -1594,6 +2179,41 @@ type GatewayType string
 const (
 	GatewayTypeIpsec1 GatewayType = "ipsec.1"
 )
+
+// GetConsoleOutputInput is the model's GetConsoleOutputRequest.
+type GetConsoleOutputInput struct {
+	DryRun     *bool
+	InstanceId *string
+	Latest     *bool
+}
+
+// GetConsoleOutputOutput is the model's GetConsoleOutputResult.
+type GetConsoleOutputOutput struct {
+	InstanceId *string
+	Output     *string
+	Timestamp  *time.Time
+}
+
+// GetInstanceMetadataDefaultsInput is the model's GetInstanceMetadataDefaultsRequest.
+type GetInstanceMetadataDefaultsInput struct {
+	DryRun *bool
+}
+
+// GetInstanceMetadataDefaultsOutput is the model's GetInstanceMetadataDefaultsResult.
+type GetInstanceMetadataDefaultsOutput struct {
+	AccountLevel *InstanceMetadataDefaultsResponse
+}
+
+// GetLaunchTemplateDataInput is the model's GetLaunchTemplateDataRequest.
+type GetLaunchTemplateDataInput struct {
+	DryRun     *bool
+	InstanceId *string
+}
+
+// GetLaunchTemplateDataOutput is the model's GetLaunchTemplateDataResult.
+type GetLaunchTemplateDataOutput struct {
+	LaunchTemplateData *ResponseLaunchTemplateData
+}
 
 // GetManagedPrefixListAssociationsInput is the model's GetManagedPrefixListAssociationsRequest.
 type GetManagedPrefixListAssociationsInput struct {
@@ -1667,6 +2287,16 @@ type GroupIdentifier struct {
 	GroupName *string
 }
 
+// HibernationOptions is a shape of the model.
+type HibernationOptions struct {
+	Configured *bool
+}
+
+// HibernationOptionsRequest is a shape of the model.
+type HibernationOptionsRequest struct {
+	Configured *bool
+}
+
 // HostnameType is an enumeration of the model.
 type HostnameType string
 
@@ -1674,6 +2304,24 @@ type HostnameType string
 const (
 	HostnameTypeIpName       HostnameType = "ip-name"
 	HostnameTypeResourceName HostnameType = "resource-name"
+)
+
+// HttpTokensEnforcedState is an enumeration of the model.
+type HttpTokensEnforcedState string
+
+// The values of HttpTokensEnforcedState.
+const (
+	HttpTokensEnforcedStateDisabled HttpTokensEnforcedState = "disabled"
+	HttpTokensEnforcedStateEnabled  HttpTokensEnforcedState = "enabled"
+)
+
+// HttpTokensState is an enumeration of the model.
+type HttpTokensState string
+
+// The values of HttpTokensState.
+const (
+	HttpTokensStateOptional HttpTokensState = "optional"
+	HttpTokensStateRequired HttpTokensState = "required"
 )
 
 // HypervisorType is an enumeration of the model.
@@ -1684,6 +2332,38 @@ const (
 	HypervisorTypeOvm HypervisorType = "ovm"
 	HypervisorTypeXen HypervisorType = "xen"
 )
+
+// IamInstanceProfile is a shape of the model.
+type IamInstanceProfile struct {
+	Arn *string
+	Id  *string
+}
+
+// IamInstanceProfileAssociation is a shape of the model.
+type IamInstanceProfileAssociation struct {
+	AssociationId      *string
+	IamInstanceProfile *IamInstanceProfile
+	InstanceId         *string
+	State              IamInstanceProfileAssociationState
+	Timestamp          *time.Time
+}
+
+// IamInstanceProfileAssociationState is an enumeration of the model.
+type IamInstanceProfileAssociationState string
+
+// The values of IamInstanceProfileAssociationState.
+const (
+	IamInstanceProfileAssociationStateAssociating    IamInstanceProfileAssociationState = "associating"
+	IamInstanceProfileAssociationStateAssociated     IamInstanceProfileAssociationState = "associated"
+	IamInstanceProfileAssociationStateDisassociating IamInstanceProfileAssociationState = "disassociating"
+	IamInstanceProfileAssociationStateDisassociated  IamInstanceProfileAssociationState = "disassociated"
+)
+
+// IamInstanceProfileSpecification is a shape of the model.
+type IamInstanceProfileSpecification struct {
+	Arn  *string
+	Name *string
+}
 
 // IcmpTypeCode is a shape of the model.
 type IcmpTypeCode struct {
@@ -1800,10 +2480,579 @@ type InferenceDeviceMemoryInfo struct {
 	SizeInMiB *int32
 }
 
+// Instance is a shape of the model.
+type Instance struct {
+	AmiLaunchIndex                          *int32
+	Architecture                            ArchitectureValues
+	BlockDeviceMappings                     []InstanceBlockDeviceMapping
+	BootMode                                BootModeValues
+	CapacityBlockId                         *string
+	CapacityReservationId                   *string
+	CapacityReservationSpecification        *CapacityReservationSpecificationResponse
+	ClientToken                             *string
+	CpuOptions                              *CpuOptions
+	CurrentInstanceBootMode                 InstanceBootModeValues
+	EbsOptimized                            *bool
+	ElasticGpuAssociations                  []ElasticGpuAssociation
+	ElasticInferenceAcceleratorAssociations []ElasticInferenceAcceleratorAssociation
+	EnaSupport                              *bool
+	EnclaveOptions                          *EnclaveOptions
+	HibernationOptions                      *HibernationOptions
+	Hypervisor                              HypervisorType
+	IamInstanceProfile                      *IamInstanceProfile
+	ImageId                                 *string
+	InstanceId                              *string
+	InstanceLifecycle                       InstanceLifecycleType
+	InstanceType                            InstanceType
+	Ipv6Address                             *string
+	KernelId                                *string
+	KeyName                                 *string
+	LaunchTime                              *time.Time
+	Licenses                                []LicenseConfiguration
+	MaintenanceOptions                      *InstanceMaintenanceOptions
+	MetadataOptions                         *InstanceMetadataOptionsResponse
+	Monitoring                              *Monitoring
+	NetworkInterfaces                       []InstanceNetworkInterface
+	NetworkPerformanceOptions               *InstanceNetworkPerformanceOptions
+	Operator                                *OperatorResponse
+	OutpostArn                              *string
+	Placement                               *Placement
+	Platform                                PlatformValues
+	PlatformDetails                         *string
+	PrivateDnsName                          *string
+	PrivateDnsNameOptions                   *PrivateDnsNameOptionsResponse
+	PrivateIpAddress                        *string
+	ProductCodes                            []ProductCode
+	PublicDnsName                           *string
+	PublicIpAddress                         *string
+	RamdiskId                               *string
+	RootDeviceName                          *string
+	RootDeviceType                          DeviceType
+	SecondaryInterfaces                     []InstanceSecondaryInterface
+	SecurityGroups                          []GroupIdentifier
+	SourceDestCheck                         *bool
+	SpotInstanceRequestId                   *string
+	SriovNetSupport                         *string
+	State                                   *InstanceState
+	StateReason                             *StateReason
+	StateTransitionReason                   *string
+	SubnetId                                *string
+	Tags                                    []Tag
+	TpmSupport                              *string
+	UsageOperation                          *string
+	UsageOperationUpdateTime                *time.Time
+	VirtualizationType                      VirtualizationType
+	VpcId                                   *string
+}
+
+// InstanceAttachmentEnaSrdSpecification is a shape of the model.
+type InstanceAttachmentEnaSrdSpecification struct {
+	EnaSrdEnabled          *bool
+	EnaSrdUdpSpecification *InstanceAttachmentEnaSrdUdpSpecification
+}
+
+// InstanceAttachmentEnaSrdUdpSpecification is a shape of the model.
+type InstanceAttachmentEnaSrdUdpSpecification struct {
+	EnaSrdUdpEnabled *bool
+}
+
+// DescribeInstanceAttributeOutput is the model's InstanceAttribute.
+type DescribeInstanceAttributeOutput struct {
+	BlockDeviceMappings               []InstanceBlockDeviceMapping
+	DisableApiStop                    *AttributeBooleanValue
+	DisableApiTermination             *AttributeBooleanValue
+	EbsOptimized                      *AttributeBooleanValue
+	EnaSupport                        *AttributeBooleanValue
+	EnclaveOptions                    *EnclaveOptions
+	Groups                            []GroupIdentifier
+	InstanceId                        *string
+	InstanceInitiatedShutdownBehavior *AttributeValue
+	InstanceType                      *AttributeValue
+	KernelId                          *AttributeValue
+	ProductCodes                      []ProductCode
+	RamdiskId                         *AttributeValue
+	RootDeviceName                    *AttributeValue
+	SourceDestCheck                   *AttributeBooleanValue
+	SriovNetSupport                   *AttributeValue
+	UserData                          *AttributeValue
+}
+
+// InstanceAttributeName is an enumeration of the model.
+type InstanceAttributeName string
+
+// The values of InstanceAttributeName.
+const (
+	InstanceAttributeNameInstanceType                      InstanceAttributeName = "instanceType"
+	InstanceAttributeNameKernel                            InstanceAttributeName = "kernel"
+	InstanceAttributeNameRamdisk                           InstanceAttributeName = "ramdisk"
+	InstanceAttributeNameUserData                          InstanceAttributeName = "userData"
+	InstanceAttributeNameDisableApiTermination             InstanceAttributeName = "disableApiTermination"
+	InstanceAttributeNameInstanceInitiatedShutdownBehavior InstanceAttributeName = "instanceInitiatedShutdownBehavior"
+	InstanceAttributeNameRootDeviceName                    InstanceAttributeName = "rootDeviceName"
+	InstanceAttributeNameBlockDeviceMapping                InstanceAttributeName = "blockDeviceMapping"
+	InstanceAttributeNameProductCodes                      InstanceAttributeName = "productCodes"
+	InstanceAttributeNameSourceDestCheck                   InstanceAttributeName = "sourceDestCheck"
+	InstanceAttributeNameGroupSet                          InstanceAttributeName = "groupSet"
+	InstanceAttributeNameEbsOptimized                      InstanceAttributeName = "ebsOptimized"
+	InstanceAttributeNameSriovNetSupport                   InstanceAttributeName = "sriovNetSupport"
+	InstanceAttributeNameEnaSupport                        InstanceAttributeName = "enaSupport"
+	InstanceAttributeNameEnclaveOptions                    InstanceAttributeName = "enclaveOptions"
+	InstanceAttributeNameDisableApiStop                    InstanceAttributeName = "disableApiStop"
+)
+
+// InstanceAutoRecoveryState is an enumeration of the model.
+type InstanceAutoRecoveryState string
+
+// The values of InstanceAutoRecoveryState.
+const (
+	InstanceAutoRecoveryStateDisabled InstanceAutoRecoveryState = "disabled"
+	InstanceAutoRecoveryStateDefault  InstanceAutoRecoveryState = "default"
+)
+
+// InstanceBandwidthWeighting is an enumeration of the model.
+type InstanceBandwidthWeighting string
+
+// The values of InstanceBandwidthWeighting.
+const (
+	InstanceBandwidthWeightingDefault InstanceBandwidthWeighting = "default"
+	InstanceBandwidthWeightingVpc1    InstanceBandwidthWeighting = "vpc-1"
+	InstanceBandwidthWeightingEbs1    InstanceBandwidthWeighting = "ebs-1"
+)
+
+// InstanceBlockDeviceMapping is a shape of the model.
+type InstanceBlockDeviceMapping struct {
+	DeviceName *string
+	Ebs        *EbsInstanceBlockDevice
+}
+
+// InstanceBlockDeviceMappingSpecification is a shape of the model.
+type InstanceBlockDeviceMappingSpecification struct {
+	DeviceName  *string
+	Ebs         *EbsInstanceBlockDeviceSpecification
+	NoDevice    *string
+	VirtualName *string
+}
+
+// InstanceBootModeValues is an enumeration of the model.
+type InstanceBootModeValues string
+
+// The values of InstanceBootModeValues.
+const (
+	InstanceBootModeValuesLegacyBios InstanceBootModeValues = "legacy-bios"
+	InstanceBootModeValuesUefi       InstanceBootModeValues = "uefi"
+)
+
+// InstanceCreditSpecification is a shape of the model.
+type InstanceCreditSpecification struct {
+	CpuCredits *string
+	InstanceId *string
+}
+
+// InstanceGeneration is an enumeration of the model.
+type InstanceGeneration string
+
+// The values of InstanceGeneration.
+const (
+	InstanceGenerationCurrent  InstanceGeneration = "current"
+	InstanceGenerationPrevious InstanceGeneration = "previous"
+)
+
+// InstanceInterruptionBehavior is an enumeration of the model.
+type InstanceInterruptionBehavior string
+
+// The values of InstanceInterruptionBehavior.
+const (
+	InstanceInterruptionBehaviorHibernate InstanceInterruptionBehavior = "hibernate"
+	InstanceInterruptionBehaviorStop      InstanceInterruptionBehavior = "stop"
+	InstanceInterruptionBehaviorTerminate InstanceInterruptionBehavior = "terminate"
+)
+
+// InstanceIpv4Prefix is a shape of the model.
+type InstanceIpv4Prefix struct {
+	Ipv4Prefix *string
+}
+
 // InstanceIpv6Address is a shape of the model.
 type InstanceIpv6Address struct {
 	Ipv6Address   *string
 	IsPrimaryIpv6 *bool
+}
+
+// InstanceIpv6AddressRequest is a shape of the model.
+type InstanceIpv6AddressRequest struct {
+	Ipv6Address *string
+}
+
+// InstanceIpv6Prefix is a shape of the model.
+type InstanceIpv6Prefix struct {
+	Ipv6Prefix *string
+}
+
+// InstanceLifecycleType is an enumeration of the model.
+type InstanceLifecycleType string
+
+// The values of InstanceLifecycleType.
+const (
+	InstanceLifecycleTypeSpot                             InstanceLifecycleType = "spot"
+	InstanceLifecycleTypeScheduled                        InstanceLifecycleType = "scheduled"
+	InstanceLifecycleTypeCapacityBlock                    InstanceLifecycleType = "capacity-block"
+	InstanceLifecycleTypeInterruptibleCapacityReservation InstanceLifecycleType = "interruptible-capacity-reservation"
+)
+
+// InstanceMaintenanceOptions is a shape of the model.
+type InstanceMaintenanceOptions struct {
+	AutoRecovery    InstanceAutoRecoveryState
+	RebootMigration InstanceRebootMigrationState
+}
+
+// InstanceMaintenanceOptionsRequest is a shape of the model.
+type InstanceMaintenanceOptionsRequest struct {
+	AutoRecovery InstanceAutoRecoveryState
+}
+
+// InstanceMarketOptionsRequest is a shape of the model.
+type InstanceMarketOptionsRequest struct {
+	MarketType  MarketType
+	SpotOptions *SpotMarketOptions
+}
+
+// InstanceMetadataDefaultsResponse is a shape of the model.
+type InstanceMetadataDefaultsResponse struct {
+	HttpEndpoint            InstanceMetadataEndpointState
+	HttpPutResponseHopLimit *int32
+	HttpTokens              HttpTokensState
+	HttpTokensEnforced      HttpTokensEnforcedState
+	InstanceMetadataTags    InstanceMetadataTagsState
+	ManagedBy               ManagedBy
+	ManagedExceptionMessage *string
+}
+
+// InstanceMetadataEndpointState is an enumeration of the model.
+type InstanceMetadataEndpointState string
+
+// The values of InstanceMetadataEndpointState.
+const (
+	InstanceMetadataEndpointStateDisabled InstanceMetadataEndpointState = "disabled"
+	InstanceMetadataEndpointStateEnabled  InstanceMetadataEndpointState = "enabled"
+)
+
+// InstanceMetadataOptionsRequest is a shape of the model.
+type InstanceMetadataOptionsRequest struct {
+	HttpEndpoint            InstanceMetadataEndpointState
+	HttpProtocolIpv6        InstanceMetadataProtocolState
+	HttpPutResponseHopLimit *int32
+	HttpTokens              HttpTokensState
+	InstanceMetadataTags    InstanceMetadataTagsState
+}
+
+// InstanceMetadataOptionsResponse is a shape of the model.
+type InstanceMetadataOptionsResponse struct {
+	HttpEndpoint            InstanceMetadataEndpointState
+	HttpProtocolIpv6        InstanceMetadataProtocolState
+	HttpPutResponseHopLimit *int32
+	HttpTokens              HttpTokensState
+	InstanceMetadataTags    InstanceMetadataTagsState
+	State                   InstanceMetadataOptionsState
+}
+
+// InstanceMetadataOptionsState is an enumeration of the model.
+type InstanceMetadataOptionsState string
+
+// The values of InstanceMetadataOptionsState.
+const (
+	InstanceMetadataOptionsStatePending InstanceMetadataOptionsState = "pending"
+	InstanceMetadataOptionsStateApplied InstanceMetadataOptionsState = "applied"
+)
+
+// InstanceMetadataProtocolState is an enumeration of the model.
+type InstanceMetadataProtocolState string
+
+// The values of InstanceMetadataProtocolState.
+const (
+	InstanceMetadataProtocolStateDisabled InstanceMetadataProtocolState = "disabled"
+	InstanceMetadataProtocolStateEnabled  InstanceMetadataProtocolState = "enabled"
+)
+
+// InstanceMetadataTagsState is an enumeration of the model.
+type InstanceMetadataTagsState string
+
+// The values of InstanceMetadataTagsState.
+const (
+	InstanceMetadataTagsStateDisabled InstanceMetadataTagsState = "disabled"
+	InstanceMetadataTagsStateEnabled  InstanceMetadataTagsState = "enabled"
+)
+
+// InstanceMonitoring is a shape of the model.
+type InstanceMonitoring struct {
+	InstanceId *string
+	Monitoring *Monitoring
+}
+
+// InstanceNetworkInterface is a shape of the model.
+type InstanceNetworkInterface struct {
+	Association                     *InstanceNetworkInterfaceAssociation
+	Attachment                      *InstanceNetworkInterfaceAttachment
+	ConnectionTrackingConfiguration *ConnectionTrackingSpecificationResponse
+	Description                     *string
+	Groups                          []GroupIdentifier
+	InterfaceType                   *string
+	Ipv4Prefixes                    []InstanceIpv4Prefix
+	Ipv6Addresses                   []InstanceIpv6Address
+	Ipv6Prefixes                    []InstanceIpv6Prefix
+	MacAddress                      *string
+	NetworkInterfaceId              *string
+	Operator                        *OperatorResponse
+	OwnerId                         *string
+	PrivateDnsName                  *string
+	PrivateIpAddress                *string
+	PrivateIpAddresses              []InstancePrivateIpAddress
+	SourceDestCheck                 *bool
+	Status                          NetworkInterfaceStatus
+	SubnetId                        *string
+	VpcId                           *string
+}
+
+// InstanceNetworkInterfaceAssociation is a shape of the model.
+type InstanceNetworkInterfaceAssociation struct {
+	CarrierIp       *string
+	CustomerOwnedIp *string
+	IpOwnerId       *string
+	PublicDnsName   *string
+	PublicIp        *string
+}
+
+// InstanceNetworkInterfaceAttachment is a shape of the model.
+type InstanceNetworkInterfaceAttachment struct {
+	AttachTime          *time.Time
+	AttachmentId        *string
+	DeleteOnTermination *bool
+	DeviceIndex         *int32
+	EnaQueueCount       *int32
+	EnaSrdSpecification *InstanceAttachmentEnaSrdSpecification
+	NetworkCardIndex    *int32
+	Status              AttachmentStatus
+}
+
+// InstanceNetworkInterfaceSpecification is a shape of the model.
+type InstanceNetworkInterfaceSpecification struct {
+	AssociateCarrierIpAddress       *bool
+	AssociatePublicIpAddress        *bool
+	ConnectionTrackingSpecification *ConnectionTrackingSpecificationRequest
+	DeleteOnTermination             *bool
+	Description                     *string
+	DeviceIndex                     *int32
+	EnaQueueCount                   *int32
+	EnaSrdSpecification             *EnaSrdSpecificationRequest
+	Groups                          []string
+	InterfaceType                   *string
+	Ipv4PrefixCount                 *int32
+	Ipv4Prefixes                    []Ipv4PrefixSpecificationRequest
+	Ipv6AddressCount                *int32
+	Ipv6Addresses                   []InstanceIpv6Address
+	Ipv6PrefixCount                 *int32
+	Ipv6Prefixes                    []Ipv6PrefixSpecificationRequest
+	NetworkCardIndex                *int32
+	NetworkInterfaceId              *string
+	PrimaryIpv6                     *bool
+	PrivateIpAddress                *string
+	PrivateIpAddresses              []PrivateIpAddressSpecification
+	SecondaryPrivateIpAddressCount  *int32
+	SubnetId                        *string
+}
+
+// InstanceNetworkPerformanceOptions is a shape of the model.
+type InstanceNetworkPerformanceOptions struct {
+	BandwidthWeighting InstanceBandwidthWeighting
+}
+
+// InstanceNetworkPerformanceOptionsRequest is a shape of the model.
+type InstanceNetworkPerformanceOptionsRequest struct {
+	BandwidthWeighting InstanceBandwidthWeighting
+}
+
+// InstancePrivateIpAddress is a shape of the model.
+type InstancePrivateIpAddress struct {
+	Association      *InstanceNetworkInterfaceAssociation
+	Primary          *bool
+	PrivateDnsName   *string
+	PrivateIpAddress *string
+}
+
+// InstanceRebootMigrationState is an enumeration of the model.
+type InstanceRebootMigrationState string
+
+// The values of InstanceRebootMigrationState.
+const (
+	InstanceRebootMigrationStateDisabled InstanceRebootMigrationState = "disabled"
+	InstanceRebootMigrationStateDefault  InstanceRebootMigrationState = "default"
+)
+
+// InstanceRequirements is a shape of the model.
+type InstanceRequirements struct {
+	AcceleratorCount                               *AcceleratorCount
+	AcceleratorManufacturers                       []AcceleratorManufacturer
+	AcceleratorNames                               []AcceleratorName
+	AcceleratorTotalMemoryMiB                      *AcceleratorTotalMemoryMiB
+	AcceleratorTypes                               []AcceleratorType
+	AllowedInstanceTypes                           []string
+	BareMetal                                      BareMetal
+	BaselineEbsBandwidthMbps                       *BaselineEbsBandwidthMbps
+	BaselinePerformanceFactors                     *BaselinePerformanceFactors
+	BurstablePerformance                           BurstablePerformance
+	CpuManufacturers                               []CpuManufacturer
+	ExcludedInstanceTypes                          []string
+	InstanceGenerations                            []InstanceGeneration
+	LocalStorage                                   LocalStorage
+	LocalStorageTypes                              []LocalStorageType
+	MaxSpotPriceAsPercentageOfOptimalOnDemandPrice *int32
+	MemoryGiBPerVCpu                               *MemoryGiBPerVCpu
+	MemoryMiB                                      *MemoryMiB
+	NetworkBandwidthGbps                           *NetworkBandwidthGbps
+	NetworkInterfaceCount                          *NetworkInterfaceCount
+	OnDemandMaxPricePercentageOverLowestPrice      *int32
+	RequireEncryptionInTransit                     *bool
+	RequireHibernateSupport                        *bool
+	SpotMaxPricePercentageOverLowestPrice          *int32
+	TotalLocalStorageGB                            *TotalLocalStorageGB
+	VCpuCount                                      *VCpuCountRange
+}
+
+// InstanceRequirementsRequest is a shape of the model.
+type InstanceRequirementsRequest struct {
+	AcceleratorCount                               *AcceleratorCountRequest
+	AcceleratorManufacturers                       []AcceleratorManufacturer
+	AcceleratorNames                               []AcceleratorName
+	AcceleratorTotalMemoryMiB                      *AcceleratorTotalMemoryMiBRequest
+	AcceleratorTypes                               []AcceleratorType
+	AllowedInstanceTypes                           []string
+	BareMetal                                      BareMetal
+	BaselineEbsBandwidthMbps                       *BaselineEbsBandwidthMbpsRequest
+	BaselinePerformanceFactors                     *BaselinePerformanceFactorsRequest
+	BurstablePerformance                           BurstablePerformance
+	CpuManufacturers                               []CpuManufacturer
+	ExcludedInstanceTypes                          []string
+	InstanceGenerations                            []InstanceGeneration
+	LocalStorage                                   LocalStorage
+	LocalStorageTypes                              []LocalStorageType
+	MaxSpotPriceAsPercentageOfOptimalOnDemandPrice *int32
+	MemoryGiBPerVCpu                               *MemoryGiBPerVCpuRequest
+	MemoryMiB                                      *MemoryMiBRequest
+	NetworkBandwidthGbps                           *NetworkBandwidthGbpsRequest
+	NetworkInterfaceCount                          *NetworkInterfaceCountRequest
+	OnDemandMaxPricePercentageOverLowestPrice      *int32
+	RequireEncryptionInTransit                     *bool
+	RequireHibernateSupport                        *bool
+	SpotMaxPricePercentageOverLowestPrice          *int32
+	TotalLocalStorageGB                            *TotalLocalStorageGBRequest
+	VCpuCount                                      *VCpuCountRangeRequest
+}
+
+// InstanceSecondaryInterface is a shape of the model.
+type InstanceSecondaryInterface struct {
+	Attachment           *InstanceSecondaryInterfaceAttachment
+	InterfaceType        SecondaryInterfaceType
+	MacAddress           *string
+	OwnerId              *string
+	PrivateIpAddresses   []InstanceSecondaryInterfacePrivateIpAddress
+	SecondaryInterfaceId *string
+	SecondaryNetworkId   *string
+	SecondarySubnetId    *string
+	SourceDestCheck      *bool
+	Status               SecondaryInterfaceStatus
+}
+
+// InstanceSecondaryInterfaceAttachment is a shape of the model.
+type InstanceSecondaryInterfaceAttachment struct {
+	AttachTime          *time.Time
+	AttachmentId        *string
+	DeleteOnTermination *bool
+	DeviceIndex         *int32
+	NetworkCardIndex    *int32
+	Status              AttachmentStatus
+}
+
+// InstanceSecondaryInterfacePrivateIpAddress is a shape of the model.
+type InstanceSecondaryInterfacePrivateIpAddress struct {
+	PrivateIpAddress *string
+}
+
+// InstanceSecondaryInterfacePrivateIpAddressRequest is a shape of the model.
+type InstanceSecondaryInterfacePrivateIpAddressRequest struct {
+	PrivateIpAddress *string
+}
+
+// InstanceSecondaryInterfaceSpecificationRequest is a shape of the model.
+type InstanceSecondaryInterfaceSpecificationRequest struct {
+	DeleteOnTermination   *bool
+	DeviceIndex           *int32
+	InterfaceType         SecondaryInterfaceType
+	NetworkCardIndex      *int32
+	PrivateIpAddressCount *int32
+	PrivateIpAddresses    []InstanceSecondaryInterfacePrivateIpAddressRequest
+	SecondarySubnetId     *string
+}
+
+// InstanceState is a shape of the model.
+type InstanceState struct {
+	Code *int32
+	Name InstanceStateName
+}
+
+// InstanceStateChange is a shape of the model.
+type InstanceStateChange struct {
+	CurrentState  *InstanceState
+	InstanceId    *string
+	PreviousState *InstanceState
+}
+
+// InstanceStateName is an enumeration of the model.
+type InstanceStateName string
+
+// The values of InstanceStateName.
+const (
+	InstanceStateNamePending      InstanceStateName = "pending"
+	InstanceStateNameRunning      InstanceStateName = "running"
+	InstanceStateNameShuttingDown InstanceStateName = "shutting-down"
+	InstanceStateNameTerminated   InstanceStateName = "terminated"
+	InstanceStateNameStopping     InstanceStateName = "stopping"
+	InstanceStateNameStopped      InstanceStateName = "stopped"
+)
+
+// InstanceStatus is a shape of the model.
+type InstanceStatus struct {
+	AttachedEbsStatus  *EbsStatusSummary
+	AvailabilityZone   *string
+	AvailabilityZoneId *string
+	Events             []InstanceStatusEvent
+	InstanceId         *string
+	InstanceState      *InstanceState
+	InstanceStatus     *InstanceStatusSummary
+	Operator           *OperatorResponse
+	OutpostArn         *string
+	SystemStatus       *InstanceStatusSummary
+}
+
+// InstanceStatusDetails is a shape of the model.
+type InstanceStatusDetails struct {
+	ImpairedSince *time.Time
+	Name          StatusName
+	Status        StatusType
+}
+
+// InstanceStatusEvent is a shape of the model.
+type InstanceStatusEvent struct {
+	Code              EventCode
+	Description       *string
+	InstanceEventId   *string
+	NotAfter          *time.Time
+	NotBefore         *time.Time
+	NotBeforeDeadline *time.Time
+}
+
+// InstanceStatusSummary is a shape of the model.
+type InstanceStatusSummary struct {
+	Details []InstanceStatusDetails
+	Status  SummaryStatus
 }
 
 // InstanceStorageEncryptionSupport is an enumeration of the model.
@@ -1939,6 +3188,11 @@ type Ipv4PrefixSpecificationRequest struct {
 	Ipv4Prefix *string
 }
 
+// Ipv4PrefixSpecificationResponse is a shape of the model.
+type Ipv4PrefixSpecificationResponse struct {
+	Ipv4Prefix *string
+}
+
 // Ipv6AddressAttribute is an enumeration of the model.
 type Ipv6AddressAttribute string
 
@@ -1960,6 +3214,11 @@ type Ipv6PrefixSpecification struct {
 
 // Ipv6PrefixSpecificationRequest is a shape of the model.
 type Ipv6PrefixSpecificationRequest struct {
+	Ipv6Prefix *string
+}
+
+// Ipv6PrefixSpecificationResponse is a shape of the model.
+type Ipv6PrefixSpecificationResponse struct {
 	Ipv6Prefix *string
 }
 
@@ -2013,6 +3272,499 @@ type LastError struct {
 	Message *string
 }
 
+// LaunchSpecification is a shape of the model.
+type LaunchSpecification struct {
+	AddressingType      *string
+	BlockDeviceMappings []BlockDeviceMapping
+	EbsOptimized        *bool
+	IamInstanceProfile  *IamInstanceProfileSpecification
+	ImageId             *string
+	InstanceType        InstanceType
+	KernelId            *string
+	KeyName             *string
+	Monitoring          *RunInstancesMonitoringEnabled
+	NetworkInterfaces   []InstanceNetworkInterfaceSpecification
+	Placement           *SpotPlacement
+	RamdiskId           *string
+	SecurityGroups      []GroupIdentifier
+	SubnetId            *string
+	UserData            *string
+}
+
+// LaunchTemplate is a shape of the model.
+type LaunchTemplate struct {
+	CreateTime           *time.Time
+	CreatedBy            *string
+	DefaultVersionNumber *int64
+	LatestVersionNumber  *int64
+	LaunchTemplateId     *string
+	LaunchTemplateName   *string
+	Operator             *OperatorResponse
+	Tags                 []Tag
+}
+
+// LaunchTemplateAutoRecoveryState is an enumeration of the model.
+type LaunchTemplateAutoRecoveryState string
+
+// The values of LaunchTemplateAutoRecoveryState.
+const (
+	LaunchTemplateAutoRecoveryStateDefault  LaunchTemplateAutoRecoveryState = "default"
+	LaunchTemplateAutoRecoveryStateDisabled LaunchTemplateAutoRecoveryState = "disabled"
+)
+
+// LaunchTemplateBlockDeviceMapping is a shape of the model.
+type LaunchTemplateBlockDeviceMapping struct {
+	DeviceName  *string
+	Ebs         *LaunchTemplateEbsBlockDevice
+	NoDevice    *string
+	VirtualName *string
+}
+
+// LaunchTemplateBlockDeviceMappingRequest is a shape of the model.
+type LaunchTemplateBlockDeviceMappingRequest struct {
+	DeviceName  *string
+	Ebs         *LaunchTemplateEbsBlockDeviceRequest
+	NoDevice    *string
+	VirtualName *string
+}
+
+// LaunchTemplateCapacityReservationSpecificationRequest is a shape of the model.
+type LaunchTemplateCapacityReservationSpecificationRequest struct {
+	CapacityReservationPreference CapacityReservationPreference
+	CapacityReservationTarget     *CapacityReservationTarget
+}
+
+// LaunchTemplateCapacityReservationSpecificationResponse is a shape of the model.
+type LaunchTemplateCapacityReservationSpecificationResponse struct {
+	CapacityReservationPreference CapacityReservationPreference
+	CapacityReservationTarget     *CapacityReservationTargetResponse
+}
+
+// LaunchTemplateCpuOptions is a shape of the model.
+type LaunchTemplateCpuOptions struct {
+	AmdSevSnp            AmdSevSnpSpecification
+	CoreCount            *int32
+	NestedVirtualization NestedVirtualizationSpecification
+	ThreadsPerCore       *int32
+}
+
+// LaunchTemplateCpuOptionsRequest is a shape of the model.
+type LaunchTemplateCpuOptionsRequest struct {
+	AmdSevSnp            AmdSevSnpSpecification
+	CoreCount            *int32
+	NestedVirtualization NestedVirtualizationSpecification
+	ThreadsPerCore       *int32
+}
+
+// LaunchTemplateEbsBlockDevice is a shape of the model.
+type LaunchTemplateEbsBlockDevice struct {
+	DeleteOnTermination      *bool
+	EbsCardIndex             *int32
+	Encrypted                *bool
+	Iops                     *int32
+	KmsKeyId                 *string
+	SnapshotId               *string
+	Throughput               *int32
+	VolumeInitializationRate *int32
+	VolumeSize               *int32
+	VolumeType               VolumeType
+}
+
+// LaunchTemplateEbsBlockDeviceRequest is a shape of the model.
+type LaunchTemplateEbsBlockDeviceRequest struct {
+	DeleteOnTermination      *bool
+	EbsCardIndex             *int32
+	Encrypted                *bool
+	Iops                     *int32
+	KmsKeyId                 *string
+	SnapshotId               *string
+	Throughput               *int32
+	VolumeInitializationRate *int32
+	VolumeSize               *int32
+	VolumeType               VolumeType
+}
+
+// LaunchTemplateElasticInferenceAccelerator is a shape of the model.
+type LaunchTemplateElasticInferenceAccelerator struct {
+	Count *int32
+	Type  *string
+}
+
+// LaunchTemplateElasticInferenceAcceleratorResponse is a shape of the model.
+type LaunchTemplateElasticInferenceAcceleratorResponse struct {
+	Count *int32
+	Type  *string
+}
+
+// LaunchTemplateEnaSrdSpecification is a shape of the model.
+type LaunchTemplateEnaSrdSpecification struct {
+	EnaSrdEnabled          *bool
+	EnaSrdUdpSpecification *LaunchTemplateEnaSrdUdpSpecification
+}
+
+// LaunchTemplateEnaSrdUdpSpecification is a shape of the model.
+type LaunchTemplateEnaSrdUdpSpecification struct {
+	EnaSrdUdpEnabled *bool
+}
+
+// LaunchTemplateEnclaveOptions is a shape of the model.
+type LaunchTemplateEnclaveOptions struct {
+	Enabled *bool
+}
+
+// LaunchTemplateEnclaveOptionsRequest is a shape of the model.
+type LaunchTemplateEnclaveOptionsRequest struct {
+	Enabled *bool
+}
+
+// LaunchTemplateErrorCode is an enumeration of the model.
+type LaunchTemplateErrorCode string
+
+// The values of LaunchTemplateErrorCode.
+const (
+	LaunchTemplateErrorCodeLaunchTemplateIdDoesNotExist      LaunchTemplateErrorCode = "launchTemplateIdDoesNotExist"
+	LaunchTemplateErrorCodeLaunchTemplateIdMalformed         LaunchTemplateErrorCode = "launchTemplateIdMalformed"
+	LaunchTemplateErrorCodeLaunchTemplateNameDoesNotExist    LaunchTemplateErrorCode = "launchTemplateNameDoesNotExist"
+	LaunchTemplateErrorCodeLaunchTemplateNameMalformed       LaunchTemplateErrorCode = "launchTemplateNameMalformed"
+	LaunchTemplateErrorCodeLaunchTemplateVersionDoesNotExist LaunchTemplateErrorCode = "launchTemplateVersionDoesNotExist"
+	LaunchTemplateErrorCodeUnexpectedError                   LaunchTemplateErrorCode = "unexpectedError"
+)
+
+// LaunchTemplateHibernationOptions is a shape of the model.
+type LaunchTemplateHibernationOptions struct {
+	Configured *bool
+}
+
+// LaunchTemplateHibernationOptionsRequest is a shape of the model.
+type LaunchTemplateHibernationOptionsRequest struct {
+	Configured *bool
+}
+
+// LaunchTemplateHttpTokensState is an enumeration of the model.
+type LaunchTemplateHttpTokensState string
+
+// The values of LaunchTemplateHttpTokensState.
+const (
+	LaunchTemplateHttpTokensStateOptional LaunchTemplateHttpTokensState = "optional"
+	LaunchTemplateHttpTokensStateRequired LaunchTemplateHttpTokensState = "required"
+)
+
+// LaunchTemplateIamInstanceProfileSpecification is a shape of the model.
+type LaunchTemplateIamInstanceProfileSpecification struct {
+	Arn  *string
+	Name *string
+}
+
+// LaunchTemplateIamInstanceProfileSpecificationRequest is a shape of the model.
+type LaunchTemplateIamInstanceProfileSpecificationRequest struct {
+	Arn  *string
+	Name *string
+}
+
+// LaunchTemplateInstanceMaintenanceOptions is a shape of the model.
+type LaunchTemplateInstanceMaintenanceOptions struct {
+	AutoRecovery LaunchTemplateAutoRecoveryState
+}
+
+// LaunchTemplateInstanceMaintenanceOptionsRequest is a shape of the model.
+type LaunchTemplateInstanceMaintenanceOptionsRequest struct {
+	AutoRecovery LaunchTemplateAutoRecoveryState
+}
+
+// LaunchTemplateInstanceMarketOptions is a shape of the model.
+type LaunchTemplateInstanceMarketOptions struct {
+	MarketType  MarketType
+	SpotOptions *LaunchTemplateSpotMarketOptions
+}
+
+// LaunchTemplateInstanceMarketOptionsRequest is a shape of the model.
+type LaunchTemplateInstanceMarketOptionsRequest struct {
+	MarketType  MarketType
+	SpotOptions *LaunchTemplateSpotMarketOptionsRequest
+}
+
+// LaunchTemplateInstanceMetadataEndpointState is an enumeration of the model.
+type LaunchTemplateInstanceMetadataEndpointState string
+
+// The values of LaunchTemplateInstanceMetadataEndpointState.
+const (
+	LaunchTemplateInstanceMetadataEndpointStateDisabled LaunchTemplateInstanceMetadataEndpointState = "disabled"
+	LaunchTemplateInstanceMetadataEndpointStateEnabled  LaunchTemplateInstanceMetadataEndpointState = "enabled"
+)
+
+// LaunchTemplateInstanceMetadataOptions is a shape of the model.
+type LaunchTemplateInstanceMetadataOptions struct {
+	HttpEndpoint            LaunchTemplateInstanceMetadataEndpointState
+	HttpProtocolIpv6        LaunchTemplateInstanceMetadataProtocolIpv6
+	HttpPutResponseHopLimit *int32
+	HttpTokens              LaunchTemplateHttpTokensState
+	InstanceMetadataTags    LaunchTemplateInstanceMetadataTagsState
+	State                   LaunchTemplateInstanceMetadataOptionsState
+}
+
+// LaunchTemplateInstanceMetadataOptionsRequest is a shape of the model.
+type LaunchTemplateInstanceMetadataOptionsRequest struct {
+	HttpEndpoint            LaunchTemplateInstanceMetadataEndpointState
+	HttpProtocolIpv6        LaunchTemplateInstanceMetadataProtocolIpv6
+	HttpPutResponseHopLimit *int32
+	HttpTokens              LaunchTemplateHttpTokensState
+	InstanceMetadataTags    LaunchTemplateInstanceMetadataTagsState
+}
+
+// LaunchTemplateInstanceMetadataOptionsState is an enumeration of the model.
+type LaunchTemplateInstanceMetadataOptionsState string
+
+// The values of LaunchTemplateInstanceMetadataOptionsState.
+const (
+	LaunchTemplateInstanceMetadataOptionsStatePending LaunchTemplateInstanceMetadataOptionsState = "pending"
+	LaunchTemplateInstanceMetadataOptionsStateApplied LaunchTemplateInstanceMetadataOptionsState = "applied"
+)
+
+// LaunchTemplateInstanceMetadataProtocolIpv6 is an enumeration of the model.
+type LaunchTemplateInstanceMetadataProtocolIpv6 string
+
+// The values of LaunchTemplateInstanceMetadataProtocolIpv6.
+const (
+	LaunchTemplateInstanceMetadataProtocolIpv6Disabled LaunchTemplateInstanceMetadataProtocolIpv6 = "disabled"
+	LaunchTemplateInstanceMetadataProtocolIpv6Enabled  LaunchTemplateInstanceMetadataProtocolIpv6 = "enabled"
+)
+
+// LaunchTemplateInstanceMetadataTagsState is an enumeration of the model.
+type LaunchTemplateInstanceMetadataTagsState string
+
+// The values of LaunchTemplateInstanceMetadataTagsState.
+const (
+	LaunchTemplateInstanceMetadataTagsStateDisabled LaunchTemplateInstanceMetadataTagsState = "disabled"
+	LaunchTemplateInstanceMetadataTagsStateEnabled  LaunchTemplateInstanceMetadataTagsState = "enabled"
+)
+
+// LaunchTemplateInstanceNetworkInterfaceSpecification is a shape of the model.
+type LaunchTemplateInstanceNetworkInterfaceSpecification struct {
+	AssociateCarrierIpAddress       *bool
+	AssociatePublicIpAddress        *bool
+	ConnectionTrackingSpecification *ConnectionTrackingSpecification
+	DeleteOnTermination             *bool
+	Description                     *string
+	DeviceIndex                     *int32
+	EnaQueueCount                   *int32
+	EnaSrdSpecification             *LaunchTemplateEnaSrdSpecification
+	Groups                          []string
+	InterfaceType                   *string
+	Ipv4PrefixCount                 *int32
+	Ipv4Prefixes                    []Ipv4PrefixSpecificationResponse
+	Ipv6AddressCount                *int32
+	Ipv6Addresses                   []InstanceIpv6Address
+	Ipv6PrefixCount                 *int32
+	Ipv6Prefixes                    []Ipv6PrefixSpecificationResponse
+	NetworkCardIndex                *int32
+	NetworkInterfaceId              *string
+	PrimaryIpv6                     *bool
+	PrivateIpAddress                *string
+	PrivateIpAddresses              []PrivateIpAddressSpecification
+	SecondaryPrivateIpAddressCount  *int32
+	SubnetId                        *string
+}
+
+// LaunchTemplateInstanceNetworkInterfaceSpecificationRequest is a shape of the model.
+type LaunchTemplateInstanceNetworkInterfaceSpecificationRequest struct {
+	AssociateCarrierIpAddress       *bool
+	AssociatePublicIpAddress        *bool
+	ConnectionTrackingSpecification *ConnectionTrackingSpecificationRequest
+	DeleteOnTermination             *bool
+	Description                     *string
+	DeviceIndex                     *int32
+	EnaQueueCount                   *int32
+	EnaSrdSpecification             *EnaSrdSpecificationRequest
+	Groups                          []string
+	InterfaceType                   *string
+	Ipv4PrefixCount                 *int32
+	Ipv4Prefixes                    []Ipv4PrefixSpecificationRequest
+	Ipv6AddressCount                *int32
+	Ipv6Addresses                   []InstanceIpv6AddressRequest
+	Ipv6PrefixCount                 *int32
+	Ipv6Prefixes                    []Ipv6PrefixSpecificationRequest
+	NetworkCardIndex                *int32
+	NetworkInterfaceId              *string
+	PrimaryIpv6                     *bool
+	PrivateIpAddress                *string
+	PrivateIpAddresses              []PrivateIpAddressSpecification
+	SecondaryPrivateIpAddressCount  *int32
+	SubnetId                        *string
+}
+
+// LaunchTemplateInstanceSecondaryInterfaceSpecification is a shape of the model.
+type LaunchTemplateInstanceSecondaryInterfaceSpecification struct {
+	DeleteOnTermination   *bool
+	DeviceIndex           *int32
+	InterfaceType         SecondaryInterfaceType
+	NetworkCardIndex      *int32
+	PrivateIpAddressCount *int32
+	PrivateIpAddresses    []SecondaryInterfacePrivateIpAddressSpecification
+	SecondarySubnetId     *string
+}
+
+// LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest is a shape of the model.
+type LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest struct {
+	DeleteOnTermination   *bool
+	DeviceIndex           *int32
+	InterfaceType         SecondaryInterfaceType
+	NetworkCardIndex      *int32
+	PrivateIpAddressCount *int32
+	PrivateIpAddresses    []SecondaryInterfacePrivateIpAddressSpecificationRequest
+	SecondarySubnetId     *string
+}
+
+// LaunchTemplateLicenseConfiguration is a shape of the model.
+type LaunchTemplateLicenseConfiguration struct {
+	LicenseConfigurationArn *string
+}
+
+// LaunchTemplateLicenseConfigurationRequest is a shape of the model.
+type LaunchTemplateLicenseConfigurationRequest struct {
+	LicenseConfigurationArn *string
+}
+
+// LaunchTemplateNetworkPerformanceOptions is a shape of the model.
+type LaunchTemplateNetworkPerformanceOptions struct {
+	BandwidthWeighting InstanceBandwidthWeighting
+}
+
+// LaunchTemplateNetworkPerformanceOptionsRequest is a shape of the model.
+type LaunchTemplateNetworkPerformanceOptionsRequest struct {
+	BandwidthWeighting InstanceBandwidthWeighting
+}
+
+// LaunchTemplatePlacement is a shape of the model.
+type LaunchTemplatePlacement struct {
+	Affinity             *string
+	AvailabilityZone     *string
+	AvailabilityZoneId   *string
+	GroupId              *string
+	GroupName            *string
+	HostId               *string
+	HostResourceGroupArn *string
+	PartitionNumber      *int32
+	SpreadDomain         *string
+	Tenancy              Tenancy
+}
+
+// LaunchTemplatePlacementRequest is a shape of the model.
+type LaunchTemplatePlacementRequest struct {
+	Affinity             *string
+	AvailabilityZone     *string
+	AvailabilityZoneId   *string
+	GroupId              *string
+	GroupName            *string
+	HostId               *string
+	HostResourceGroupArn *string
+	PartitionNumber      *int32
+	SpreadDomain         *string
+	Tenancy              Tenancy
+}
+
+// LaunchTemplatePrivateDnsNameOptions is a shape of the model.
+type LaunchTemplatePrivateDnsNameOptions struct {
+	EnableResourceNameDnsAAAARecord *bool
+	EnableResourceNameDnsARecord    *bool
+	HostnameType                    HostnameType
+}
+
+// LaunchTemplatePrivateDnsNameOptionsRequest is a shape of the model.
+type LaunchTemplatePrivateDnsNameOptionsRequest struct {
+	EnableResourceNameDnsAAAARecord *bool
+	EnableResourceNameDnsARecord    *bool
+	HostnameType                    HostnameType
+}
+
+// LaunchTemplateSpecification is a shape of the model.
+type LaunchTemplateSpecification struct {
+	LaunchTemplateId   *string
+	LaunchTemplateName *string
+	Version            *string
+}
+
+// LaunchTemplateSpotMarketOptions is a shape of the model.
+type LaunchTemplateSpotMarketOptions struct {
+	BlockDurationMinutes         *int32
+	InstanceInterruptionBehavior InstanceInterruptionBehavior
+	MaxPrice                     *string
+	SpotInstanceType             SpotInstanceType
+	ValidUntil                   *time.Time
+}
+
+// LaunchTemplateSpotMarketOptionsRequest is a shape of the model.
+type LaunchTemplateSpotMarketOptionsRequest struct {
+	BlockDurationMinutes         *int32
+	InstanceInterruptionBehavior InstanceInterruptionBehavior
+	MaxPrice                     *string
+	SpotInstanceType             SpotInstanceType
+	ValidUntil                   *time.Time
+}
+
+// LaunchTemplateTagSpecification is a shape of the model.
+type LaunchTemplateTagSpecification struct {
+	ResourceType ResourceType
+	Tags         []Tag
+}
+
+// LaunchTemplateTagSpecificationRequest is a shape of the model.
+type LaunchTemplateTagSpecificationRequest struct {
+	ResourceType ResourceType
+	Tags         []Tag
+}
+
+// LaunchTemplateVersion is a shape of the model.
+type LaunchTemplateVersion struct {
+	CreateTime         *time.Time
+	CreatedBy          *string
+	DefaultVersion     *bool
+	LaunchTemplateData *ResponseLaunchTemplateData
+	LaunchTemplateId   *string
+	LaunchTemplateName *string
+	Operator           *OperatorResponse
+	VersionDescription *string
+	VersionNumber      *int64
+}
+
+// LaunchTemplatesMonitoring is a shape of the model.
+type LaunchTemplatesMonitoring struct {
+	Enabled *bool
+}
+
+// LaunchTemplatesMonitoringRequest is a shape of the model.
+type LaunchTemplatesMonitoringRequest struct {
+	Enabled *bool
+}
+
+// LicenseConfiguration is a shape of the model.
+type LicenseConfiguration struct {
+	LicenseConfigurationArn *string
+}
+
+// LicenseConfigurationRequest is a shape of the model.
+type LicenseConfigurationRequest struct {
+	LicenseConfigurationArn *string
+}
+
+// LocalStorage is an enumeration of the model.
+type LocalStorage string
+
+// The values of LocalStorage.
+const (
+	LocalStorageIncluded LocalStorage = "included"
+	LocalStorageRequired LocalStorage = "required"
+	LocalStorageExcluded LocalStorage = "excluded"
+)
+
+// LocalStorageType is an enumeration of the model.
+type LocalStorageType string
+
+// The values of LocalStorageType.
+const (
+	LocalStorageTypeHdd LocalStorageType = "hdd"
+	LocalStorageTypeSsd LocalStorageType = "ssd"
+)
+
 // LocationType is an enumeration of the model.
 type LocationType string
 
@@ -2022,6 +3774,15 @@ const (
 	LocationTypeAvailabilityZone   LocationType = "availability-zone"
 	LocationTypeAvailabilityZoneId LocationType = "availability-zone-id"
 	LocationTypeOutpost            LocationType = "outpost"
+)
+
+// ManagedBy is an enumeration of the model.
+type ManagedBy string
+
+// The values of ManagedBy.
+const (
+	ManagedByAccount           ManagedBy = "account"
+	ManagedByDeclarativePolicy ManagedBy = "declarative-policy"
 )
 
 // ManagedPrefixList is a shape of the model.
@@ -2039,6 +3800,16 @@ type ManagedPrefixList struct {
 	Tags                              []Tag
 	Version                           *int64
 }
+
+// MarketType is an enumeration of the model.
+type MarketType string
+
+// The values of MarketType.
+const (
+	MarketTypeSpot                             MarketType = "spot"
+	MarketTypeCapacityBlock                    MarketType = "capacity-block"
+	MarketTypeInterruptibleCapacityReservation MarketType = "interruptible-capacity-reservation"
+)
 
 // MediaAcceleratorInfo is a shape of the model.
 type MediaAcceleratorInfo struct {
@@ -2059,9 +3830,114 @@ type MediaDeviceMemoryInfo struct {
 	SizeInMiB *int32
 }
 
+// MemoryGiBPerVCpu is a shape of the model.
+type MemoryGiBPerVCpu struct {
+	Max *float64
+	Min *float64
+}
+
+// MemoryGiBPerVCpuRequest is a shape of the model.
+type MemoryGiBPerVCpuRequest struct {
+	Max *float64
+	Min *float64
+}
+
 // MemoryInfo is a shape of the model.
 type MemoryInfo struct {
 	SizeInMiB *int64
+}
+
+// MemoryMiB is a shape of the model.
+type MemoryMiB struct {
+	Max *int32
+	Min *int32
+}
+
+// MemoryMiBRequest is a shape of the model.
+type MemoryMiBRequest struct {
+	Max *int32
+	Min *int32
+}
+
+// MetadataDefaultHttpTokensState is an enumeration of the model.
+type MetadataDefaultHttpTokensState string
+
+// The values of MetadataDefaultHttpTokensState.
+const (
+	MetadataDefaultHttpTokensStateOptional     MetadataDefaultHttpTokensState = "optional"
+	MetadataDefaultHttpTokensStateRequired     MetadataDefaultHttpTokensState = "required"
+	MetadataDefaultHttpTokensStateNoPreference MetadataDefaultHttpTokensState = "no-preference"
+)
+
+// ModifyInstanceAttributeOutput is a shape of the model.
+type ModifyInstanceAttributeOutput struct {
+}
+
+// ModifyInstanceAttributeInput is the model's ModifyInstanceAttributeRequest.
+type ModifyInstanceAttributeInput struct {
+	Attribute                         InstanceAttributeName
+	BlockDeviceMappings               []InstanceBlockDeviceMappingSpecification
+	DisableApiStop                    *AttributeBooleanValue
+	DisableApiTermination             *AttributeBooleanValue
+	DryRun                            *bool
+	EbsOptimized                      *AttributeBooleanValue
+	EnaSupport                        *AttributeBooleanValue
+	Groups                            []string
+	InstanceId                        *string
+	InstanceInitiatedShutdownBehavior *AttributeValue
+	InstanceType                      *AttributeValue
+	Kernel                            *AttributeValue
+	Ramdisk                           *AttributeValue
+	SourceDestCheck                   *AttributeBooleanValue
+	SriovNetSupport                   *AttributeValue
+	UserData                          *BlobAttributeValue
+	Value                             *string
+}
+
+// ModifyInstanceMetadataDefaultsInput is the model's ModifyInstanceMetadataDefaultsRequest.
+type ModifyInstanceMetadataDefaultsInput struct {
+	DryRun                  *bool
+	HttpEndpoint            DefaultInstanceMetadataEndpointState
+	HttpPutResponseHopLimit *int32
+	HttpTokens              MetadataDefaultHttpTokensState
+	HttpTokensEnforced      DefaultHttpTokensEnforcedState
+	InstanceMetadataTags    DefaultInstanceMetadataTagsState
+}
+
+// ModifyInstanceMetadataDefaultsOutput is the model's ModifyInstanceMetadataDefaultsResult.
+type ModifyInstanceMetadataDefaultsOutput struct {
+	Return *bool
+}
+
+// ModifyInstanceMetadataOptionsInput is the model's ModifyInstanceMetadataOptionsRequest.
+type ModifyInstanceMetadataOptionsInput struct {
+	DryRun                  *bool
+	HttpEndpoint            InstanceMetadataEndpointState
+	HttpProtocolIpv6        InstanceMetadataProtocolState
+	HttpPutResponseHopLimit *int32
+	HttpTokens              HttpTokensState
+	InstanceId              *string
+	InstanceMetadataTags    InstanceMetadataTagsState
+}
+
+// ModifyInstanceMetadataOptionsOutput is the model's ModifyInstanceMetadataOptionsResult.
+type ModifyInstanceMetadataOptionsOutput struct {
+	InstanceId              *string
+	InstanceMetadataOptions *InstanceMetadataOptionsResponse
+}
+
+// ModifyLaunchTemplateInput is the model's ModifyLaunchTemplateRequest.
+type ModifyLaunchTemplateInput struct {
+	ClientToken        *string
+	DefaultVersion     *string
+	DryRun             *bool
+	LaunchTemplateId   *string
+	LaunchTemplateName *string
+}
+
+// ModifyLaunchTemplateOutput is the model's ModifyLaunchTemplateResult.
+type ModifyLaunchTemplateOutput struct {
+	LaunchTemplate *LaunchTemplate
 }
 
 // ModifyManagedPrefixListInput is the model's ModifyManagedPrefixListRequest.
@@ -2154,6 +4030,33 @@ type ModifyVpcTenancyInput struct {
 type ModifyVpcTenancyOutput struct {
 	ReturnValue *bool
 }
+
+// MonitorInstancesInput is the model's MonitorInstancesRequest.
+type MonitorInstancesInput struct {
+	DryRun      *bool
+	InstanceIds []string
+}
+
+// MonitorInstancesOutput is the model's MonitorInstancesResult.
+type MonitorInstancesOutput struct {
+	InstanceMonitorings []InstanceMonitoring
+}
+
+// Monitoring is a shape of the model.
+type Monitoring struct {
+	State MonitoringState
+}
+
+// MonitoringState is an enumeration of the model.
+type MonitoringState string
+
+// The values of MonitoringState.
+const (
+	MonitoringStateDisabled  MonitoringState = "disabled"
+	MonitoringStateDisabling MonitoringState = "disabling"
+	MonitoringStateEnabled   MonitoringState = "enabled"
+	MonitoringStatePending   MonitoringState = "pending"
+)
 
 // NatGateway is a shape of the model.
 type NatGateway struct {
@@ -2257,6 +4160,15 @@ const (
 	NatGatewayStateDeleted   NatGatewayState = "deleted"
 )
 
+// NestedVirtualizationSpecification is an enumeration of the model.
+type NestedVirtualizationSpecification string
+
+// The values of NestedVirtualizationSpecification.
+const (
+	NestedVirtualizationSpecificationEnabled  NestedVirtualizationSpecification = "enabled"
+	NestedVirtualizationSpecificationDisabled NestedVirtualizationSpecification = "disabled"
+)
+
 // NetworkAcl is a shape of the model.
 type NetworkAcl struct {
 	Associations []NetworkAclAssociation
@@ -2285,6 +4197,18 @@ type NetworkAclEntry struct {
 	Protocol      *string
 	RuleAction    RuleAction
 	RuleNumber    *int32
+}
+
+// NetworkBandwidthGbps is a shape of the model.
+type NetworkBandwidthGbps struct {
+	Max *float64
+	Min *float64
+}
+
+// NetworkBandwidthGbpsRequest is a shape of the model.
+type NetworkBandwidthGbpsRequest struct {
+	Max *float64
+	Min *float64
 }
 
 // NetworkCardInfo is a shape of the model.
@@ -2403,6 +4327,18 @@ const (
 	NetworkInterfaceAttributeAttachment               NetworkInterfaceAttribute = "attachment"
 	NetworkInterfaceAttributeAssociatePublicIpAddress NetworkInterfaceAttribute = "associatePublicIpAddress"
 )
+
+// NetworkInterfaceCount is a shape of the model.
+type NetworkInterfaceCount struct {
+	Max *int32
+	Min *int32
+}
+
+// NetworkInterfaceCountRequest is a shape of the model.
+type NetworkInterfaceCountRequest struct {
+	Max *int32
+	Min *int32
+}
 
 // NetworkInterfaceCreationType is an enumeration of the model.
 type NetworkInterfaceCreationType string
@@ -2533,6 +4469,16 @@ type OperatorResponse struct {
 	Principal       *string
 }
 
+// PerformanceFactorReference is a shape of the model.
+type PerformanceFactorReference struct {
+	InstanceFamily *string
+}
+
+// PerformanceFactorReferenceRequest is a shape of the model.
+type PerformanceFactorReferenceRequest struct {
+	InstanceFamily *string
+}
+
 // PhcSupport is an enumeration of the model.
 type PhcSupport string
 
@@ -2541,6 +4487,20 @@ const (
 	PhcSupportUnsupported PhcSupport = "unsupported"
 	PhcSupportSupported   PhcSupport = "supported"
 )
+
+// Placement is a shape of the model.
+type Placement struct {
+	Affinity             *string
+	AvailabilityZone     *string
+	AvailabilityZoneId   *string
+	GroupId              *string
+	GroupName            *string
+	HostId               *string
+	HostResourceGroupArn *string
+	PartitionNumber      *int32
+	SpreadDomain         *string
+	Tenancy              Tenancy
+}
 
 // PlacementGroupInfo is a shape of the model.
 type PlacementGroupInfo struct {
@@ -2622,6 +4582,20 @@ type PrivateDnsNameOptionsOnLaunch struct {
 	HostnameType                    HostnameType
 }
 
+// PrivateDnsNameOptionsRequest is a shape of the model.
+type PrivateDnsNameOptionsRequest struct {
+	EnableResourceNameDnsAAAARecord *bool
+	EnableResourceNameDnsARecord    *bool
+	HostnameType                    HostnameType
+}
+
+// PrivateDnsNameOptionsResponse is a shape of the model.
+type PrivateDnsNameOptionsResponse struct {
+	EnableResourceNameDnsAAAARecord *bool
+	EnableResourceNameDnsARecord    *bool
+	HostnameType                    HostnameType
+}
+
 // PrivateIpAddressSpecification is a shape of the model.
 type PrivateIpAddressSpecification struct {
 	Primary          *bool
@@ -2680,6 +4654,27 @@ type PublicIpDnsNameOptions struct {
 	PublicIpv6DnsName      *string
 }
 
+// RIProductDescription is an enumeration of the model.
+type RIProductDescription string
+
+// The values of RIProductDescription.
+const (
+	RIProductDescriptionLinuxUnix          RIProductDescription = "Linux/UNIX"
+	RIProductDescriptionLinuxUnixAmazonVpc RIProductDescription = "Linux/UNIX (Amazon VPC)"
+	RIProductDescriptionWindows            RIProductDescription = "Windows"
+	RIProductDescriptionWindowsAmazonVpc   RIProductDescription = "Windows (Amazon VPC)"
+)
+
+// RebootInstancesOutput is a shape of the model.
+type RebootInstancesOutput struct {
+}
+
+// RebootInstancesInput is the model's RebootInstancesRequest.
+type RebootInstancesInput struct {
+	DryRun      *bool
+	InstanceIds []string
+}
+
 // RebootMigrationSupport is an enumeration of the model.
 type RebootMigrationSupport string
 
@@ -2726,6 +4721,17 @@ type ReleaseAddressInput struct {
 // RemovePrefixListEntry is a shape of the model.
 type RemovePrefixListEntry struct {
 	Cidr *string
+}
+
+// ReplaceIamInstanceProfileAssociationInput is the model's ReplaceIamInstanceProfileAssociationRequest.
+type ReplaceIamInstanceProfileAssociationInput struct {
+	AssociationId      *string
+	IamInstanceProfile *IamInstanceProfileSpecification
+}
+
+// ReplaceIamInstanceProfileAssociationOutput is the model's ReplaceIamInstanceProfileAssociationResult.
+type ReplaceIamInstanceProfileAssociationOutput struct {
+	IamInstanceProfileAssociation *IamInstanceProfileAssociation
 }
 
 // ReplaceNetworkAclAssociationInput is the model's ReplaceNetworkAclAssociationRequest.
@@ -2795,6 +4801,53 @@ type ReplaceRouteTableAssociationInput struct {
 type ReplaceRouteTableAssociationOutput struct {
 	AssociationState *RouteTableAssociationState
 	NewAssociationId *string
+}
+
+// RequestLaunchTemplateData is a shape of the model.
+type RequestLaunchTemplateData struct {
+	BlockDeviceMappings               []LaunchTemplateBlockDeviceMappingRequest
+	CapacityReservationSpecification  *LaunchTemplateCapacityReservationSpecificationRequest
+	CpuOptions                        *LaunchTemplateCpuOptionsRequest
+	CreditSpecification               *CreditSpecificationRequest
+	DisableApiStop                    *bool
+	DisableApiTermination             *bool
+	EbsOptimized                      *bool
+	ElasticGpuSpecifications          []ElasticGpuSpecification
+	ElasticInferenceAccelerators      []LaunchTemplateElasticInferenceAccelerator
+	EnclaveOptions                    *LaunchTemplateEnclaveOptionsRequest
+	HibernationOptions                *LaunchTemplateHibernationOptionsRequest
+	IamInstanceProfile                *LaunchTemplateIamInstanceProfileSpecificationRequest
+	ImageId                           *string
+	InstanceInitiatedShutdownBehavior ShutdownBehavior
+	InstanceMarketOptions             *LaunchTemplateInstanceMarketOptionsRequest
+	InstanceRequirements              *InstanceRequirementsRequest
+	InstanceType                      InstanceType
+	KernelId                          *string
+	KeyName                           *string
+	LicenseSpecifications             []LaunchTemplateLicenseConfigurationRequest
+	MaintenanceOptions                *LaunchTemplateInstanceMaintenanceOptionsRequest
+	MetadataOptions                   *LaunchTemplateInstanceMetadataOptionsRequest
+	Monitoring                        *LaunchTemplatesMonitoringRequest
+	NetworkInterfaces                 []LaunchTemplateInstanceNetworkInterfaceSpecificationRequest
+	NetworkPerformanceOptions         *LaunchTemplateNetworkPerformanceOptionsRequest
+	Operator                          *OperatorRequest
+	Placement                         *LaunchTemplatePlacementRequest
+	PrivateDnsNameOptions             *LaunchTemplatePrivateDnsNameOptionsRequest
+	RamDiskId                         *string
+	SecondaryInterfaces               []LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest
+	SecurityGroupIds                  []string
+	SecurityGroups                    []string
+	TagSpecifications                 []LaunchTemplateTagSpecificationRequest
+	UserData                          *string
+}
+
+// Reservation is a shape of the model.
+type Reservation struct {
+	Groups        []GroupIdentifier
+	Instances     []Instance
+	OwnerId       *string
+	RequesterId   *string
+	ReservationId *string
 }
 
 // ResetNetworkInterfaceAttributeOutput is a shape of the model.
@@ -2922,6 +4975,50 @@ const (
 	ResourceTypeVpnConcentrator                                        ResourceType = "vpn-concentrator"
 	ResourceTypeIpamPoolAllocation                                     ResourceType = "ipam-pool-allocation"
 )
+
+// ResponseError is a shape of the model.
+type ResponseError struct {
+	Code    LaunchTemplateErrorCode
+	Message *string
+}
+
+// ResponseLaunchTemplateData is a shape of the model.
+type ResponseLaunchTemplateData struct {
+	BlockDeviceMappings               []LaunchTemplateBlockDeviceMapping
+	CapacityReservationSpecification  *LaunchTemplateCapacityReservationSpecificationResponse
+	CpuOptions                        *LaunchTemplateCpuOptions
+	CreditSpecification               *CreditSpecification
+	DisableApiStop                    *bool
+	DisableApiTermination             *bool
+	EbsOptimized                      *bool
+	ElasticGpuSpecifications          []ElasticGpuSpecificationResponse
+	ElasticInferenceAccelerators      []LaunchTemplateElasticInferenceAcceleratorResponse
+	EnclaveOptions                    *LaunchTemplateEnclaveOptions
+	HibernationOptions                *LaunchTemplateHibernationOptions
+	IamInstanceProfile                *LaunchTemplateIamInstanceProfileSpecification
+	ImageId                           *string
+	InstanceInitiatedShutdownBehavior ShutdownBehavior
+	InstanceMarketOptions             *LaunchTemplateInstanceMarketOptions
+	InstanceRequirements              *InstanceRequirements
+	InstanceType                      InstanceType
+	KernelId                          *string
+	KeyName                           *string
+	LicenseSpecifications             []LaunchTemplateLicenseConfiguration
+	MaintenanceOptions                *LaunchTemplateInstanceMaintenanceOptions
+	MetadataOptions                   *LaunchTemplateInstanceMetadataOptions
+	Monitoring                        *LaunchTemplatesMonitoring
+	NetworkInterfaces                 []LaunchTemplateInstanceNetworkInterfaceSpecification
+	NetworkPerformanceOptions         *LaunchTemplateNetworkPerformanceOptions
+	Operator                          *OperatorResponse
+	Placement                         *LaunchTemplatePlacement
+	PrivateDnsNameOptions             *LaunchTemplatePrivateDnsNameOptions
+	RamDiskId                         *string
+	SecondaryInterfaces               []LaunchTemplateInstanceSecondaryInterfaceSpecification
+	SecurityGroupIds                  []string
+	SecurityGroups                    []string
+	TagSpecifications                 []LaunchTemplateTagSpecification
+	UserData                          *string
+}
 
 // RestoreManagedPrefixListVersionInput is the model's RestoreManagedPrefixListVersionRequest.
 type RestoreManagedPrefixListVersionInput struct {
@@ -3095,6 +5192,96 @@ const (
 	RuleActionDeny  RuleAction = "deny"
 )
 
+// RunInstancesMonitoringEnabled is a shape of the model.
+type RunInstancesMonitoringEnabled struct {
+	Enabled *bool
+}
+
+// RunInstancesInput is the model's RunInstancesRequest.
+type RunInstancesInput struct {
+	AdditionalInfo                    *string
+	BlockDeviceMappings               []BlockDeviceMapping
+	CapacityReservationSpecification  *CapacityReservationSpecification
+	ClientToken                       *string
+	CpuOptions                        *CpuOptionsRequest
+	CreditSpecification               *CreditSpecificationRequest
+	DisableApiStop                    *bool
+	DisableApiTermination             *bool
+	DryRun                            *bool
+	EbsOptimized                      *bool
+	ElasticGpuSpecification           []ElasticGpuSpecification
+	ElasticInferenceAccelerators      []ElasticInferenceAccelerator
+	EnablePrimaryIpv6                 *bool
+	EnclaveOptions                    *EnclaveOptionsRequest
+	HibernationOptions                *HibernationOptionsRequest
+	IamInstanceProfile                *IamInstanceProfileSpecification
+	ImageId                           *string
+	InstanceInitiatedShutdownBehavior ShutdownBehavior
+	InstanceMarketOptions             *InstanceMarketOptionsRequest
+	InstanceType                      InstanceType
+	Ipv6AddressCount                  *int32
+	Ipv6Addresses                     []InstanceIpv6Address
+	KernelId                          *string
+	KeyName                           *string
+	LaunchTemplate                    *LaunchTemplateSpecification
+	LicenseSpecifications             []LicenseConfigurationRequest
+	MaintenanceOptions                *InstanceMaintenanceOptionsRequest
+	MaxCount                          *int32
+	MetadataOptions                   *InstanceMetadataOptionsRequest
+	MinCount                          *int32
+	Monitoring                        *RunInstancesMonitoringEnabled
+	NetworkInterfaces                 []InstanceNetworkInterfaceSpecification
+	NetworkPerformanceOptions         *InstanceNetworkPerformanceOptionsRequest
+	Operator                          *OperatorRequest
+	Placement                         *Placement
+	PrivateDnsNameOptions             *PrivateDnsNameOptionsRequest
+	PrivateIpAddress                  *string
+	RamdiskId                         *string
+	SecondaryInterfaces               []InstanceSecondaryInterfaceSpecificationRequest
+	SecurityGroupIds                  []string
+	SecurityGroups                    []string
+	SubnetId                          *string
+	TagSpecifications                 []TagSpecification
+	UserData                          *string
+}
+
+// SSEType is an enumeration of the model.
+type SSEType string
+
+// The values of SSEType.
+const (
+	SSETypeSseEbs SSEType = "sse-ebs"
+	SSETypeSseKms SSEType = "sse-kms"
+	SSETypeNone   SSEType = "none"
+)
+
+// SecondaryInterfacePrivateIpAddressSpecification is a shape of the model.
+type SecondaryInterfacePrivateIpAddressSpecification struct {
+	PrivateIpAddress *string
+}
+
+// SecondaryInterfacePrivateIpAddressSpecificationRequest is a shape of the model.
+type SecondaryInterfacePrivateIpAddressSpecificationRequest struct {
+	PrivateIpAddress *string
+}
+
+// SecondaryInterfaceStatus is an enumeration of the model.
+type SecondaryInterfaceStatus string
+
+// The values of SecondaryInterfaceStatus.
+const (
+	SecondaryInterfaceStatusAvailable SecondaryInterfaceStatus = "available"
+	SecondaryInterfaceStatusInUse     SecondaryInterfaceStatus = "in-use"
+)
+
+// SecondaryInterfaceType is an enumeration of the model.
+type SecondaryInterfaceType string
+
+// The values of SecondaryInterfaceType.
+const (
+	SecondaryInterfaceTypeSecondary SecondaryInterfaceType = "secondary"
+)
+
 // SecurityGroup is a shape of the model.
 type SecurityGroup struct {
 	Description         *string
@@ -3185,6 +5372,103 @@ const (
 	ServiceManagedRds  ServiceManaged = "rds"
 )
 
+// ShutdownBehavior is an enumeration of the model.
+type ShutdownBehavior string
+
+// The values of ShutdownBehavior.
+const (
+	ShutdownBehaviorStop      ShutdownBehavior = "stop"
+	ShutdownBehaviorTerminate ShutdownBehavior = "terminate"
+)
+
+// SpotInstanceRequest is a shape of the model.
+type SpotInstanceRequest struct {
+	ActualBlockHourlyPrice       *string
+	AvailabilityZoneGroup        *string
+	BlockDurationMinutes         *int32
+	CreateTime                   *time.Time
+	Fault                        *SpotInstanceStateFault
+	InstanceId                   *string
+	InstanceInterruptionBehavior InstanceInterruptionBehavior
+	LaunchGroup                  *string
+	LaunchSpecification          *LaunchSpecification
+	LaunchedAvailabilityZone     *string
+	LaunchedAvailabilityZoneId   *string
+	ProductDescription           RIProductDescription
+	SpotInstanceRequestId        *string
+	SpotPrice                    *string
+	State                        SpotInstanceState
+	Status                       *SpotInstanceStatus
+	Tags                         []Tag
+	Type                         SpotInstanceType
+	ValidFrom                    *time.Time
+	ValidUntil                   *time.Time
+}
+
+// SpotInstanceState is an enumeration of the model.
+type SpotInstanceState string
+
+// The values of SpotInstanceState.
+const (
+	SpotInstanceStateOpen      SpotInstanceState = "open"
+	SpotInstanceStateActive    SpotInstanceState = "active"
+	SpotInstanceStateClosed    SpotInstanceState = "closed"
+	SpotInstanceStateCancelled SpotInstanceState = "cancelled"
+	SpotInstanceStateFailed    SpotInstanceState = "failed"
+	SpotInstanceStateDisabled  SpotInstanceState = "disabled"
+)
+
+// SpotInstanceStateFault is a shape of the model.
+type SpotInstanceStateFault struct {
+	Code    *string
+	Message *string
+}
+
+// SpotInstanceStatus is a shape of the model.
+type SpotInstanceStatus struct {
+	Code       *string
+	Message    *string
+	UpdateTime *time.Time
+}
+
+// SpotInstanceType is an enumeration of the model.
+type SpotInstanceType string
+
+// The values of SpotInstanceType.
+const (
+	SpotInstanceTypeOneTime    SpotInstanceType = "one-time"
+	SpotInstanceTypePersistent SpotInstanceType = "persistent"
+)
+
+// SpotMarketOptions is a shape of the model.
+type SpotMarketOptions struct {
+	BlockDurationMinutes         *int32
+	InstanceInterruptionBehavior InstanceInterruptionBehavior
+	MaxPrice                     *string
+	SpotInstanceType             SpotInstanceType
+	ValidUntil                   *time.Time
+}
+
+// SpotPlacement is a shape of the model.
+type SpotPlacement struct {
+	AvailabilityZone   *string
+	AvailabilityZoneId *string
+	GroupName          *string
+	Tenancy            Tenancy
+}
+
+// StartInstancesInput is the model's StartInstancesRequest.
+type StartInstancesInput struct {
+	AdditionalInfo *string
+	DryRun         *bool
+	InstanceIds    []string
+}
+
+// StartInstancesOutput is the model's StartInstancesResult.
+type StartInstancesOutput struct {
+	StartingInstances []InstanceStateChange
+}
+
 // State is an enumeration of the model.
 type State string
 
@@ -3205,6 +5489,39 @@ const (
 type StateReason struct {
 	Code    *string
 	Message *string
+}
+
+// StatusName is an enumeration of the model.
+type StatusName string
+
+// The values of StatusName.
+const (
+	StatusNameReachability StatusName = "reachability"
+)
+
+// StatusType is an enumeration of the model.
+type StatusType string
+
+// The values of StatusType.
+const (
+	StatusTypePassed           StatusType = "passed"
+	StatusTypeFailed           StatusType = "failed"
+	StatusTypeInsufficientData StatusType = "insufficient-data"
+	StatusTypeInitializing     StatusType = "initializing"
+)
+
+// StopInstancesInput is the model's StopInstancesRequest.
+type StopInstancesInput struct {
+	DryRun         *bool
+	Force          *bool
+	Hibernate      *bool
+	InstanceIds    []string
+	SkipOsShutdown *bool
+}
+
+// StopInstancesOutput is the model's StopInstancesResult.
+type StopInstancesOutput struct {
+	StoppingInstances []InstanceStateChange
 }
 
 // Subnet is a shape of the model.
@@ -3280,6 +5597,18 @@ const (
 	SubnetStateFailedInsufficientCapacity SubnetState = "failed-insufficient-capacity"
 )
 
+// SummaryStatus is an enumeration of the model.
+type SummaryStatus string
+
+// The values of SummaryStatus.
+const (
+	SummaryStatusOk               SummaryStatus = "ok"
+	SummaryStatusImpaired         SummaryStatus = "impaired"
+	SummaryStatusInsufficientData SummaryStatus = "insufficient-data"
+	SummaryStatusNotApplicable    SummaryStatus = "not-applicable"
+	SummaryStatusInitializing     SummaryStatus = "initializing"
+)
+
 // SupportedAdditionalProcessorFeature is an enumeration of the model.
 type SupportedAdditionalProcessorFeature string
 
@@ -3319,6 +5648,31 @@ const (
 	TenancyHost      Tenancy = "host"
 )
 
+// TerminateInstancesInput is the model's TerminateInstancesRequest.
+type TerminateInstancesInput struct {
+	DryRun         *bool
+	Force          *bool
+	InstanceIds    []string
+	SkipOsShutdown *bool
+}
+
+// TerminateInstancesOutput is the model's TerminateInstancesResult.
+type TerminateInstancesOutput struct {
+	TerminatingInstances []InstanceStateChange
+}
+
+// TotalLocalStorageGB is a shape of the model.
+type TotalLocalStorageGB struct {
+	Max *float64
+	Min *float64
+}
+
+// TotalLocalStorageGBRequest is a shape of the model.
+type TotalLocalStorageGBRequest struct {
+	Max *float64
+	Min *float64
+}
+
 // TpmSupportValues is an enumeration of the model.
 type TpmSupportValues string
 
@@ -3336,6 +5690,17 @@ type UnassignPrivateIpAddressesInput struct {
 	Ipv4Prefixes       []string
 	NetworkInterfaceId *string
 	PrivateIpAddresses []string
+}
+
+// UnmonitorInstancesInput is the model's UnmonitorInstancesRequest.
+type UnmonitorInstancesInput struct {
+	DryRun      *bool
+	InstanceIds []string
+}
+
+// UnmonitorInstancesOutput is the model's UnmonitorInstancesResult.
+type UnmonitorInstancesOutput struct {
+	InstanceMonitorings []InstanceMonitoring
 }
 
 // UpdateSecurityGroupRuleDescriptionsEgressInput is the model's UpdateSecurityGroupRuleDescriptionsEgressRequest.
@@ -3387,6 +5752,18 @@ type UserIdGroupPair struct {
 	VpcPeeringConnectionId *string
 }
 
+// VCpuCountRange is a shape of the model.
+type VCpuCountRange struct {
+	Max *int32
+	Min *int32
+}
+
+// VCpuCountRangeRequest is a shape of the model.
+type VCpuCountRangeRequest struct {
+	Max *int32
+	Min *int32
+}
+
 // VCpuInfo is a shape of the model.
 type VCpuInfo struct {
 	DefaultCores          *int32
@@ -3396,6 +5773,17 @@ type VCpuInfo struct {
 	ValidThreadsPerCore   []int32
 }
 
+// ValidationError is a shape of the model.
+type ValidationError struct {
+	Code    *string
+	Message *string
+}
+
+// ValidationWarning is a shape of the model.
+type ValidationWarning struct {
+	Errors []ValidationError
+}
+
 // VirtualizationType is an enumeration of the model.
 type VirtualizationType string
 
@@ -3403,6 +5791,69 @@ type VirtualizationType string
 const (
 	VirtualizationTypeHvm         VirtualizationType = "hvm"
 	VirtualizationTypeParavirtual VirtualizationType = "paravirtual"
+)
+
+// Volume is a shape of the model.
+type Volume struct {
+	Attachments              []VolumeAttachment
+	AvailabilityZone         *string
+	AvailabilityZoneId       *string
+	CreateTime               *time.Time
+	Encrypted                *bool
+	FastRestored             *bool
+	Iops                     *int32
+	KmsKeyId                 *string
+	MultiAttachEnabled       *bool
+	Operator                 *OperatorResponse
+	OutpostArn               *string
+	Size                     *int32
+	SnapshotId               *string
+	SourceVolumeId           *string
+	SseType                  SSEType
+	State                    VolumeState
+	Tags                     []Tag
+	Throughput               *int32
+	VolumeId                 *string
+	VolumeInitializationRate *int32
+	VolumeType               VolumeType
+}
+
+// VolumeAttachment is a shape of the model.
+type VolumeAttachment struct {
+	AssociatedResource    *string
+	AttachTime            *time.Time
+	DeleteOnTermination   *bool
+	Device                *string
+	EbsCardIndex          *int32
+	InstanceId            *string
+	InstanceOwningService *string
+	State                 VolumeAttachmentState
+	VolumeId              *string
+}
+
+// VolumeAttachmentState is an enumeration of the model.
+type VolumeAttachmentState string
+
+// The values of VolumeAttachmentState.
+const (
+	VolumeAttachmentStateAttaching VolumeAttachmentState = "attaching"
+	VolumeAttachmentStateAttached  VolumeAttachmentState = "attached"
+	VolumeAttachmentStateDetaching VolumeAttachmentState = "detaching"
+	VolumeAttachmentStateDetached  VolumeAttachmentState = "detached"
+	VolumeAttachmentStateBusy      VolumeAttachmentState = "busy"
+)
+
+// VolumeState is an enumeration of the model.
+type VolumeState string
+
+// The values of VolumeState.
+const (
+	VolumeStateCreating  VolumeState = "creating"
+	VolumeStateAvailable VolumeState = "available"
+	VolumeStateInUse     VolumeState = "in-use"
+	VolumeStateDeleting  VolumeState = "deleting"
+	VolumeStateDeleted   VolumeState = "deleted"
+	VolumeStateError     VolumeState = "error"
 )
 
 // VolumeType is an enumeration of the model.
@@ -3704,3 +6155,6 @@ const (
 	VpnStateDeleting  VpnState = "deleting"
 	VpnStateDeleted   VpnState = "deleted"
 )
+
+// RunInstancesOutput is Reservation.
+type RunInstancesOutput = Reservation

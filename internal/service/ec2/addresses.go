@@ -193,17 +193,39 @@ func (s *Service) AssociateAddress(ctx context.Context, in *ec2.AssociateAddress
 	if err != nil {
 		return nil, err
 	}
+	nic := deref(in.NetworkInterfaceId)
 	switch {
 	case in.InstanceId != nil:
-		return nil, api.NewFault("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", *in.InstanceId)
+		if nic, err = s.interfaceFor(ctx, call, *in.InstanceId, nic); err != nil {
+			return nil, err
+		}
 	case in.NetworkInterfaceId == nil:
 		return nil, api.NewFault("MissingParameter", "Either an instance ID or a network interface ID must be specified")
 	}
-	aid, err := s.associate(ctx, call, in.AllocationId, in.PublicIp, *in.NetworkInterfaceId, in.PrivateIpAddress, in.AllowReassociation == nil || *in.AllowReassociation)
+	aid, err := s.associate(ctx, call, in.AllocationId, in.PublicIp, nic, in.PrivateIpAddress, in.AllowReassociation == nil || *in.AllowReassociation)
 	if err != nil {
 		return nil, err
 	}
 	return &ec2.AssociateAddressOutput{AssociationId: new(aid)}, nil
+}
+
+// interfaceFor is the interface of an instance that an elastic address is
+// for: its only one, unless one is named.
+func (s *Service) interfaceFor(ctx context.Context, call *api.Call, instanceID, nic string) (string, error) {
+	row, err := s.living(ctx, call, instanceID)
+	if err != nil {
+		return "", err
+	}
+	own := row.V.Spec.InterfaceIDs
+	switch {
+	case nic == "" && len(own) == 1:
+		return own[0], nil
+	case nic == "":
+		return "", api.NewFault("InvalidInstanceID", "There are multiple interfaces attached to instance '%s'. Please specify an interface ID for the operation instead.", instanceID)
+	case !slices.Contains(own, nic):
+		return "", api.NewFault("InvalidParameterCombination", "The network interface '%s' is not attached to the instance '%s'", nic, instanceID)
+	}
+	return nic, nil
 }
 
 func (s *Service) associate(ctx context.Context, call *api.Call, allocation, public *string, eniID string, private *string, move bool) (string, error) {

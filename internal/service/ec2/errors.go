@@ -30,6 +30,10 @@ var (
 	nounNAT       = noun{"nat", "NatGatewayNotFound", "NatGatewayMalformed", "NAT gateway"}
 	nounKey       = noun{"key", "InvalidKeyPair.NotFound", "InvalidParameterValue", "key pair"}
 
+	nounInstance = noun{"i", "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", "instance"}
+	nounVolume   = noun{"vol", "InvalidVolume.NotFound", "InvalidVolumeID.Malformed", "volume"}
+	nounTemplate = noun{"lt", "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.Malformed", "launch template"}
+
 	nounPrefixList = noun{"pl", "InvalidPrefixListID.NotFound", "InvalidPrefixListId.Malformed", "prefix list"}
 )
 
@@ -41,6 +45,8 @@ func (n noun) missing(id string) error {
 	switch n.prefix {
 	case "sg":
 		return api.NewFault(n.notFound, "The security group '%s' does not exist", id)
+	case "vol":
+		return api.NewFault(n.notFound, "The volume '%s' does not exist.", id)
 	case "nat":
 		return api.NewFault(n.notFound, "NAT gateway %s was not found", id)
 	}

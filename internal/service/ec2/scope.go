@@ -29,6 +29,10 @@ var scoped = []struct{ member, resource string }{
 	{"DhcpOptionsId", typeDHCP},
 	{"KeyName", typeKey},
 	{"PrefixListId", typePrefixList},
+	{"InstanceId", typeInstance},
+	{"InstanceIds", typeInstance},
+	{"SecurityGroupIds", typeGroup},
+	{"LaunchTemplateId", typeTemplate},
 }
 
 // created are the types of resources that operations make.
@@ -37,6 +41,7 @@ var created = map[string]string{
 	"CreateRouteTable": typeRouteTab, "CreateInternetGateway": typeIGW, "CreateNatGateway": typeNAT, "CreateNetworkAcl": typeACL,
 	"CreateSecurityGroup": typeGroup, "CreateNetworkInterface": typeInterface, "AllocateAddress": typeAddress, "CreateDhcpOptions": typeDHCP,
 	"CreateKeyPair": typeKey, "ImportKeyPair": typeKey, "CreateManagedPrefixList": typePrefixList,
+	"RunInstances": typeInstance, "CreateLaunchTemplate": typeTemplate,
 }
 
 // ScopeOf names the resources that an operation acts on. Operations that
@@ -103,6 +108,14 @@ func (s *Service) addNamed(ctx context.Context, call *api.Call, in any, add func
 		*ec2.UpdateSecurityGroupRuleDescriptionsIngressInput, *ec2.UpdateSecurityGroupRuleDescriptionsEgressInput:
 		if row, err := s.groupBy(ctx, call, nil, member("GroupName")); err == nil && member("GroupId") == nil {
 			add(typeGroup, row.V.ID)
+		}
+	case *ec2.DeleteLaunchTemplateInput, *ec2.DeleteLaunchTemplateVersionsInput, *ec2.ModifyLaunchTemplateInput, *ec2.CreateLaunchTemplateVersionInput:
+		if row, err := s.template(ctx, call, nil, member("LaunchTemplateName")); err == nil && member("LaunchTemplateId") == nil {
+			add(typeTemplate, row.V.ID)
+		}
+	case *ec2.ReplaceIamInstanceProfileAssociationInput, *ec2.DisassociateIamInstanceProfileInput:
+		if v, err := s.associated(ctx, call, association); err == nil {
+			add(typeInstance, v.ID)
 		}
 	case *ec2.DeleteKeyPairInput:
 		if row, err := keyPairs.get(ctx, s, call, deref(member("KeyPairId"))); err == nil {

@@ -22,6 +22,8 @@ type Config struct {
 	// Regions are the regions that DescribeRegions lists, by default those that
 	// every AWS account has. The region of a call is always among them.
 	Regions []string
+	// Consoles of the instances; nil when none is kept.
+	Consoles Consoles
 }
 
 // defaultRegions are enabled in every AWS account.
@@ -32,9 +34,10 @@ var defaultRegions = []string{
 
 // Service implements EC2's operations.
 type Service struct {
-	store   store.Store
-	clock   clock.Clock
-	regions []string
+	store    store.Store
+	clock    clock.Clock
+	regions  []string
+	consoles Consoles
 
 	// ready holds the account and region pairs whose defaults were made.
 	ready sync.Map
@@ -47,7 +50,7 @@ func New(cfg Config) *Service {
 	if cfg.Regions == nil {
 		cfg.Regions = defaultRegions
 	}
-	return &Service{store: cfg.Store, clock: cfg.Clock, regions: cfg.Regions}
+	return &Service{store: cfg.Store, clock: cfg.Clock, regions: cfg.Regions, consoles: cfg.Consoles}
 }
 
 // begin is the call that ctx belongs to. The first call of an account in a

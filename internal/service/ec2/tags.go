@@ -30,6 +30,9 @@ const (
 	typeKey       = "key-pair"
 
 	typePrefixList = "prefix-list"
+	typeInstance   = "instance"
+	typeVolume     = "volume"
+	typeTemplate   = "launch-template"
 )
 
 // tagsFor are the tags that a creation gives to resources of the type.
@@ -191,6 +194,8 @@ func taggables() []taggable {
 		taggableOf(dhcpOptions, typeDHCP, func(v *model.DHCPOptions) *model.Tags { return &v.Tags }),
 		taggableOf(keyPairs, typeKey, func(v *model.KeyPair) *model.Tags { return &v.Tags }),
 		taggableOf(prefixLists, typePrefixList, func(v *model.PrefixList) *model.Tags { return &v.Tags }),
+		instanceTags(), volumeTags,
+		taggableOf(launchTemplates, typeTemplate, func(v *model.LaunchTemplate) *model.Tags { return &v.Tags }),
 		ruleTags,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -111,9 +112,7 @@ func Merge(template, request model.LaunchData) (model.LaunchData, error) {
 		delete(trees[0], "SecurityGroupIds")
 		delete(trees[0], "SecurityGroups")
 	}
-	for k, v := range trees[1] {
-		trees[0][k] = v
-	}
+	maps.Copy(trees[0], trees[1])
 	b, err := json.Marshal(trees[0])
 	if err != nil {
 		return template, err

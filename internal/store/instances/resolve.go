@@ -46,16 +46,23 @@ type resolver struct {
 	size    instancetype.Type
 }
 
+// ImageID is the id of the image that launch data name, by a parameter too.
+func ImageID(ctx context.Context, s store.Store, at Place, image string) (string, error) {
+	name, ok := strings.CutPrefix(image, "resolve:ssm:")
+	if !ok {
+		return image, nil
+	}
+	r := resolver{ctx: ctx, s: s, Place: at}
+	return r.parameter(name)
+}
+
 func (r *resolver) image() error {
-	iid := r.data.ImageID
-	if iid == "" {
+	if r.data.ImageID == "" {
 		return refuse("MissingParameter", "The request must contain the parameter ImageId")
 	}
-	if name, ok := strings.CutPrefix(iid, "resolve:ssm:"); ok {
-		var err error
-		if iid, err = r.parameter(name); err != nil {
-			return err
-		}
+	iid, err := ImageID(r.ctx, r.s, r.Place, r.data.ImageID)
+	if err != nil {
+		return err
 	}
 	if !strings.HasPrefix(iid, "ami-") {
 		return refuse("InvalidAMIID.Malformed", fmt.Sprintf("Invalid id: %q (expecting \"ami-...\")", iid))

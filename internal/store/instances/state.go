@@ -129,7 +129,7 @@ func Stop(ctx context.Context, s store.Store, at Place, now time.Time, why Why, 
 			}
 			v.Desired.Force = true
 			return nil
-		case state != model.InstanceRunning && !(why.Unprotected && state == model.InstancePending):
+		case state != model.InstanceRunning && (!why.Unprotected || state != model.InstancePending):
 			return badState("This instance '%s' is not in a state from which it can be stopped.", v.ID)
 		case v.Spec.DisableAPIStop && !why.Unprotected:
 			return refuse("OperationNotPermitted", "The instance '"+v.ID+"' may not be stopped. Modify its 'disableApiStop' instance attribute and try again.")
