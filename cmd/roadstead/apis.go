@@ -69,8 +69,6 @@ type apis struct {
 	spool    *spool.Tailer
 	// retention forgets log events whose time has come.
 	retention  *retention.Keeper
-	// sealing seals what must not lie readable.
-	sealing    *seal.Key
 	secrets    *secretsmanager.Service
 	parameters *ssm.Service
 	throttle   *throttle.Limiter
@@ -107,7 +105,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		Provider: a.mirror,
 	})
 	sealing, err := seal.Load(s.path("secrets", "seal.key"))
-	if a.sealing = sealing; err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(s.spoolDir(), 0o700); err != nil {
