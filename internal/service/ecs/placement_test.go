@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -331,5 +332,47 @@ func TestServiceOnInstances(t *testing.T) {
 	}
 	if l := must(h.ListServices(h.ctx, &ecs.ListServicesInput{Cluster: new("c"), SchedulingStrategy: "DAEMON"}))(t); len(l.ServiceArns) != 1 {
 		t.Errorf("listed %+v", l)
+	}
+}
+
+// Requests to two servers at once, each with a book of its own, take all the
+// room that there is, and none of it twice.
+func TestTwoServersPlaceAtOnce(t *testing.T) {
+	h := onInstances(t)
+	other := fleet.New(h.store, func(n int) int { return n - 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- other.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	servers := []*Service{h.Service, New(Config{Store: h.store, Placer: other})}
+	for _, id := range []string{"a", "b", "c"} {
+		h.register(id, nil)
+	}
+	var wg sync.WaitGroup
+	for n := range 12 {
+		wg.Go(func() {
+			out, err := servers[n%2].RunTask(h.ctx, runOn("small", 3))
+			if err != nil || len(out.Tasks) < 3 && len(out.Failures) == 0 {
+				t.Errorf("%+v %v", out, err)
+			}
+		})
+	}
+	wg.Wait()
+	on := map[string]int{}
+	for _, r := range must(tables.ECSTasks.List(h.ctx, h.store, store.Query{Account: account, Region: region, Prefix: "c/"}))(t) {
+		on[r.V.Status.Node] += r.V.Reservation().Memory
+	}
+	for node, memory := range on {
+		if memory != 1000 {
+			t.Errorf("%s: %d MiB of 1000", node, memory)
+		}
+	}
+	if len(on) != 3 {
+		t.Errorf("tasks on %v", on)
 	}
 }
