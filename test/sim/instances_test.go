@@ -206,6 +206,32 @@ func TestDaemon(t *testing.T) {
 	})
 }
 
+// A daemon leaves a draining instance behind the services that it may serve,
+// and does not wait for tasks that stay.
+func TestDaemonLeavesLast(t *testing.T) {
+	in(t, 4, func(t *testing.T, w *world) {
+		w.boxes()
+		w.register("i1", 4)
+		w.on("log", "box", 0, daemon)
+		w.on("trace", "box", 0, daemon)
+		w.on("web", "box", 1, nil)
+		w.until(2*time.Minute, "steady", w.stable("web"))
+		w.status("i1", model.ContainerInstanceDraining)
+		w.pass(10 * time.Minute)
+		if w.nodes("web")["i1"] != 1 || w.nodes("log")["i1"] != 1 || w.nodes("trace")["i1"] != 1 {
+			t.Fatal("moved, and there is nowhere to go")
+		}
+		w.register("i22", 4)
+		w.until(5*time.Minute, "moved", func() bool {
+			old := w.nodes("web")["i1"]
+			if old == 1 && (w.nodes("log")["i1"] != 1 || w.nodes("trace")["i1"] != 1) {
+				t.Fatal("a daemon left first")
+			}
+			return old == 0 && w.nodes("log")["i1"] == 0 && w.nodes("trace")["i1"] == 0 && w.nodes("log")["i22"] == 1 && w.nodes("web")["i22"] == 1
+		})
+	})
+}
+
 // ledger follows the records and checks after each commit that no instance has
 // more than it can hold.
 type ledger struct {

@@ -168,6 +168,44 @@ func (c *services) readInstances(ctx context.Context, key controller.Key, v *vie
 		return err
 	}
 	v.nodes = c.Placer.Eligible(key.Account, key.Region, svc.ClusterName, r)
+	return c.lastToLeave(ctx, v)
+}
+
+// lastToLeave adds the draining instances on which a DAEMON service still has
+// its task to its nodes, for as long as a task of another kind of service is
+// there: daemons are the last to leave.
+func (c *services) lastToLeave(ctx context.Context, v *view) error {
+	k := v.service.Key
+	for i := range v.tasks {
+		t := v.tasks[i].V
+		if !v.leaving[t.Status.Node] || t.Desired.Status == model.TaskStopped || t.Status.LastStatus == model.TaskStopped {
+			continue
+		}
+		others, err := tables.ECSTasks.List(ctx, c.Store, store.Query{
+			Account: k.Account, Region: k.Region, Index: store.Index{Name: tables.ByNode, Value: t.Status.Node},
+		})
+		if err != nil {
+			return err
+		}
+		needed := false
+		for _, o := range others {
+			of := o.V.TaskServiceID()
+			if of == "" || of == k.ID || needed {
+				continue
+			}
+			svc, err := tables.ECSServices.Get(ctx, c.Store, k.Account, k.Region, of)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			needed = err == nil && !daemon(&svc.V.Spec)
+		}
+		if needed && !slices.Contains(v.nodes, t.Status.Node) {
+			v.nodes = append(v.nodes, t.Status.Node)
+		}
+		// It is not to be replaced elsewhere, in any case.
+		delete(v.leaving, t.Status.Node)
+	}
+	slices.Sort(v.nodes)
 	return nil
 }
 
