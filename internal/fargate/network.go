@@ -25,7 +25,8 @@ var _ node.Network = (*Network)(nil)
 
 // Attach makes the task's namespace with its interface in it. It waits until
 // the interface's security groups are in force.
-func (n *Network) Attach(ctx context.Context, taskARN string, enis []acs.ElasticNetworkInterface) (string, error) {
+func (n *Network) Attach(ctx context.Context, t *acs.Task) (string, error) {
+	taskARN, enis := t.Arn, t.ElasticNetworkInterfaces
 	path, err := n.Plane.CreateNetns(ctx, netnsName(taskARN))
 	if err != nil {
 		return "", err
@@ -56,7 +57,8 @@ func (n *Network) Attach(ctx context.Context, taskARN string, enis []acs.Elastic
 
 // Detach removes the task's interface and namespace. An interface whose
 // record is gone was removed by the data plane already.
-func (n *Network) Detach(ctx context.Context, taskARN string, enis []acs.ElasticNetworkInterface) error {
+func (n *Network) Detach(ctx context.Context, t *acs.Task) error {
+	taskARN, enis := t.Arn, t.ElasticNetworkInterfaces
 	for i := range enis {
 		eni, err := n.record(ctx, taskARN, enis[i].EC2ID)
 		if errors.Is(err, store.ErrNotFound) {

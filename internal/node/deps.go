@@ -28,12 +28,12 @@ type Transport interface {
 
 // Network gives tasks their network. Both methods are idempotent.
 type Network interface {
-	// Attach makes the network namespace of a task, puts the interface (named
-	// eth1, as on Fargate) into it and returns the namespace's path. A task
-	// without an interface gets a namespace with loopback alone.
-	Attach(ctx context.Context, taskArn string, enis []acs.ElasticNetworkInterface) (netns string, err error)
-	// Detach takes both away.
-	Detach(ctx context.Context, taskArn string, enis []acs.ElasticNetworkInterface) error
+	// Attach makes the network that the task's mode asks for and returns the
+	// path of its namespace. An awsvpc task's interface (named eth1, as on
+	// Fargate) is put into one of its own.
+	Attach(ctx context.Context, t *acs.Task) (netns string, err error)
+	// Detach takes it away.
+	Detach(ctx context.Context, t *acs.Task) error
 }
 
 // RegistryCredentials finds the credentials for a container's image, asking

@@ -17,24 +17,36 @@ import (
 // forge; a task sees itself alone. The paths are AWS's:
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html
 func (n *Node) Metadata(vpcID string) http.Handler {
-	m := http.NewServeMux()
-	h := &metadata{node: n, vpc: vpcID}
+	return (&metadata{node: n, vpc: vpcID}).handler()
+}
+
+// MachineMetadata is Metadata for tasks that share their machine's address: as
+// with the agent that AWS publishes, who knows an id, which nobody can guess,
+// is taken for whom it belongs to.
+func (n *Node) MachineMetadata() http.Handler {
+	return (&metadata{node: n, byID: true}).handler()
+}
+
+func (m *metadata) handler() http.Handler {
+	mux, h := http.NewServeMux(), m
 	for _, v := range []string{"v3", "v4"} {
 		for path, serve := range map[string]func(http.ResponseWriter, *http.Request, *caller){
 			"": h.container, "/task": h.task, "/taskWithTags": h.taskWithTags, "/stats": h.stats, "/task/stats": h.taskStats,
 		} {
-			m.HandleFunc("GET /"+v+"/{id}"+path, h.identified(v == "v4", serve))
+			mux.HandleFunc("GET /"+v+"/{id}"+path, h.identified(v == "v4", serve))
 		}
 	}
-	m.HandleFunc("GET /v2/credentials/{id}", h.credentials)
-	m.HandleFunc("GET /v2/credentials", h.credentials)
-	m.HandleFunc("GET /v2/credentials/", h.credentials)
-	return m
+	mux.HandleFunc("GET /v2/credentials/{id}", h.credentials)
+	mux.HandleFunc("GET /v2/credentials", h.credentials)
+	mux.HandleFunc("GET /v2/credentials/", h.credentials)
+	return mux
 }
 
 type metadata struct {
 	node *Node
 	vpc  string
+	// byID finds tasks by the ids in paths alone.
+	byID bool
 }
 
 // caller is a container that asks.
@@ -46,6 +58,9 @@ type caller struct {
 
 // owner finds the task of a request's source address.
 func (m *metadata) owner(r *http.Request) *task {
+	if m.byID {
+		return m.named(r.PathValue("id"))
+	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return nil
@@ -68,6 +83,19 @@ func (m *metadata) owner(r *http.Request) *task {
 				slices.ContainsFunc(e.IPv6Addresses, func(a acs.IPv6AddressAssignment) bool { return a.Address == ip }) {
 				return t
 			}
+		}
+	}
+	return nil
+}
+
+// named finds the task that a container's or credentials' id belongs to.
+func (m *metadata) named(id string) *task {
+	if c, ok := m.node.creds.get(id); ok {
+		return m.node.task(c.task)
+	}
+	for _, t := range m.node.list() {
+		if slices.ContainsFunc(t.snapshot().Containers, func(c containerState) bool { return c.ID == id }) {
+			return t
 		}
 	}
 	return nil

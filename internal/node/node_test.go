@@ -85,20 +85,20 @@ type network struct {
 	err      error
 }
 
-func (n *network) Attach(_ context.Context, arn string, _ []acs.ElasticNetworkInterface) (string, error) {
+func (n *network) Attach(_ context.Context, t *acs.Task) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.err != nil {
 		return "", n.err
 	}
-	n.attached[arn] = true
-	return "/netns/" + taskID(arn), nil
+	n.attached[t.Arn] = true
+	return "/netns/" + taskID(t.Arn), nil
 }
 
-func (n *network) Detach(_ context.Context, arn string, _ []acs.ElasticNetworkInterface) error {
+func (n *network) Detach(_ context.Context, t *acs.Task) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.attached, arn)
+	delete(n.attached, t.Arn)
 	return nil
 }
 

@@ -30,7 +30,7 @@ func (n *Node) makeResources(ctx context.Context, t *acs.Task) (netns string, er
 	if n.cfg.Network == nil {
 		return "", nil
 	}
-	netns, err = n.cfg.Network.Attach(ctx, t.Arn, t.ElasticNetworkInterfaces)
+	netns, err = n.cfg.Network.Attach(ctx, t)
 	if err != nil {
 		return "", fmt.Errorf("attach the network interface: %w", err)
 	}
@@ -50,7 +50,7 @@ func (n *Node) ensureGroup(ctx context.Context, t *acs.Task) error {
 func (n *Node) removeResources(ctx context.Context, t *acs.Task) error {
 	var errs []error
 	if n.cfg.Network != nil {
-		if err := n.cfg.Network.Detach(ctx, t.Arn, t.ElasticNetworkInterfaces); err != nil {
+		if err := n.cfg.Network.Detach(ctx, t); err != nil {
 			errs = append(errs, fmt.Errorf("detach the network interface: %w", err))
 		}
 	}
@@ -95,8 +95,18 @@ func hostname(t *acs.Task) string {
 			return "ip-" + strings.ReplaceAll(ip, ".", "-")
 		}
 	}
+	if t.NetworkMode == "host" {
+		if name, err := os.Hostname(); err == nil {
+			return name
+		}
+	}
 	id := taskID(t.Arn)
 	return id[:min(12, len(id))]
+}
+
+// onMachine tells whether the task reaches the network as its machine does.
+func onMachine(t *acs.Task) bool {
+	return t.NetworkMode == "host" || t.NetworkMode == "bridge" || t.NetworkMode == "" && t.LaunchType != "FARGATE"
 }
 
 func hosts(t *acs.Task) string {
@@ -125,6 +135,11 @@ func hosts(t *acs.Task) string {
 }
 
 func resolvConf(t *acs.Task) string {
+	if onMachine(t) {
+		// The machine's own resolver; a task without names runs too.
+		b, _ := os.ReadFile("/etc/resolv.conf")
+		return string(b)
+	}
 	var b strings.Builder
 	for _, e := range t.ElasticNetworkInterfaces {
 		if len(e.DomainName) > 0 {

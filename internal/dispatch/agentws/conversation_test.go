@@ -179,15 +179,15 @@ func (p *plane) must(key, operation, body string) map[string]any {
 	return answer
 }
 
-// agent is the agent's end of a websocket.
-type agent struct {
+// stock is the published agent's end of a websocket.
+type stock struct {
 	p    *plane
 	conn *websocket.Conn
 }
 
 // connect opens a websocket as the published agent does; a refusal is the
 // answer's status and body.
-func (p *plane) connect(key, endpoint string, query url.Values) (a *agent, status int, body string) {
+func (p *plane) connect(key, endpoint string, query url.Values) (a *stock, status int, body string) {
 	p.t.Helper()
 	address := endpoint + "/ws?" + query.Encode()
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, address, nil)
@@ -203,11 +203,11 @@ func (p *plane) connect(key, endpoint string, query url.Values) (a *agent, statu
 		b, _ := io.ReadAll(resp.Body)
 		return nil, resp.StatusCode, string(b)
 	}
-	return &agent{p, conn}, http.StatusSwitchingProtocols, ""
+	return &stock{p, conn}, http.StatusSwitchingProtocols, ""
 }
 
 // next reads frames until one of the type, and gives its message.
-func (a *agent) next(kind string) map[string]any {
+func (a *stock) next(kind string) map[string]any {
 	a.p.t.Helper()
 	ctx, cancel := context.WithTimeout(a.p.t.Context(), 10*time.Minute)
 	defer cancel()
@@ -232,7 +232,7 @@ func (a *agent) next(kind string) map[string]any {
 	}
 }
 
-func (a *agent) send(kind string, message any) {
+func (a *stock) send(kind string, message any) {
 	a.p.t.Helper()
 	b, err := json.Marshal(map[string]any{"type": kind, "message": message})
 	if err == nil {
@@ -244,7 +244,7 @@ func (a *agent) send(kind string, message any) {
 }
 
 // publish sends a telemetry frame, with headers before it.
-func (a *agent) publish(kind string, message any) {
+func (a *stock) publish(kind string, message any) {
 	a.p.t.Helper()
 	b, err := json.Marshal(map[string]any{"type": kind, "message": message})
 	head := "Host: " + host + "\r\nAuthorization: AWS4-HMAC-SHA256 Credential=x\r\nX-Amz-Date: 20260101T000000Z\r\n\r\n"
@@ -271,10 +271,10 @@ func (p *plane) register(key string) string {
 }
 
 // task puts a task on an instance as whoever places it does.
-func (p *plane) task(id, instance string) string {
+func (p *plane) task(id, instance, mode string) string {
 	p.t.Helper()
 	def := &model.TaskDefinition{
-		TaskDefinitionARN: model.ECSTaskDefinitionARN(region, account, "web", 1), Family: "web", Revision: 1, NetworkMode: "bridge", TaskRoleARN: "arn:aws:iam::000000000000:role/task",
+		TaskDefinitionARN: model.ECSTaskDefinitionARN(region, account, "web", 1), Family: "web", Revision: 1, NetworkMode: mode, TaskRoleARN: "arn:aws:iam::000000000000:role/task",
 		ContainerDefinitions: []model.ContainerDefinition{{Name: "web", Image: "example.com/web:1", Memory: new(64), PortMappings: []model.PortMapping{{ContainerPort: new(80), Protocol: "tcp"}}}},
 	}
 	t := model.NewTask(model.NewTaskParams{
@@ -339,7 +339,7 @@ func TestConversation(t *testing.T) {
 	withPlane(t, func(p *plane) {
 		arn, control, telemetry := p.begin("agent")
 		id, other := strings.Repeat("a", 32), strings.Repeat("b", 32)
-		task := p.task(id, arn)
+		task := p.task(id, arn, "bridge")
 
 		a, _, _ := p.connect("agent", control, controlQuery(arn))
 		payload := a.next("PayloadMessage")
@@ -421,7 +421,7 @@ func TestConversation(t *testing.T) {
 func TestReconnect(t *testing.T) {
 	withPlane(t, func(p *plane) {
 		arn, control, _ := p.begin("agent")
-		task := p.task(strings.Repeat("a", 32), arn)
+		task := p.task(strings.Repeat("a", 32), arn, "bridge")
 		first, _, _ := p.connect("agent", control, controlQuery(arn))
 		before := first.next("TaskManifestMessage")
 		second, _, _ := p.connect("agent", control, controlQuery(arn))
