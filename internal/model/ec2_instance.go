@@ -74,6 +74,7 @@ type InstanceSpec struct {
 	// Lifecycle is "spot" for Spot instances, else empty.
 	Lifecycle             string `json:"lifecycle,omitempty"`
 	SpotRequestID         string `json:"spotRequestId,omitempty"`
+	SpotCancelled         bool   `json:"spotCancelled,omitempty"`
 	Monitoring            bool   `json:"monitoring,omitempty"`
 	EBSOptimized          bool   `json:"ebsOptimized,omitempty"`
 	SourceDestCheck       bool   `json:"sourceDestCheck"`

@@ -317,6 +317,19 @@ func shapes() []api.Shape {
 		{Name: "BoxedInteger", Kind: api.Integer},
 		{Name: "BurstablePerformance", Enum: []string{"included", "required", "excluded"}},
 		{Name: "BurstablePerformanceFlag", Kind: api.Boolean},
+		{Name: "CancelSpotInstanceRequestState", Enum: []string{"active", "open", "closed", "cancelled", "completed"}},
+		{Name: "CancelSpotInstanceRequestsRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "DryRun", Shape: "Boolean", LocationName: "dryRun"},
+			{Name: "SpotInstanceRequestIds", Shape: "SpotInstanceRequestIdList", LocationName: "SpotInstanceRequestId", Required: true},
+		}},
+		{Name: "CancelSpotInstanceRequestsResult", Kind: api.Structure, Members: []api.Member{
+			{Name: "CancelledSpotInstanceRequests", Shape: "CancelledSpotInstanceRequestList", LocationName: "spotInstanceRequestSet"},
+		}},
+		{Name: "CancelledSpotInstanceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "SpotInstanceRequestId", Shape: "String", LocationName: "spotInstanceRequestId"},
+			{Name: "State", Shape: "CancelSpotInstanceRequestState", LocationName: "state"},
+		}},
+		{Name: "CancelledSpotInstanceRequestList", Kind: api.List, Element: "CancelledSpotInstanceRequest", ElementName: "item"},
 		{Name: "CapacityReservationId"},
 		{Name: "CapacityReservationPreference", Enum: []string{"capacity-reservations-only", "open", "none"}},
 		{Name: "CapacityReservationSpecification", Kind: api.Structure, Members: []api.Member{

@@ -573,6 +573,35 @@ const (
 	BurstablePerformanceExcluded BurstablePerformance = "excluded"
 )
 
+// CancelSpotInstanceRequestState is an enumeration of the model.
+type CancelSpotInstanceRequestState string
+
+// The values of CancelSpotInstanceRequestState.
+const (
+	CancelSpotInstanceRequestStateActive    CancelSpotInstanceRequestState = "active"
+	CancelSpotInstanceRequestStateOpen      CancelSpotInstanceRequestState = "open"
+	CancelSpotInstanceRequestStateClosed    CancelSpotInstanceRequestState = "closed"
+	CancelSpotInstanceRequestStateCancelled CancelSpotInstanceRequestState = "cancelled"
+	CancelSpotInstanceRequestStateCompleted CancelSpotInstanceRequestState = "completed"
+)
+
+// CancelSpotInstanceRequestsInput is the model's CancelSpotInstanceRequestsRequest.
+type CancelSpotInstanceRequestsInput struct {
+	DryRun                 *bool
+	SpotInstanceRequestIds []string
+}
+
+// CancelSpotInstanceRequestsOutput is the model's CancelSpotInstanceRequestsResult.
+type CancelSpotInstanceRequestsOutput struct {
+	CancelledSpotInstanceRequests []CancelledSpotInstanceRequest
+}
+
+// CancelledSpotInstanceRequest is a shape of the model.
+type CancelledSpotInstanceRequest struct {
+	SpotInstanceRequestId *string
+	State                 CancelSpotInstanceRequestState
+}
+
 // CapacityReservationPreference is an enumeration of the model.
 type CapacityReservationPreference string
 

@@ -377,6 +377,13 @@ func TestDescribeInstancesSelects(t *testing.T) {
 	}
 	_, err = w.StopInstances(w.ctx, &api2.StopInstancesInput{InstanceIds: []string{*spot.InstanceId}})
 	fails(t, err, "UnsupportedOperation", "")
+	must[*api2.CancelSpotInstanceRequestsOutput](t)(w.CancelSpotInstanceRequests(w.ctx, &api2.CancelSpotInstanceRequestsInput{SpotInstanceRequestIds: []string{*spot.SpotInstanceRequestId}}))
+	requests = must[*api2.DescribeSpotInstanceRequestsOutput](t)(w.DescribeSpotInstanceRequests(w.ctx, &api2.DescribeSpotInstanceRequestsInput{Filters: filter("state", "cancelled")})).SpotInstanceRequests
+	if len(requests) != 1 || *requests[0].Status.Code != "request-canceled-and-instance-running" || w.describe(*spot.InstanceId).State.Name != "running" {
+		t.Errorf("Spot requests %+v", requests)
+	}
+	_, err = w.CancelSpotInstanceRequests(w.ctx, &api2.CancelSpotInstanceRequestsInput{SpotInstanceRequestIds: []string{"sir-0"}})
+	fails(t, err, "InvalidSpotInstanceRequestID.NotFound", "The spot instance request ID 'sir-0' does not exist")
 	credits := must[*api2.DescribeInstanceCreditSpecificationsOutput](t)(w.DescribeInstanceCreditSpecifications(w.ctx, &api2.DescribeInstanceCreditSpecificationsInput{InstanceIds: []string{*spot.InstanceId}}))
 	if len(credits.InstanceCreditSpecifications) != 1 || *credits.InstanceCreditSpecifications[0].CpuCredits != "unlimited" {
 		t.Errorf("credits %+v", credits)
