@@ -21,7 +21,9 @@ const (
 // profileInfo tells of the instance profile.
 func (s *Service) profileInfo(v *view) (string, error) {
 	type info struct {
-		Code, LastUpdated, InstanceProfileArn, InstanceProfileId string //nolint:revive // their names in JSON
+		Code, LastUpdated string
+		ARN               string `json:"InstanceProfileArn"`
+		ID                string `json:"InstanceProfileId"`
 	}
 	return indented(info{"Success", instant(s.Clock.Now()), v.profile.ARN, v.profile.ID})
 }
@@ -40,7 +42,9 @@ func (s *Service) credentials(ctx context.Context, v *view) (string, error) {
 		return "", err
 	}
 	type answer struct {
-		Code, LastUpdated, Type, AccessKeyId, SecretAccessKey, Token, Expiration string //nolint:revive // their names in JSON
+		Code, LastUpdated, Type            string
+		AccessKeyID                        string `json:"AccessKeyId"`
+		SecretAccessKey, Token, Expiration string
 	}
 	return indented(answer{
 		"Success", instant(creds.Expires.Add(-sessionTime)), "AWS-HMAC", creds.AccessKeyID, creds.Secret, creds.SessionToken, instant(creds.Expires),

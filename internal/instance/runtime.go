@@ -127,8 +127,7 @@ func endOf(dir string) End {
 		return ""
 	}
 	b, _ := os.ReadFile(filepath.Join(dir, endedFile))
-	switch end := End(b); end {
-	case EndedByShutdown, EndedForReboot:
+	if end := End(b); end == EndedByShutdown || end == EndedForReboot {
 		return end
 	}
 	return EndedByFailure

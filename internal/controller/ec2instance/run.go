@@ -17,8 +17,11 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
-// failed is why an instance ends that cannot be booted, or that broke down.
-var failed = instances.Why{Code: "Server.InternalError", Text: "Server.InternalError: Internal error on launch", Unprotected: true}
+// Why instances end that cannot be booted, and that broke down.
+var (
+	failed = instances.Why{Code: "Server.InternalError", Text: "Server.InternalError: Internal error on launch", Unprotected: true}
+	broken = instances.Why{Code: "Server.InternalError", Text: "Server.InternalError: The instance broke down", Unprotected: true}
+)
 
 // run makes an instance run that is to, and tells when to look again.
 func (c *Instances) run(ctx context.Context, row store.Row[model.Instance]) (time.Duration, error) {
@@ -46,7 +49,7 @@ func (c *Instances) run(ctx context.Context, row store.Row[model.Instance]) (tim
 		}
 		return 0, c.end(ctx, row, instances.FromWithin, to)
 	case !st.Running && current && st.Ended == instance.EndedByFailure:
-		return 0, c.end(ctx, row, failed, model.InstanceTerminated)
+		return 0, c.end(ctx, row, broken, model.InstanceTerminated)
 	}
 	if err := c.ensure(ctx, row, st.Running); err != nil {
 		return 0, c.cannot(ctx, row, err)
