@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/spf13/cobra"
+
+	"roadstead.dev/internal/agent"
+	"roadstead.dev/internal/clock"
+	"roadstead.dev/internal/engine"
+	"roadstead.dev/internal/engine/containerd"
+	"roadstead.dev/internal/engine/containerd/supervise"
+	"roadstead.dev/internal/initproc"
+	"roadstead.dev/internal/node"
+)
+
+// nodeOptions are those of an agent.
+type nodeOptions struct {
+	dataDir, runDir string
+}
+
+func nodeCommand() *cobra.Command {
+	o := &nodeOptions{dataDir: "/var/lib/ecs", runDir: "/run/roadstead-node"}
+	if d := os.Getenv("ECS_DATADIR"); d != "" {
+		o.dataDir = d
+	}
+	cmd := &cobra.Command{
+		Use:   "node",
+		Short: "Run the agent of an ECS container instance",
+		Long: `Registers this machine with an ECS cluster and runs the tasks that are placed
+on it, with a containerd of its own. It reads what the ECS agent reads: ECS_CLUSTER,
+ECS_INSTANCE_ATTRIBUTES, ECS_RESERVED_MEMORY, ECS_RESERVED_PORTS, ECS_EXTERNAL and
+so on, AWS_ENDPOINT_URL and AWS_REGION, and credentials from the environment or
+the instance's profile.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runNode(cmd.Context(), o, cmd.ErrOrStderr()) },
+	}
+	cmd.Flags().StringVar(&o.dataDir, "node-dir", o.dataDir, "folder for the agent's state and images [ECS_DATADIR]")
+	cmd.Flags().StringVar(&o.runDir, "run-dir", o.runDir, "folder for sockets, which goes with a reboot")
+	return cmd
+}
+
+func runNode(ctx context.Context, o *nodeOptions, logTo io.Writer) error {
+	log := slog.New(slog.NewTextHandler(logTo, nil))
+	settings, err := agent.SettingsFrom(os.Getenv)
+	if err != nil {
+		return err
+	}
+	metadata := imds.New(imds.Options{})
+	machine, region, err := thisMachine(ctx, settings, metadata)
+	if err != nil {
+		return err
+	}
+	endpoint := os.Getenv("AWS_ENDPOINT_URL")
+	if v := os.Getenv("AWS_ENDPOINT_URL_ECS"); v != "" {
+		endpoint = v
+	}
+	if endpoint == "" || region == "" {
+		return errors.New("set AWS_ENDPOINT_URL and AWS_REGION")
+	}
+	a, err := agent.New(agent.Config{
+		Settings: settings, Machine: machine, StateDir: o.dataDir, Version: version, Hash: "roadstead", Runtime: "containerd",
+		API: &agent.API{
+			Endpoint: endpoint, Region: region, Credentials: machineCredentials(metadata), Clock: clock.System{},
+			Client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: time.Minute, IdleConnTimeout: time.Minute}},
+		},
+		Clock: clock.System{}, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	lazy := o.engine(log)
+	defer func() { _ = lazy.Close() }()
+	n, err := node.New(node.Config{
+		Name: "node", Engine: lazy, Transport: a, Network: agent.MachineNetwork{Netns: "/proc/1/ns/net"}, StateDir: o.dataDir,
+		APIEndpoint: endpoint, RetryDelay: 250 * time.Millisecond, Clock: clock.System{}, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx, func(ctx context.Context) error { return serveNode(ctx, n, log) })
+}
+
+// serveNode runs the node, with the tasks' metadata.
+func serveNode(ctx context.Context, n *node.Node, log *slog.Logger) error {
+	undo, err := agent.RedirectMetadata()
+	if err != nil {
+		log.Warn("tasks do not reach their metadata and credentials", "error", err)
+	} else {
+		defer undo()
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", agent.MetadataAddress)
+	if err != nil {
+		return fmt.Errorf("serve tasks' metadata: %w", err)
+	}
+	s := &http.Server{Handler: n.MachineMetadata(), ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	err = n.Run(ctx)
+	_ = s.Close()
+	<-served
+	return err
+}
+
+// engine is the containerd of the machine's tasks.
+func (o *nodeOptions) engine(log *slog.Logger) *agent.LazyEngine {
+	own := supervise.Config{
+		Root: filepath.Join(o.dataDir, "containerd"), RunDir: filepath.Join(o.runDir, "containerd"), Cgroup: "/roadstead-node.containerd", Log: log,
+	}
+	return &agent.LazyEngine{
+		There: func(ctx context.Context) bool {
+			return supervise.Answers(ctx, filepath.Join(own.RunDir, "containerd.sock"))
+		},
+		Start: func(ctx context.Context) (engine.Engine, error) {
+			address, err := supervise.Ensure(ctx, own)
+			if err != nil {
+				return nil, err
+			}
+			var init []string
+			if exe, err := helper(); err == nil {
+				init = []string{exe, initproc.Subcommand}
+			}
+			return containerd.New(ctx, containerd.Config{
+				Address: address, Namespace: "ecs", StateDir: filepath.Join(o.runDir, "engine"), InitCommand: init, Log: log,
+			})
+		},
+	}
+}
+
+// machineCredentials are the environment's, else the instance profile's.
+func machineCredentials(metadata *imds.Client) aws.CredentialsProvider {
+	if key := os.Getenv("AWS_ACCESS_KEY_ID"); key != "" {
+		return credentials.NewStaticCredentialsProvider(key, os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
+	}
+	return aws.NewCredentialsCache(ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = metadata }), func(o *aws.CredentialsCacheOptions) {
+		o.ExpiryWindow = 5 * time.Minute
+	})
+}
+
+// thisMachine is what the agent tells of the machine.
+func thisMachine(ctx context.Context, s agent.Settings, metadata *imds.Client) (agent.Machine, string, error) {
+	m := agent.Machine{CPU: runtime.NumCPU() * 1024, Architecture: map[string]string{"amd64": "x86_64"}[runtime.GOARCH]}
+	if m.Architecture == "" {
+		m.Architecture = runtime.GOARCH
+	}
+	var err error
+	if m.CPU, m.Memory, err = agent.Capacity(m.CPU); err != nil {
+		return m, "", err
+	}
+	region := os.Getenv("AWS_REGION")
+	if region == "" {
+		region = os.Getenv("AWS_DEFAULT_REGION")
+	}
+	if s.External {
+		return m, region, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	read := func(get func() (io.ReadCloser, error)) string {
+		if err != nil {
+			return ""
+		}
+		var r io.ReadCloser
+		if r, err = get(); err != nil {
+			return ""
+		}
+		defer func() { _ = r.Close() }()
+		var b []byte
+		b, err = io.ReadAll(io.LimitReader(r, 1<<20))
+		return strings.TrimSpace(string(b))
+	}
+	dynamic := func(path string) string {
+		return read(func() (io.ReadCloser, error) {
+			out, err := metadata.GetDynamicData(ctx, &imds.GetDynamicDataInput{Path: path})
+			if err != nil {
+				return nil, err
+			}
+			return out.Content, nil
+		})
+	}
+	m.Document = dynamic("instance-identity/document")
+	m.Signature = dynamic("instance-identity/signature")
+	if err != nil {
+		return m, "", fmt.Errorf("read the instance's identity (set ECS_EXTERNAL=true on a machine that is no EC2 instance): %w", err)
+	}
+	return m, region, nil
+}
