@@ -113,7 +113,9 @@ func serveNode(ctx context.Context, n *node.Node, log *slog.Logger) error {
 	go func() { served <- s.Serve(l) }()
 	err = n.Run(ctx)
 	_ = s.Close()
-	<-served
+	if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
+		err = errors.Join(err, serr)
+	}
 	return err
 }
 

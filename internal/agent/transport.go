@@ -49,6 +49,7 @@ func (a *Agent) dial(ctx context.Context, endpoint string, query url.Values) (*w
 	if err != nil {
 		return nil, err
 	}
+	//nolint:bodyclose // the connection's own; of a refusal it is in memory
 	conn, resp, err := websocket.Dial(ctx, address.String(), &websocket.DialOptions{HTTPClient: a.cfg.API.Client, HTTPHeader: header})
 	if err != nil {
 		if resp == nil || resp.Body == nil {
