@@ -95,6 +95,7 @@ type Handler interface {
 	DescribeVpcs(ctx context.Context, in *DescribeVpcsInput) (*DescribeVpcsOutput, error)
 	DescribeVpnGateways(ctx context.Context, in *DescribeVpnGatewaysInput) (*DescribeVpnGatewaysOutput, error)
 	DetachInternetGateway(ctx context.Context, in *DetachInternetGatewayInput) (*DetachInternetGatewayOutput, error)
+	DetachNetworkInterface(ctx context.Context, in *DetachNetworkInterfaceInput) (*DetachNetworkInterfaceOutput, error)
 	DisassociateAddress(ctx context.Context, in *DisassociateAddressInput) (*DisassociateAddressOutput, error)
 	DisassociateIamInstanceProfile(ctx context.Context, in *DisassociateIamInstanceProfileInput) (*DisassociateIamInstanceProfileOutput, error)
 	DisassociateRouteTable(ctx context.Context, in *DisassociateRouteTableInput) (*DisassociateRouteTableOutput, error)
@@ -235,6 +236,7 @@ func New(h Handler) *api.Service {
 			{Name: "DescribeVpcs", Method: "POST", Path: "/", Input: "DescribeVpcsRequest", Output: "DescribeVpcsResult", Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "Vpcs"}, NewInput: func() any { return new(DescribeVpcsInput) }},
 			{Name: "DescribeVpnGateways", Method: "POST", Path: "/", Input: "DescribeVpnGatewaysRequest", Output: "DescribeVpnGatewaysResult", NewInput: func() any { return new(DescribeVpnGatewaysInput) }},
 			{Name: "DetachInternetGateway", Method: "POST", Path: "/", Input: "DetachInternetGatewayRequest", Output: "DetachInternetGatewayOutput", NewInput: func() any { return new(DetachInternetGatewayInput) }},
+			{Name: "DetachNetworkInterface", Method: "POST", Path: "/", Input: "DetachNetworkInterfaceRequest", Output: "DetachNetworkInterfaceOutput", NewInput: func() any { return new(DetachNetworkInterfaceInput) }},
 			{Name: "DisassociateAddress", Method: "POST", Path: "/", Input: "DisassociateAddressRequest", Output: "DisassociateAddressOutput", NewInput: func() any { return new(DisassociateAddressInput) }},
 			{Name: "DisassociateIamInstanceProfile", Method: "POST", Path: "/", Input: "DisassociateIamInstanceProfileRequest", Output: "DisassociateIamInstanceProfileResult", NewInput: func() any { return new(DisassociateIamInstanceProfileInput) }},
 			{Name: "DisassociateRouteTable", Method: "POST", Path: "/", Input: "DisassociateRouteTableRequest", Output: "DisassociateRouteTableOutput", NewInput: func() any { return new(DisassociateRouteTableInput) }},
@@ -649,7 +651,6 @@ func New(h Handler) *api.Service {
 			"DescribeVpnConcentrators",
 			"DescribeVpnConnections",
 			"DetachClassicLinkVpc",
-			"DetachNetworkInterface",
 			"DetachVerifiedAccessTrustProvider",
 			"DetachVolume",
 			"DetachVpnGateway",
@@ -1150,118 +1151,121 @@ func New(h Handler) *api.Service {
 			return h.DetachInternetGateway(ctx, in.(*DetachInternetGatewayInput))
 		}
 		s.Operations[84].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DisassociateAddress(ctx, in.(*DisassociateAddressInput))
+			return h.DetachNetworkInterface(ctx, in.(*DetachNetworkInterfaceInput))
 		}
 		s.Operations[85].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DisassociateIamInstanceProfile(ctx, in.(*DisassociateIamInstanceProfileInput))
+			return h.DisassociateAddress(ctx, in.(*DisassociateAddressInput))
 		}
 		s.Operations[86].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DisassociateRouteTable(ctx, in.(*DisassociateRouteTableInput))
+			return h.DisassociateIamInstanceProfile(ctx, in.(*DisassociateIamInstanceProfileInput))
 		}
 		s.Operations[87].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DisassociateVpcCidrBlock(ctx, in.(*DisassociateVpcCidrBlockInput))
+			return h.DisassociateRouteTable(ctx, in.(*DisassociateRouteTableInput))
 		}
 		s.Operations[88].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetConsoleOutput(ctx, in.(*GetConsoleOutputInput))
+			return h.DisassociateVpcCidrBlock(ctx, in.(*DisassociateVpcCidrBlockInput))
 		}
 		s.Operations[89].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetInstanceMetadataDefaults(ctx, in.(*GetInstanceMetadataDefaultsInput))
+			return h.GetConsoleOutput(ctx, in.(*GetConsoleOutputInput))
 		}
 		s.Operations[90].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetLaunchTemplateData(ctx, in.(*GetLaunchTemplateDataInput))
+			return h.GetInstanceMetadataDefaults(ctx, in.(*GetInstanceMetadataDefaultsInput))
 		}
 		s.Operations[91].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetManagedPrefixListAssociations(ctx, in.(*GetManagedPrefixListAssociationsInput))
+			return h.GetLaunchTemplateData(ctx, in.(*GetLaunchTemplateDataInput))
 		}
 		s.Operations[92].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetManagedPrefixListEntries(ctx, in.(*GetManagedPrefixListEntriesInput))
+			return h.GetManagedPrefixListAssociations(ctx, in.(*GetManagedPrefixListAssociationsInput))
 		}
 		s.Operations[93].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetManagedPrefixListEntries(ctx, in.(*GetManagedPrefixListEntriesInput))
+		}
+		s.Operations[94].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetSecurityGroupsForVpc(ctx, in.(*GetSecurityGroupsForVpcInput))
 		}
-		s.Operations[94].Invoke = func(ctx context.Context, in any) (any, error) { return h.ImportKeyPair(ctx, in.(*ImportKeyPairInput)) }
-		s.Operations[95].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[95].Invoke = func(ctx context.Context, in any) (any, error) { return h.ImportKeyPair(ctx, in.(*ImportKeyPairInput)) }
+		s.Operations[96].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyInstanceAttribute(ctx, in.(*ModifyInstanceAttributeInput))
 		}
-		s.Operations[96].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[97].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyInstanceMetadataDefaults(ctx, in.(*ModifyInstanceMetadataDefaultsInput))
 		}
-		s.Operations[97].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[98].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyInstanceMetadataOptions(ctx, in.(*ModifyInstanceMetadataOptionsInput))
 		}
-		s.Operations[98].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[99].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyLaunchTemplate(ctx, in.(*ModifyLaunchTemplateInput))
 		}
-		s.Operations[99].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[100].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyManagedPrefixList(ctx, in.(*ModifyManagedPrefixListInput))
 		}
-		s.Operations[100].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[101].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyNetworkInterfaceAttribute(ctx, in.(*ModifyNetworkInterfaceAttributeInput))
 		}
-		s.Operations[101].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[102].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifySecurityGroupRules(ctx, in.(*ModifySecurityGroupRulesInput))
 		}
-		s.Operations[102].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[103].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifySubnetAttribute(ctx, in.(*ModifySubnetAttributeInput))
 		}
-		s.Operations[103].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[104].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyVpcAttribute(ctx, in.(*ModifyVpcAttributeInput))
 		}
-		s.Operations[104].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[105].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyVpcTenancy(ctx, in.(*ModifyVpcTenancyInput))
 		}
-		s.Operations[105].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[106].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.MonitorInstances(ctx, in.(*MonitorInstancesInput))
 		}
-		s.Operations[106].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[107].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RebootInstances(ctx, in.(*RebootInstancesInput))
 		}
-		s.Operations[107].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[108].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ReleaseAddress(ctx, in.(*ReleaseAddressInput))
 		}
-		s.Operations[108].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[109].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ReplaceIamInstanceProfileAssociation(ctx, in.(*ReplaceIamInstanceProfileAssociationInput))
 		}
-		s.Operations[109].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[110].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ReplaceNetworkAclAssociation(ctx, in.(*ReplaceNetworkAclAssociationInput))
 		}
-		s.Operations[110].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[111].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ReplaceNetworkAclEntry(ctx, in.(*ReplaceNetworkAclEntryInput))
 		}
-		s.Operations[111].Invoke = func(ctx context.Context, in any) (any, error) { return h.ReplaceRoute(ctx, in.(*ReplaceRouteInput)) }
-		s.Operations[112].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[112].Invoke = func(ctx context.Context, in any) (any, error) { return h.ReplaceRoute(ctx, in.(*ReplaceRouteInput)) }
+		s.Operations[113].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ReplaceRouteTableAssociation(ctx, in.(*ReplaceRouteTableAssociationInput))
 		}
-		s.Operations[113].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[114].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ResetNetworkInterfaceAttribute(ctx, in.(*ResetNetworkInterfaceAttributeInput))
 		}
-		s.Operations[114].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[115].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RestoreManagedPrefixListVersion(ctx, in.(*RestoreManagedPrefixListVersionInput))
 		}
-		s.Operations[115].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[116].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RevokeSecurityGroupEgress(ctx, in.(*RevokeSecurityGroupEgressInput))
 		}
-		s.Operations[116].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[117].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RevokeSecurityGroupIngress(ctx, in.(*RevokeSecurityGroupIngressInput))
 		}
-		s.Operations[117].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunInstances(ctx, in.(*RunInstancesInput)) }
-		s.Operations[118].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[118].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunInstances(ctx, in.(*RunInstancesInput)) }
+		s.Operations[119].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.StartInstances(ctx, in.(*StartInstancesInput))
 		}
-		s.Operations[119].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopInstances(ctx, in.(*StopInstancesInput)) }
-		s.Operations[120].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[120].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopInstances(ctx, in.(*StopInstancesInput)) }
+		s.Operations[121].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.TerminateInstances(ctx, in.(*TerminateInstancesInput))
 		}
-		s.Operations[121].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[122].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UnassignPrivateIpAddresses(ctx, in.(*UnassignPrivateIpAddressesInput))
 		}
-		s.Operations[122].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[123].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UnmonitorInstances(ctx, in.(*UnmonitorInstancesInput))
 		}
-		s.Operations[123].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[124].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateSecurityGroupRuleDescriptionsEgress(ctx, in.(*UpdateSecurityGroupRuleDescriptionsEgressInput))
 		}
-		s.Operations[124].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[125].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateSecurityGroupRuleDescriptionsIngress(ctx, in.(*UpdateSecurityGroupRuleDescriptionsIngressInput))
 		}
 	}
@@ -1432,6 +1436,8 @@ func New(h Handler) *api.Service {
 		"DescribeVpnGatewaysResult":                         DescribeVpnGatewaysOutput{},
 		"DetachInternetGatewayOutput":                       DetachInternetGatewayOutput{},
 		"DetachInternetGatewayRequest":                      DetachInternetGatewayInput{},
+		"DetachNetworkInterfaceOutput":                      DetachNetworkInterfaceOutput{},
+		"DetachNetworkInterfaceRequest":                     DetachNetworkInterfaceInput{},
 		"DisassociateAddressOutput":                         DisassociateAddressOutput{},
 		"DisassociateAddressRequest":                        DisassociateAddressInput{},
 		"DisassociateIamInstanceProfileRequest":             DisassociateIamInstanceProfileInput{},

@@ -1208,6 +1208,12 @@ func shapes() []api.Shape {
 			{Name: "InternetGatewayId", Shape: "InternetGatewayId", LocationName: "internetGatewayId", Required: true},
 			{Name: "VpcId", Shape: "VpcId", LocationName: "vpcId", Required: true},
 		}},
+		{Name: "DetachNetworkInterfaceOutput", Kind: api.Structure},
+		{Name: "DetachNetworkInterfaceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "AttachmentId", Shape: "NetworkInterfaceAttachmentId", LocationName: "attachmentId", Required: true},
+			{Name: "DryRun", Shape: "Boolean", LocationName: "dryRun"},
+			{Name: "Force", Shape: "Boolean", LocationName: "force"},
+		}},
 		{Name: "DeviceType", Enum: []string{"ebs", "instance-store"}},
 		{Name: "DhcpConfiguration", Kind: api.Structure, Members: []api.Member{
 			{Name: "Key", Shape: "String", LocationName: "key"},

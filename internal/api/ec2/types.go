@@ -1833,6 +1833,17 @@ type DetachInternetGatewayInput struct {
 	VpcId             *string
 }
 
+// DetachNetworkInterfaceOutput is a shape of the model.
+type DetachNetworkInterfaceOutput struct {
+}
+
+// DetachNetworkInterfaceInput is the model's DetachNetworkInterfaceRequest.
+type DetachNetworkInterfaceInput struct {
+	AttachmentId *string
+	DryRun       *bool
+	Force        *bool
+}
+
 // DeviceType is an enumeration of the model.
 type DeviceType string
 

@@ -460,6 +460,31 @@ func TestAssociateAddressWithAnInstance(t *testing.T) {
 	fails(t, err, "InvalidInstanceID.NotFound", "The instance ID 'i-0' does not exist")
 }
 
+func TestDetachNetworkInterface(t *testing.T) {
+	w := newWorld(t)
+	i := w.run(func(in *api2.RunInstancesInput) {
+		in.NetworkInterfaces = []api2.InstanceNetworkInterfaceSpecification{{DeviceIndex: new(int32(0))}, {DeviceIndex: new(int32(1))}}
+	}).Instances[0]
+	if len(i.NetworkInterfaces) != 2 || i.PublicIpAddress != nil {
+		t.Fatalf("interfaces %+v", i.NetworkInterfaces)
+	}
+	detach := func(attachment string) error {
+		_, err := w.DetachNetworkInterface(w.ctx, &api2.DetachNetworkInterfaceInput{AttachmentId: &attachment})
+		return err
+	}
+	further := *i.NetworkInterfaces[1].Attachment.AttachmentId
+	fails(t, detach("eni-attach-0"), "InvalidAttachmentID.NotFound", "The attachment ID 'eni-attach-0' does not exist")
+	fails(t, detach(*i.NetworkInterfaces[0].Attachment.AttachmentId), "OperationNotPermitted", "The network interface at device index 0 and networkCard index 0 cannot be detached.")
+	fails(t, detach(further), "UnsupportedOperation", "")
+	w.reach(*i.InstanceId, "running")
+	must[*api2.StopInstancesOutput](t)(w.StopInstances(w.ctx, &api2.StopInstancesInput{InstanceIds: []string{*i.InstanceId}}))
+	w.reach(*i.InstanceId, "stopped")
+	if err := detach(further); err != nil || len(w.describe(*i.InstanceId).NetworkInterfaces) != 1 {
+		t.Errorf("detached: %v", err)
+	}
+	must[*api2.DeleteNetworkInterfaceOutput](t)(w.DeleteNetworkInterface(w.ctx, &api2.DeleteNetworkInterfaceInput{NetworkInterfaceId: i.NetworkInterfaces[1].NetworkInterfaceId}))
+}
+
 type console string
 
 func (c console) Console(string) ([]byte, time.Time, error) {
