@@ -66,7 +66,7 @@ vulncheck: ## look for known vulnerabilities (needs the internet)
 
 presubmit: fmt generate lint test ## what to run before sending a change
 
-bench: bench-start bench-runtask bench-api bench-registry bench-store bench-kill ## run all benchmarks, in less than 15 minutes; results go to bench/README.md
+bench: bench-start bench-runtask bench-instances bench-api bench-registry bench-store bench-kill ## run all benchmarks, in less than 15 minutes; results go to bench/README.md
 
 bench-go: ## run the benchmarks of single functions
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
@@ -85,6 +85,9 @@ bench-registry: ## measure pushes and pulls beside docker-registry's
 
 bench-store: ## measure how times change with what the store holds
 	$(GO) run ./bench/store
+
+bench-instances: ## measure launching instances, and the memory of a hundred idle ones
+	$(SUDO) $(GO) run ./bench/instances
 
 bench-kill: ## kill -9 in the middle of writes, and look what is left
 	$(GO) run ./bench/kill
