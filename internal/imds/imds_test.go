@@ -14,11 +14,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	sdk "github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"golang.org/x/sys/unix"
 
 	"roadstead.dev/internal/identity"
 	"roadstead.dev/internal/imds"
@@ -83,6 +86,8 @@ type fixture struct {
 	signer *imds.Signer
 	dir    string
 	url    string
+	// conn is the latest connection that was accepted.
+	conn atomic.Pointer[net.Conn]
 }
 
 func newFixture(t testing.TB, change func(*model.Instance)) *fixture {
@@ -135,7 +140,10 @@ func (x *fixture) serve() {
 	}
 	x.signer = imds.NewSigner(filepath.Join(x.dir, "identity.pem"))
 	s := httptest.NewUnstartedServer(imds.New(imds.Config{Store: x.store, Clock: x.clock, Roles: x.roles, Key: key, Signer: x.signer}).Handler("vpc-1"))
-	s.Config.ConnContext = imds.ConnContext
+	s.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		x.conn.Store(&c)
+		return imds.ConnContext(ctx, c)
+	}
 	s.Start()
 	x.t.Cleanup(s.Close)
 	x.url = s.URL
@@ -274,6 +282,31 @@ func TestTokens(t *testing.T) {
 	}
 	if code, _ := x.do(read, path, session, token); code != 401 {
 		t.Errorf("another instance's: %d", code)
+	}
+}
+
+// The answer with a token goes no further than the hop limit; answers before it
+// go anywhere.
+func TestHopLimit(t *testing.T) {
+	x := newFixture(t, nil)
+	hops := func() int {
+		raw, err := (*x.conn.Load()).(syscall.Conn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ttl := 0
+		if err := raw.Control(func(fd uintptr) { ttl, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TTL) }); err != nil {
+			t.Fatal(err)
+		}
+		return ttl
+	}
+	x.do(http.MethodGet, "/latest/meta-data/")
+	if got := hops(); got < 32 {
+		t.Errorf("%d hops without a token", got)
+	}
+	x.token("60")
+	if got := hops(); got != 2 {
+		t.Errorf("a token goes %d hops, want 2", got)
 	}
 }
 
