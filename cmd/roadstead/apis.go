@@ -116,7 +116,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	}
 
 	a.retention = retention.New(s.store, a.logstore, s.clock, s.log)
-	networks := ec2.New(ec2.Config{Store: s.store, Clock: s.clock, Regions: regions})
+	networks := ec2.New(ec2.Config{Store: s.store, Clock: s.clock, Regions: regions, Consoles: s.consoles()})
 	err = errors.Join(
 		// Instances side by side give out different public addresses.
 		eni.SetPublicPool(ctx, s.store, eni.PoolFor(s.prefix())),

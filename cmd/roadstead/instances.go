@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path"
 	"path/filepath"
+	"time"
 
 	"roadstead.dev/internal/imds"
 	"roadstead.dev/internal/instance"
@@ -27,6 +29,22 @@ func (o *options) instanceRuntime() (*instance.Runtime, error) {
 		return nil, err
 	}
 	return &instance.Runtime{Dir: o.instancesDir(), Program: exe}, nil
+}
+
+// consoles are those of instances, which the API reads; what never ran has
+// written nothing.
+type consoles struct{ instance.Runtime }
+
+func (c *consoles) Console(id string) ([]byte, time.Time, error) {
+	b, at, err := c.Runtime.Console(id)
+	if errors.Is(err, instance.ErrNotFound) {
+		err = nil
+	}
+	return b, at, err
+}
+
+func (o *options) consoles() *consoles {
+	return &consoles{instance.Runtime{Dir: o.instancesDir()}}
 }
 
 // programsDir is where instances find Roadstead's own programs.

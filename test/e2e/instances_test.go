@@ -216,6 +216,14 @@ echo "$?" > done
 		t.Errorf("a stranger got %q past the security group; it is %q", got, f.read(c, "var/proof/id"))
 	}
 
+	console, err := f.ec2.GetConsoleOutput(ctx, &ec2.GetConsoleOutputInput{InstanceId: new(b)})
+	if err != nil || console.Output == nil {
+		t.Fatalf("no console: %v", err)
+	}
+	if text, err := base64.StdEncoding.DecodeString(*console.Output); err != nil || !strings.Contains(string(text), "part-001 ended with code 0") {
+		t.Errorf("console: %s, %v", text, err)
+	}
+
 	// The server dies and comes again: instances never notice.
 	pids := map[string]int{server: f.first(server), b: f.first(b), c: f.first(c)}
 	if err := f.kill(); err != nil {
