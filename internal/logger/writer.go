@@ -52,7 +52,7 @@ func (w *writer) begin() error {
 	for {
 		w.seq++
 		path := filepath.Join(w.cfg.Dir, segmentName(w.source, w.seq))
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // run checks that the source is a file's name
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if errors.Is(err, os.ErrExist) {
 			continue
 		}
@@ -75,7 +75,7 @@ func (w *writer) begin() error {
 		b := appendRecord(nil, func(b []byte) []byte { return append(append(b, recordHeader), header...) })
 		if _, err := f.WriteAt(b, 0); err != nil {
 			_ = f.Close()
-			_ = os.Remove(path) //nolint:gosec // run checks that the source is a file's name
+			_ = os.Remove(path)
 			return fmt.Errorf("begin segment: %w", err)
 		}
 		if w.f != nil {
