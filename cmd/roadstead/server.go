@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,9 @@ import (
 	"roadstead.dev/internal/store/fleet"
 	"roadstead.dev/internal/store/tables"
 )
+
+// gcPercent is how much garbage there may be to what lives, in percent.
+const gcPercent = 200
 
 // server is the program in its main role. It is put together in three parts:
 // the APIs (apis.go), the controllers (controllers.go), and what stands behind
@@ -55,6 +59,11 @@ type server struct {
 func serve(ctx context.Context, o *options, logTo io.Writer) (err error) {
 	log := slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	slog.SetDefault(log)
+	if os.Getenv("GOGC") == "" {
+		// The server's own memory is a few megabytes: with the default a load of
+		// requests would have it collected all the time.
+		debug.SetGCPercent(gcPercent)
+	}
 	s := &server{options: o, log: log, clock: clock.System{}, begun: time.Now()}
 
 	s.store, err = bolt.Open(strings.TrimPrefix(o.storeAddress(), "bolt:"), bolt.Options{})
