@@ -239,8 +239,7 @@ func (b *Book) putTask(r store.Row[model.Task]) {
 // describe is an instance as placement sees it.
 func describe(i *model.ContainerInstance) placement.Instance {
 	p := placement.Instance{
-		// External instances take tasks of the launch type EXTERNAL alone.
-		ID: i.ID, Active: i.Status == model.ContainerInstanceActive && !i.External, AgentConnected: i.Connection.Connected, AgentVersion: i.AgentVersion,
+		ID: i.ID, Active: i.Status == model.ContainerInstanceActive, AgentConnected: i.Connection.Connected, AgentVersion: i.AgentVersion,
 		EC2InstanceID: i.EC2InstanceID, RegisteredAt: i.RegisteredAt, Attributes: i.Attributes,
 		Total: placement.Resources{CPU: i.CPU, Memory: i.Memory, ENIs: i.ENIs, GPUs: len(i.GPUs)},
 	}

@@ -136,26 +136,6 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-func TestExternalInstancesTakeNone(t *testing.T) {
-	s := open(t)
-	b := follow(t, s)
-	register(t, s, b, "i1", 1000)
-	row, err := tables.ECSContainerInstances.Update(t.Context(), s, account, region, "c/i1", func(v *model.ContainerInstance) error {
-		v.External = true
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Reach(t.Context(), row.Modified); err != nil {
-		t.Fatal(err)
-	}
-	tk := task("1", "100")
-	if ch := b.Choose(account, region, "c", request(t, tk), []*model.Task{tk}); len(ch.Placed) != 0 {
-		t.Errorf("placed on %s", ch.Placed[0].Instance.ID)
-	}
-}
-
 // TestTwoServers places from two books over one store at once: nothing is
 // over-committed, and all room is found.
 func TestTwoServers(t *testing.T) {
