@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -29,20 +28,7 @@ func main() {
 	binary := flag.String("roadstead", "", "the program to measure; empty builds it")
 	keep := flag.Bool("keep", false, "print, and leave bench/README.md alone")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	text, err := run(ctx, *binary, *rounds, *many)
-	if err == nil {
-		if *keep {
-			fmt.Print("\n", text)
-		} else {
-			err = report.Section("instances", text)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench instances:", err)
-		os.Exit(1)
-	}
+	report.Main("instances", *keep, func(ctx context.Context) (string, error) { return run(ctx, *binary, *rounds, *many) })
 }
 
 // bench is a server with its folder.

@@ -10,7 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
@@ -29,20 +28,7 @@ func main() {
 	binary := flag.String("roadstead", "", "the program to measure; empty builds it")
 	keep := flag.Bool("keep", false, "print, and leave bench/README.md alone")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	text, err := run(ctx, *binary, *rounds, *writers, *span)
-	if err == nil {
-		if *keep {
-			fmt.Print("\n", text)
-		} else {
-			err = report.Section("kill", text)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench kill:", err)
-		os.Exit(1)
-	}
+	report.Main("kill", *keep, func(ctx context.Context) (string, error) { return run(ctx, *binary, *rounds, *writers, *span) })
 }
 
 func run(ctx context.Context, binary string, rounds, writers int, span time.Duration) (_ string, err error) {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"strings"
 	"time"
 
@@ -26,20 +25,7 @@ func main() {
 	binary := flag.String("roadstead", "", "the program to measure; empty builds it")
 	keep := flag.Bool("keep", false, "print, and leave bench/README.md alone")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	text, err := run(ctx, *binary, *rounds)
-	if err == nil {
-		if *keep {
-			fmt.Print("\n", text)
-		} else {
-			err = report.Section("registry", text)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench registry:", err)
-		os.Exit(1)
-	}
+	report.Main("registry", *keep, func(ctx context.Context) (string, error) { return run(ctx, *binary, *rounds) })
 }
 
 // imageSize is the bytes of an image's layers.

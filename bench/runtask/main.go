@@ -10,7 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -25,21 +24,8 @@ func main() {
 	keep := flag.Bool("keep", false, "print, and leave bench/README.md alone")
 	containerd := flag.String("containerd", "", "socket of the containerd to use; empty starts one")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	b := &bench{rounds: *rounds, many: *many}
-	text, err := b.run(ctx, *binary, *containerd)
-	if err == nil {
-		if *keep {
-			fmt.Print("\n", text)
-		} else {
-			err = report.Section("runtask", text)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench runtask:", err)
-		os.Exit(1)
-	}
+	report.Main("runtask", *keep, func(ctx context.Context) (string, error) { return b.run(ctx, *binary, *containerd) })
 }
 
 type bench struct {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
@@ -26,20 +25,7 @@ func main() {
 	binary := flag.String("roadstead", "", "the program to measure; empty builds it")
 	keep := flag.Bool("keep", false, "print, and leave bench/README.md alone")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	text, err := run(ctx, *binary, *rounds, *idle)
-	if err == nil {
-		if *keep {
-			fmt.Print("\n", text)
-		} else {
-			err = report.Section("start", text)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench start:", err)
-		os.Exit(1)
-	}
+	report.Main("start", *keep, func(ctx context.Context) (string, error) { return run(ctx, *binary, *rounds, *idle) })
 }
 
 // contender is one way to start a server.

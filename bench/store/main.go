@@ -10,7 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -26,20 +25,7 @@ func main() {
 	binary := flag.String("roadstead", "", "the program to measure; empty builds it")
 	keep := flag.Bool("keep", false, "print, and leave bench/README.md alone")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	text, err := run(ctx, *binary, *starts, *calls, *rounds, *span)
-	if err == nil {
-		if *keep {
-			fmt.Print("\n", text)
-		} else {
-			err = report.Section("store", text)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench store:", err)
-		os.Exit(1)
-	}
+	report.Main("store", *keep, func(ctx context.Context) (string, error) { return run(ctx, *binary, *starts, *calls, *rounds, *span) })
 }
 
 func run(ctx context.Context, binary string, starts, calls, rounds int, span time.Duration) (_ string, err error) {

@@ -8,9 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"roadstead.dev/internal/instance"
 )
 
 // runState is what a server leaves in its data folder while it runs, for the
@@ -71,22 +72,10 @@ func (st *runState) runs() bool {
 	return err == nil && ticks == st.Ticks
 }
 
-// startTicks reads field 22 of /proc/PID/stat.
+// startTicks is when a process started; it fails when the process has ended.
 func startTicks(pid int) (string, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return "", err
-	}
-	// The command's name, in parentheses, may hold anything.
-	_, rest, ok := strings.Cut(string(b[strings.LastIndexByte(string(b), ')'):]), " ")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 20 {
-		return "", fmt.Errorf("/proc/%d/stat: unexpected form", pid)
-	}
-	if fields[0] == "Z" {
-		return "", errNotRunning
-	}
-	return fields[19], nil
+	ticks, err := instance.StartTicks(pid)
+	return strconv.FormatUint(ticks, 10), err
 }
 
 // stopServer ends the server of a data folder and waits until it is gone. It

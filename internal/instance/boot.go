@@ -81,7 +81,7 @@ func boot(dir string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("make the instance's namespaces: %w", err)
 	}
-	ticks, err := startTicks(cmd.Process.Pid)
+	ticks, err := StartTicks(cmd.Process.Pid)
 	if err == nil {
 		err = writeJSON(filepath.Join(dir, pidFile), process{cmd.Process.Pid, ticks, machineBoot()})
 	}

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -90,7 +91,7 @@ func (m *machine) applyCloudConfig(ctx context.Context, name string, text []byte
 			m.say("user data: bootcmd %q ended with code %d: %v", []string(cmd), code, err)
 		}
 	}
-	if host := cmpOr(c.FQDN, c.Hostname); host != "" {
+	if host := cmp.Or(c.FQDN, c.Hostname); host != "" {
 		if err := unix.Sethostname([]byte(host)); err != nil {
 			m.say("user data: hostname: %v", err)
 		}
@@ -107,13 +108,6 @@ func (m *machine) applyCloudConfig(ctx context.Context, name string, text []byte
 		return nil, nil
 	}
 	return []part{{name + "-runcmd", runScript(c.RunCmd)}}, nil
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // runScript makes a script of commands.

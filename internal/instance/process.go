@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startTicks is when a process started, in the kernel's ticks since the boot.
+// StartTicks is when a process started, in the kernel's ticks since the boot.
 // It fails when the process has ended.
-func startTicks(pid int) (uint64, error) {
+func StartTicks(pid int) (uint64, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, err

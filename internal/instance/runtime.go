@@ -106,7 +106,7 @@ func (r *Runtime) State(id string) (State, error) {
 	case err != nil:
 		return State{}, err
 	default:
-		if ticks, err := startTicks(p.PID); err == nil && ticks == p.Ticks {
+		if ticks, err := StartTicks(p.PID); err == nil && ticks == p.Ticks {
 			st.Running, st.PID = true, p.PID
 		}
 		if i, err := os.Stat(filepath.Join(dir, pidFile)); err == nil {

@@ -2,11 +2,8 @@ package cgroup
 
 import (
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 )
 
 // ProcessesBelow are those of the group path and of all groups below it, in
@@ -18,15 +15,7 @@ func (h *Hierarchies) ProcessesBelow(path string) []int {
 			if err != nil || !d.IsDir() {
 				return nil //nolint:nilerr // groups come and go
 			}
-			b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-			if err != nil {
-				return nil //nolint:nilerr // groups come and go
-			}
-			for f := range strings.FieldsSeq(string(b)) {
-				if pid, err := strconv.Atoi(f); err == nil && pid > 1 {
-					pids = append(pids, pid)
-				}
-			}
+			pids = append(pids, processes(dir)...)
 			return nil
 		})
 	}

@@ -315,18 +315,25 @@ func (h *Hierarchies) Exists(path string) bool {
 func (h *Hierarchies) Processes(path string) []int {
 	var pids []int
 	for _, m := range h.mounts() {
-		b, err := os.ReadFile(filepath.Join(m, path, "cgroup.procs"))
-		if err != nil {
-			continue
-		}
-		for f := range strings.FieldsSeq(string(b)) {
-			if pid, err := strconv.Atoi(f); err == nil && pid > 1 {
-				pids = append(pids, pid)
-			}
-		}
+		pids = append(pids, processes(filepath.Join(m, path))...)
 	}
 	slices.Sort(pids)
 	return slices.Compact(pids)
+}
+
+// processes are those of the group whose folder dir is; none when it is gone.
+func processes(dir string) []int {
+	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for f := range strings.FieldsSeq(string(b)) {
+		if pid, err := strconv.Atoi(f); err == nil && pid > 1 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // OOMKills counts the processes of the group path that the kernel killed for

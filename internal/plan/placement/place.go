@@ -5,8 +5,6 @@ import (
 	"slices"
 )
 
-func sortRefusals(all []Refusal) { slices.SortFunc(all, compareRefusals) }
-
 // Place chooses an instance for one more task of the request's kind; false
 // where none can take it. It writes nothing down: Assign does. Pick(n) chooses
 // among n that are equally good, from 0 to n-1.

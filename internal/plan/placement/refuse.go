@@ -1,6 +1,9 @@
 package placement
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+)
 
 // Reason is why an instance cannot take a task, as RunTask's failures name it.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
@@ -64,7 +67,9 @@ func (f *Fleet) Explain(r *Request) []Refusal {
 			all = append(all, Refusal{h.ID, why})
 		}
 	}
-	sortRefusals(all)
+	slices.SortFunc(all, func(a, b Refusal) int {
+		return cmp.Or(cmp.Compare(near[b.Reason], near[a.Reason]), cmp.Compare(a.Instance, b.Instance))
+	})
 	return all
 }
 
@@ -75,10 +80,6 @@ func (f *Fleet) Refuses(r *Request, instance string) Reason {
 		return Inactive
 	}
 	return r.refuses(h)
-}
-
-func compareRefusals(a, b Refusal) int {
-	return cmp.Or(cmp.Compare(near[b.Reason], near[a.Reason]), cmp.Compare(a.Instance, b.Instance))
 }
 
 func (r *Request) refuses(h *host) Reason {

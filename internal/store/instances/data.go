@@ -144,21 +144,6 @@ func mergeTags(under, over []model.LaunchTags) []model.LaunchTags {
 	return out
 }
 
-// InSubnet is the data for a launch in another subnet.
-func InSubnet(data model.LaunchData, subnetID string) model.LaunchData {
-	if len(data.NetworkInterfaces) == 0 {
-		data.SubnetID = subnetID
-		return data
-	}
-	data.NetworkInterfaces = slices.Clone(data.NetworkInterfaces)
-	for i := range data.NetworkInterfaces {
-		if data.NetworkInterfaces[i].NetworkInterfaceID == "" {
-			data.NetworkInterfaces[i].SubnetID = subnetID
-		}
-	}
-	return data
-}
-
 // maxUserData is in bytes, decoded.
 const maxUserData = 16384
 
