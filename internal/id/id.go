@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/hex"
+	"fmt"
+	"time"
 )
 
 // Hex is n random lowercase hexadecimal digits: ECS task ids have 32, EC2
@@ -33,4 +35,12 @@ func UUID() string {
 	b[8] = b[8]&0x3f | 0x80
 	h := hex.EncodeToString(b[:])
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// Newest is a random id in the form of a UUID that sorts before those of
+// earlier milliseconds.
+func Newest(now time.Time) string {
+	left := uint64(1<<48-1) - uint64(now.UnixMilli())&(1<<48-1) //nolint:gosec // bits, not a quantity
+	h := fmt.Sprintf("%012x", left)
+	return h[:8] + "-" + h[8:] + UUID()[13:]
 }

@@ -21,9 +21,10 @@ const (
 
 // AutoScalingGroup is an Auto Scaling group. Record id: its name.
 //
-// Writers: service/autoscaling writes Spec, Desired, Suspended and
-// Deleting; controller/autoscalinggroup writes Status. Its instances are
-// records of their own (ASGInstance).
+// Writers: service/autoscaling writes all but Status, which is
+// controller/autoscalinggroup's. Its instances are records of their own
+// (ASGInstance); whoever adds one checks in the same transaction that the
+// group is as it was read, so that none is left without its group.
 type AutoScalingGroup struct {
 	Name      string    `json:"name"`
 	ARN       string    `json:"arn"`
@@ -32,7 +33,10 @@ type AutoScalingGroup struct {
 	// Desired is the capacity wanted: the user's, a policy's, or a capacity
 	// provider's, whoever wrote it last.
 	Desired int `json:"desired"`
-	// DesiredReason is the cause that the activity of the change tells.
+	// DesiredReason begins the cause of the activities that the last change of
+	// Desired leads to, a sentence with its time: "At 2026-01-02T03:04:05Z a
+	// user request explicitly set group desired capacity changing the desired
+	// capacity from 0 to 2."
 	DesiredReason string `json:"desiredReason,omitempty"`
 	// Suspended processes, by name, and why.
 	Suspended map[string]string `json:"suspended,omitempty"`
@@ -66,7 +70,8 @@ type ASGSpec struct {
 	SubnetIDs      []string           `json:"subnetIds,omitempty"`
 	TargetGroups   []string           `json:"targetGroups,omitempty"` // ARNs
 	ClassicELBs    []string           `json:"classicElbs,omitempty"`
-	// HealthCheckType is EC2, or EC2 and more: "EC2,ELB".
+	// HealthCheckType lists what tells that an instance is unhealthy, as it was
+	// given: "EC2", "ELB", "EC2,ELB". EC2 always does.
 	HealthCheckType           string    `json:"healthCheckType"`
 	HealthCheckGraceSeconds   int       `json:"healthCheckGraceSeconds"`
 	CooldownSeconds           int       `json:"cooldownSeconds"`
@@ -79,6 +84,15 @@ type ASGSpec struct {
 	LifecycleHooks            []ASGHook `json:"lifecycleHooks,omitempty"`
 	MinHealthyPercentage      *int      `json:"minHealthyPercentage,omitempty"`
 	MaxHealthyPercentage      *int      `json:"maxHealthyPercentage,omitempty"`
+	// ZoneDistribution is balanced-best-effort or balanced-only: whether a zone
+	// where launches fail is made up for in the others.
+	ZoneDistribution string `json:"zoneDistribution,omitempty"`
+	// DeletionProtection is none, prevent-force-deletion or
+	// prevent-all-deletion; empty is none.
+	DeletionProtection string `json:"deletionProtection,omitempty"`
+	// Told back as they were given: units; default or none.
+	DesiredCapacityType string `json:"desiredCapacityType,omitempty"`
+	CapacityReservation string `json:"capacityReservation,omitempty"`
 }
 
 // ASGLaunchTemplate names a template and a version, which may be $Latest or
@@ -138,7 +152,9 @@ type ASGStatus struct {
 
 // ASGInstance is an instance's membership in a group. Record id:
 // "<group>/<instance id>". controller/autoscalinggroup writes it, but for
-// Protected, HealthStatus and Command, which service/autoscaling writes.
+// Protected, HealthStatus and Command, which service/autoscaling writes, and
+// HookAction's Result and ExpiresAt. An instance that AttachInstances adds is a
+// record of the service's, too, that begins as Pending.
 type ASGInstance struct {
 	Group          string    `json:"group"`
 	InstanceID     string    `json:"instanceId"`
@@ -152,7 +168,8 @@ type ASGInstance struct {
 	Template ASGLaunchTemplate `json:"template"`
 	// HookAction is the action of the hook that is waited for, and until when.
 	HookAction *ASGHookAction `json:"hookAction,omitempty"`
-	// Activity is the id of the activity in progress.
+	// Activity is the id of the activity in progress. The service sets it with
+	// a Command, and the controller ends that activity.
 	Activity string `json:"activity,omitempty"`
 	Spot     bool   `json:"spot,omitempty"`
 	Weight   int    `json:"weight,omitempty"`
@@ -183,7 +200,8 @@ type ASGHookAction struct {
 }
 
 // ScalingActivity is what a group did. Record id: "<group>/<id>", where ids
-// sort from the newest to the oldest. It is kept for six weeks.
+// (id.Newest) sort from the newest to the oldest. It is kept for six weeks,
+// longer than its group.
 type ScalingActivity struct {
 	ID            string    `json:"id"`
 	Group         string    `json:"group"`
@@ -199,7 +217,12 @@ type ScalingActivity struct {
 	Details       string    `json:"details,omitempty"`
 }
 
-// InstanceRefresh replaces a group's instances. Record id: "<group>/<id>".
+// InstanceRefresh replaces a group's instances. Record id: "<group>/<id>",
+// where ids (id.Newest) sort from the newest to the oldest.
+//
+// service/autoscaling makes it, Pending, and sets Cancelled and Rollback; all
+// else is controller/autoscalinggroup's. When a refresh with a desired
+// configuration has succeeded, the controller makes that the group's.
 type InstanceRefresh struct {
 	ID    string `json:"id"`
 	Group string `json:"group"`
@@ -214,8 +237,29 @@ type InstanceRefresh struct {
 	WarmupSeconds        int               `json:"warmupSeconds"`
 	SkipMatching         bool              `json:"skipMatching,omitempty"`
 	AutoRollback         bool              `json:"autoRollback,omitempty"`
-	Template             ASGLaunchTemplate `json:"template"`
-	Cancelled            bool              `json:"cancelled,omitempty"`
+	// Template is what the group launches from once it is refreshed, or
+	// MixedInstances; Desired tells that it was given as the desired
+	// configuration, else it is the group's own.
+	Template       ASGLaunchTemplate  `json:"template"`
+	MixedInstances *ASGMixedInstances `json:"mixedInstances,omitempty"`
+	Desired        bool               `json:"desired,omitempty"`
+	// Previous and PreviousMixed are what the group launched from before, for
+	// a rollback.
+	Previous      *ASGLaunchTemplate `json:"previous,omitempty"`
+	PreviousMixed *ASGMixedInstances `json:"previousMixed,omitempty"`
+	// ScaleInProtected is what becomes of protected instances: Refresh, Ignore
+	// or Wait. Standby, of those in standby: Terminate, Ignore or Wait.
+	ScaleInProtected string `json:"scaleInProtected,omitempty"`
+	Standby          string `json:"standby,omitempty"`
+	// Cancelled and Rollback say what was asked for meanwhile.
+	Cancelled bool `json:"cancelled,omitempty"`
+	Rollback  bool `json:"rollback,omitempty"`
+	// RollbackAt, RollbackReason, RollbackTotal and RollbackPercentage tell
+	// when, why and where a rollback began.
+	RollbackAt         time.Time `json:"rollbackAt,omitzero"`
+	RollbackReason     string    `json:"rollbackReason,omitempty"`
+	RollbackTotal      int       `json:"rollbackTotal,omitempty"`
+	RollbackPercentage int       `json:"rollbackPercentage,omitempty"`
 	// ToReplace are the instances that are still to go, Total what they were.
 	ToReplace []string `json:"toReplace,omitempty"`
 	Total     int      `json:"total"`
