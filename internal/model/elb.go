@@ -35,6 +35,10 @@ import (
 //     delay has passed or no request is in flight any more, the loadbalancer
 //     controller deletes both records: the target is drained when its Target
 //     is gone. Nobody else deletes a Target.
+//
+// A target of an instance group is named by the instance's id, and reached at
+// its primary private address. When the instance terminates, the loadbalancer
+// controller deregisters it.
 
 // LoadBalancer states.
 const (
@@ -297,6 +301,9 @@ type Target struct {
 	DeregisteringAt *time.Time `json:"deregisteringAt,omitempty"`
 }
 
+// IsInstance tells whether the target is an EC2 instance.
+func (t *Target) IsInstance() bool { return strings.HasPrefix(t.ID, "i-") }
+
 // Health states of a target.
 const (
 	TargetHealthInitial   = "initial"
@@ -328,6 +335,10 @@ const (
 	DescriptionNotInUse              = "Target group is not configured to receive traffic from the load balancer"
 	DescriptionNotRegistered         = "Target is not registered to the target group"
 	DescriptionDeregistration        = "Target deregistration is in progress"
+	DescriptionZoneNotEnabled        = "Target is in an Availability Zone that is not enabled for the load balancer"
+	DescriptionStopped               = "Target is in the stopped state"
+	DescriptionTerminated            = "Target is in the terminated state"
+	DescriptionInvalidState          = "Target is in an invalid state"
 )
 
 // TargetHealth is what the load balancer finds of a target. The loadbalancer

@@ -104,6 +104,7 @@ func (c *LoadBalancers) Controller() *controller.Controller {
 			controller.On(tables.Targets, func(r store.Row[model.Target]) []controller.Key {
 				return []controller.Key{key(r.Key, groupKey+parent(r.Key.ID))}
 			}),
+			{Kind: tables.Instances.Kind(), Keys: c.ofInstance},
 		},
 		Reconcile: c.Reconcile,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -135,6 +136,10 @@ type groupState struct {
 	group   store.Row[model.TargetGroup]
 	targets []store.Row[model.Target]
 	health  map[string]store.Row[model.TargetHealth]
+	// instances that are targets, by id.
+	instances map[string]*model.Instance
+	// lb is the load balancer that uses the group, nil for none.
+	lb *model.LoadBalancer
 }
 
 // read reads what belongs to a load balancer.
@@ -151,7 +156,7 @@ func (c *LoadBalancers) read(ctx context.Context, row store.Row[model.LoadBalanc
 	}
 	st := &state{input: balance.Input{
 		LoadBalancer: row.V, Rules: map[string][]*model.Rule{}, Groups: map[string]*model.TargetGroup{},
-		Targets: map[string][]*model.Target{}, Health: map[string]*model.TargetHealth{},
+		Targets: map[string][]*model.Target{}, Health: map[string]*model.TargetHealth{}, Instances: map[string]*model.Instance{},
 	}}
 	for _, l := range listeners {
 		st.input.Listeners = append(st.input.Listeners, l.V)
@@ -173,6 +178,7 @@ func (c *LoadBalancers) read(ctx context.Context, row store.Row[model.LoadBalanc
 			if err != nil {
 				return nil, err
 			}
+			gs.lb = row.V
 			st.groups = append(st.groups, gs)
 			st.input.Groups[arn] = g.V
 			for _, t := range gs.targets {
@@ -181,6 +187,7 @@ func (c *LoadBalancers) read(ctx context.Context, row store.Row[model.LoadBalanc
 			for id, h := range gs.health {
 				st.input.Health[id] = h.V
 			}
+			maps.Copy(st.input.Instances, gs.instances)
 		}
 	}
 	return st, nil
@@ -200,5 +207,5 @@ func (c *LoadBalancers) readGroup(ctx context.Context, g store.Row[model.TargetG
 	for _, h := range health {
 		gs.health[h.Key.ID] = h
 	}
-	return gs, nil
+	return c.letGo(ctx, gs)
 }

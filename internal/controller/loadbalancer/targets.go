@@ -40,7 +40,7 @@ func (c *LoadBalancers) targetGroup(ctx context.Context, key controller.Key) (co
 	if err != nil {
 		return controller.Result{}, err
 	}
-	again, err := c.recordGroup(ctx, gs, false, nil)
+	again, err := c.recordGroup(ctx, gs, nil)
 	return controller.Result{RequeueAfter: again}, err
 }
 
@@ -72,7 +72,7 @@ func (c *LoadBalancers) record(ctx context.Context, st *state, seen map[string]m
 	var again time.Duration
 	var errs []error
 	for _, gs := range st.groups {
-		a, err := c.recordGroup(ctx, gs, true, seen[gs.group.V.ID])
+		a, err := c.recordGroup(ctx, gs, seen[gs.group.V.ID])
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -83,10 +83,10 @@ func (c *LoadBalancers) record(ctx context.Context, st *state, seen map[string]m
 	return again, errors.Join(errs...)
 }
 
-func (c *LoadBalancers) recordGroup(ctx context.Context, gs groupState, inUse bool, seen map[string]balance.Seen) (time.Duration, error) {
+func (c *LoadBalancers) recordGroup(ctx context.Context, gs groupState, seen map[string]balance.Seen) (time.Duration, error) {
 	var again time.Duration
 	var errs []error
-	delay := balance.DeregistrationDelay(gs.group.V)
+	delay, inUse := balance.DeregistrationDelay(gs.group.V), gs.lb != nil
 	for _, t := range gs.targets {
 		var before *model.TargetHealth
 		old, had := gs.health[t.Key.ID]
@@ -95,8 +95,13 @@ func (c *LoadBalancers) recordGroup(ctx context.Context, gs groupState, inUse bo
 			delete(gs.health, t.Key.ID)
 		}
 		var known *balance.Seen
-		if s, ok := seen[net.JoinHostPort(t.V.ID, strconv.Itoa(int(t.V.Port)))]; ok {
-			known = &s
+		if inUse {
+			ip, unusable := balance.Locate(t.V, gs.instances, gs.lb)
+			if unusable != nil {
+				known = &balance.Seen{Health: *unusable}
+			} else if s, ok := seen[net.JoinHostPort(ip, strconv.Itoa(int(t.V.Port)))]; ok {
+				known = &s
+			}
 		}
 		v := balance.Judge(t.V, before, delay, inUse, known, inUse, c.Clock.Now())
 		if v.Again > 0 && (again == 0 || v.Again < again) {

@@ -75,6 +75,8 @@ type Input struct {
 	Groups  map[string]*model.TargetGroup
 	Targets map[string][]*model.Target
 	Health  map[string]*model.TargetHealth
+	// Instances that are targets, by id.
+	Instances map[string]*model.Instance
 }
 
 // Compose makes the load balancer that the records describe.
@@ -107,8 +109,12 @@ func Compose(in Input) LoadBalancer {
 func composeGroup(g *model.TargetGroup, in Input) TargetGroup {
 	out := TargetGroup{ID: g.ID, ARN: g.ARN, Protocol: g.Protocol, HealthCheck: g.HealthCheck, Attributes: g.Attributes}
 	for _, t := range in.Targets[g.ARN] {
+		ip, unusable := Locate(t, in.Instances, in.LoadBalancer)
+		if unusable != nil {
+			continue
+		}
 		out.Targets = append(out.Targets, Target{
-			IP: t.ID, Port: t.Port, RegisteredAt: t.RegisteredAt, Draining: t.DeregisteringAt != nil,
+			IP: ip, Port: t.Port, RegisteredAt: t.RegisteredAt, Draining: t.DeregisteringAt != nil,
 			Health: in.Health[model.TargetKey(g.ID, t.ID, t.Port)],
 		})
 	}

@@ -353,7 +353,8 @@ func TestTargetGroupDefaultsAndRefusals(t *testing.T) {
 	}{
 		{"other settings", func(in *elbv2.CreateTargetGroupInput) { in.Name, in.Port = new("g"), new(int32(81)) }, "DuplicateTargetGroupName", "exists, but with different settings"},
 		{"no VPC", func(in *elbv2.CreateTargetGroupInput) { in.VpcId = new("vpc-x") }, "ValidationError", "The VPC ID 'vpc-x' is not found"},
-		{"instances", func(in *elbv2.CreateTargetGroupInput) { in.TargetType = "" }, "InvalidConfigurationRequest", "'instance'"},
+		{"functions", func(in *elbv2.CreateTargetGroupInput) { in.TargetType = "lambda" }, "InvalidConfigurationRequest", "'lambda'"},
+		{"instances unchecked", func(in *elbv2.CreateTargetGroupInput) { in.TargetType, in.HealthCheckEnabled = "", new(false) }, "ValidationError", "'instance'"},
 		{"TCP", func(in *elbv2.CreateTargetGroupInput) { in.Protocol = "TCP" }, "UnsupportedProtocol", "TCP"},
 		{"gRPC", func(in *elbv2.CreateTargetGroupInput) { in.ProtocolVersion = new("GRPC") }, "InvalidConfigurationRequest", "GRPC"},
 		{"timeout", func(in *elbv2.CreateTargetGroupInput) {

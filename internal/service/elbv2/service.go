@@ -3,7 +3,7 @@
 // controller makes them so.
 //
 // Served today are application load balancers with HTTP listeners and target
-// groups of IP addresses. What AWS offers beyond that is refused.
+// groups of IP addresses and instances. What AWS offers beyond that is refused.
 package elbv2
 
 import (

@@ -87,8 +87,8 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 		kind = elbv2.TargetTypeEnumInstance
 	}
 	switch {
-	case kind != elbv2.TargetTypeEnumIp:
-		return nil, unsupported("Target groups with target type '%s' are not supported: use 'ip'", kind)
+	case kind != elbv2.TargetTypeEnumIp && kind != elbv2.TargetTypeEnumInstance:
+		return nil, unsupported("Target groups with target type '%s' are not supported: use 'instance' or 'ip'", kind)
 	case in.Protocol == "":
 		return nil, invalid("A protocol must be specified")
 	case in.Protocol != elbv2.ProtocolEnumHttp:
@@ -119,7 +119,7 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 		},
 	}
 	g.ARN = model.MakeARN("elasticloadbalancing", c.Region, c.Account, "targetgroup/"+g.Name+"/"+g.ID)
-	err = setHealthCheck(&g.HealthCheck, &elbv2.ModifyTargetGroupInput{
+	err = setHealthCheck(g, &elbv2.ModifyTargetGroupInput{
 		HealthCheckEnabled: in.HealthCheckEnabled, HealthCheckIntervalSeconds: in.HealthCheckIntervalSeconds,
 		HealthCheckPath: in.HealthCheckPath, HealthCheckPort: in.HealthCheckPort,
 		HealthCheckProtocol: in.HealthCheckProtocol, HealthCheckTimeoutSeconds: in.HealthCheckTimeoutSeconds,
@@ -130,9 +130,10 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 }
 
 // setHealthCheck changes what is given.
-func setHealthCheck(hc *model.HealthCheck, in *elbv2.ModifyTargetGroupInput) error {
+func setHealthCheck(g *model.TargetGroup, in *elbv2.ModifyTargetGroupInput) error {
+	hc := &g.HealthCheck
 	if in.HealthCheckEnabled != nil && !*in.HealthCheckEnabled {
-		return invalid("Health checks cannot be disabled for target groups with target type 'ip'")
+		return invalid("Health check enabled must be true for target groups with target type '%s'", g.TargetType)
 	}
 	for _, n := range []struct {
 		from *int32
@@ -336,7 +337,7 @@ func (s *Service) changeTargetGroup(ctx context.Context, arn string, change func
 // ModifyTargetGroup changes a target group's health check.
 func (s *Service) ModifyTargetGroup(ctx context.Context, in *elbv2.ModifyTargetGroupInput) (*elbv2.ModifyTargetGroupOutput, error) {
 	v, err := s.changeTargetGroup(ctx, value(in.TargetGroupArn), func(g *model.TargetGroup) error {
-		return setHealthCheck(&g.HealthCheck, in)
+		return setHealthCheck(g, in)
 	})
 	if err != nil {
 		return nil, err

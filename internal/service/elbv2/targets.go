@@ -2,7 +2,9 @@ package elbv2
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -32,7 +34,7 @@ func (s *Service) RegisterTargets(ctx context.Context, in *elbv2.RegisterTargets
 			return err
 		}
 		tables.TargetGroups.Check(tx, g)
-		vpc, err := tables.VPCs.Get(ctx, s.Store, c.Account, c.Region, g.V.VpcID)
+		wanted, err := s.newTargets(ctx, tx, g.V, in.Targets)
 		if err != nil {
 			return err
 		}
@@ -45,11 +47,7 @@ func (s *Service) RegisterTargets(ctx context.Context, in *elbv2.RegisterTargets
 			have[r.Key.ID] = r
 		}
 		seen := map[string]bool{}
-		for _, d := range in.Targets {
-			t, err := newTarget(c, g.V, vpc.V, d)
-			if err != nil {
-				return err
-			}
+		for _, t := range wanted {
 			key := model.TargetKey(g.Key.ID, t.ID, t.Port)
 			if seen[key] {
 				continue
@@ -110,34 +108,101 @@ func (s *Service) checkBalancerTargets(ctx context.Context, g *model.TargetGroup
 	return nil
 }
 
-func newTarget(c *api.Call, g *model.TargetGroup, vpc *model.VPC, d elbv2.TargetDescription) (*model.Target, error) {
-	if d.QuicServerId != nil {
-		return nil, unsupported("QUIC server IDs are not supported")
+// newTargets makes the targets that are described, if they can be the group's.
+func (s *Service) newTargets(ctx context.Context, tx *store.Txn, g *model.TargetGroup, ds []elbv2.TargetDescription) ([]*model.Target, error) {
+	c := api.CallFrom(ctx)
+	out := make([]*model.Target, len(ds))
+	for i, d := range ds {
+		if d.QuicServerId != nil {
+			return nil, unsupported("QUIC server IDs are not supported")
+		}
+		out[i] = &model.Target{
+			TargetGroupARN: g.ARN, ID: value(d.Id), Port: g.Port, AvailabilityZone: value(d.AvailabilityZone), RegisteredAt: c.Time,
+		}
+		if d.Port != nil {
+			out[i].Port = *d.Port
+		}
 	}
-	t := &model.Target{
-		TargetGroupARN: g.ARN, ID: value(d.Id), Port: g.Port, AvailabilityZone: value(d.AvailabilityZone), RegisteredAt: c.Time,
+	if g.TargetType == model.TargetTypeInstance {
+		return out, s.checkInstances(ctx, tx, g, out)
 	}
-	if d.Port != nil {
-		t.Port = *d.Port
+	vpc, err := tables.VPCs.Get(ctx, s.Store, c.Account, c.Region, g.VpcID)
+	if err != nil {
+		return nil, err
 	}
+	for _, t := range out {
+		if err := checkAddress(t, vpc.V); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// instanceID is what an instance's id looks like.
+var instanceID = regexp.MustCompile(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
+
+// checkInstances refuses instances that do not run in the group's VPC.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-register-targets.html
+func (s *Service) checkInstances(ctx context.Context, tx *store.Txn, g *model.TargetGroup, targets []*model.Target) error {
+	c := api.CallFrom(ctx)
+	var missing, elsewhere, idle []string
+	seen := map[string]bool{}
+	for _, t := range targets {
+		switch {
+		case !instanceID.MatchString(t.ID):
+			return invalid("Instance ID '%s' is not valid", t.ID)
+		case t.AvailabilityZone != "":
+			return invalid("You cannot specify an Availability Zone for targets of target groups with target type 'instance'")
+		case seen[t.ID]:
+			continue
+		}
+		seen[t.ID] = true
+		quoted := "'" + t.ID + "'"
+		row, err := tables.Instances.Get(ctx, s.Store, c.Account, c.Region, t.ID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			missing = append(missing, quoted)
+		case err != nil:
+			return err
+		case row.V.Spec.VPCID != g.VpcID:
+			elsewhere = append(elsewhere, quoted)
+		case row.V.State() != model.InstanceRunning:
+			idle = append(idle, quoted)
+		default:
+			tables.Instances.Check(tx, row)
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		return elbv2.NewInvalidTargetException("The following instances do not exist: %s", strings.Join(missing, ", "))
+	case len(elsewhere) > 0:
+		return elbv2.NewInvalidTargetException("The following targets are not in the target group VPC '%s': %s", g.VpcID, strings.Join(elsewhere, ", "))
+	case len(idle) > 0:
+		return elbv2.NewInvalidTargetException("The following targets are not in a running state and cannot be registered: %s", strings.Join(idle, ", "))
+	}
+	return nil
+}
+
+// checkAddress refuses addresses that cannot be targets of a group in the VPC.
+func checkAddress(t *model.Target, vpc *model.VPC) error {
 	addr, err := netip.ParseAddr(t.ID)
 	if err != nil || !addr.Is4() || addr.String() != t.ID {
-		return nil, invalid("The IP address '%s' is not a valid IPv4 address", t.ID)
+		return invalid("The IP address '%s' is not a valid IPv4 address", t.ID)
 	}
 	for _, block := range vpc.CIDRs {
 		if block.CIDR.Contains(addr) {
-			return t, nil
+			return nil
 		}
 	}
 	for _, p := range private {
 		if p.Contains(addr) {
 			if t.AvailabilityZone != "all" {
-				return nil, invalid("You must specify the Availability Zone 'all' for the IP address '%s', which is outside the VPC", t.ID)
+				return invalid("You must specify the Availability Zone 'all' for the IP address '%s', which is outside the VPC", t.ID)
 			}
-			return t, nil
+			return nil
 		}
 	}
-	return nil, invalid("The IP address '%s' must be from the VPC '%s' or from the ranges 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12 and 192.168.0.0/16", t.ID, g.VpcID)
+	return invalid("The IP address '%s' must be from the VPC '%s' or from the ranges 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12 and 192.168.0.0/16", t.ID, vpc.ID)
 }
 
 // DeregisterTargets lets targets of a group drain. Those that are not

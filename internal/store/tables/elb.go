@@ -30,7 +30,14 @@ var (
 		})
 
 	TargetGroups  = store.NewTable[model.TargetGroup]("elbv2", "TargetGroup")
-	Targets       = store.NewTable[model.Target]("elbv2", "Target")
+	// Targets that are instances can be listed by them, under ByEC2Instance.
+	Targets = store.NewTable[model.Target]("elbv2", "Target").
+		WithIndex(ByEC2Instance, func(t *model.Target) []string {
+			if !t.IsInstance() {
+				return nil
+			}
+			return []string{t.ID}
+		})
 	TargetsHealth = store.NewTable[model.TargetHealth]("elbv2", "TargetHealth")
 	ELBNames      = store.NewTable[model.ELBName]("elbv2", "Name")
 

@@ -25,6 +25,7 @@ func Indexed() []store.Indexed {
 		ECSServices,
 		ECSTasks,
 		Rules,
+		Targets,
 		Users,
 		Groups,
 		Roles,
