@@ -228,15 +228,15 @@ type InstanceRefresh struct {
 	Group string `json:"group"`
 	// Status is Pending, InProgress, Successful, Failed, Cancelling, Cancelled,
 	// RollbackInProgress, RollbackFailed, RollbackSuccessful or Baking.
-	Status               string            `json:"status"`
-	StatusReason         string            `json:"statusReason,omitempty"`
-	StartedAt            time.Time         `json:"startedAt"`
-	EndedAt              time.Time         `json:"endedAt,omitzero"`
-	MinHealthyPercentage int               `json:"minHealthyPercentage"`
-	MaxHealthyPercentage int               `json:"maxHealthyPercentage"`
-	WarmupSeconds        int               `json:"warmupSeconds"`
-	SkipMatching         bool              `json:"skipMatching,omitempty"`
-	AutoRollback         bool              `json:"autoRollback,omitempty"`
+	Status               string    `json:"status"`
+	StatusReason         string    `json:"statusReason,omitempty"`
+	StartedAt            time.Time `json:"startedAt"`
+	EndedAt              time.Time `json:"endedAt,omitzero"`
+	MinHealthyPercentage int       `json:"minHealthyPercentage"`
+	MaxHealthyPercentage int       `json:"maxHealthyPercentage"`
+	WarmupSeconds        int       `json:"warmupSeconds"`
+	SkipMatching         bool      `json:"skipMatching,omitempty"`
+	AutoRollback         bool      `json:"autoRollback,omitempty"`
 	// Template is what the group launches from once it is refreshed, or
 	// MixedInstances; Desired tells that it was given as the desired
 	// configuration, else it is the group's own.
