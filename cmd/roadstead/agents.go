@@ -3,6 +3,7 @@ package main
 import (
 	"roadstead.dev/internal/dispatch/agentws"
 	"roadstead.dev/internal/gateway"
+	"roadstead.dev/internal/imds"
 	"roadstead.dev/internal/service/ecs"
 )
 
@@ -14,4 +15,11 @@ func agentConnections(s *server, owner agentws.Owner) map[string]gateway.Signed 
 		ecs.AgentControlPath:   {SigningName: "ecs", Handler: agentws.NewControl(cfg)},
 		ecs.AgentTelemetryPath: {SigningName: "ecs", Handler: agentws.NewTelemetry(cfg)},
 	}
+}
+
+// identityDocuments are those that this server signed.
+type identityDocuments struct{ signer *imds.Signer }
+
+func (d identityDocuments) VerifyIdentityDocument(document, signature string) bool {
+	return d.signer.Verify([]byte(document), signature) == nil
 }

@@ -124,7 +124,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.logstore.Close())
 	}
-	tasks := ecs.New(ecs.Config{Store: s.store, Placer: s.fleet, Fleet: s.fleet, Reports: s.dispatcher, Log: s.log})
+	tasks := ecs.New(ecs.Config{Store: s.store, Placer: s.fleet, Fleet: s.fleet, Reports: s.dispatcher, Documents: identityDocuments{s.identities}, Log: s.log})
 	a.agents = agentConnections(s, tasks)
 	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry, Upstreams: a.mirror})
 	balancers := elbv2.New(elbv2.Config{Store: s.store})

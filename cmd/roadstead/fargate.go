@@ -8,6 +8,8 @@ import (
 
 	"roadstead.dev/internal/dispatch"
 	"roadstead.dev/internal/engine"
+	"roadstead.dev/internal/engine/home"
+	"roadstead.dev/internal/execution"
 	"roadstead.dev/internal/fargate"
 	"roadstead.dev/internal/node"
 )
@@ -30,11 +32,11 @@ type fargateCapacity struct {
 func (s *server) newFargate(p fargateParts) (*fargateCapacity, error) {
 	f := &fargateCapacity{dispatcher: s.dispatcher}
 	cfg := node.Config{
-		Name: fargateNode, Engine: fargate.HomeImages{Engine: p.engine, Port: s.port()}, Transport: f.dispatcher.Node(fargateNode), Network: p.network,
+		Name: fargateNode, Engine: home.Images{Engine: p.engine, Port: s.port()}, Transport: f.dispatcher.Node(fargateNode), Network: p.network,
 		StateDir: s.nodeDir(), Volatile: p.network == nil, APIEndpoint: p.api, Clock: s.clock, Log: s.log,
 	}
 	roles := fargate.Roles{Directory: s.directory}
-	secrets := &fargate.Secrets{Roles: roles, SecretsManager: s.apis.secrets, Parameters: s.apis.parameters}
+	secrets := &execution.Secrets{Source: &fargate.Account{Roles: roles, SecretsManager: s.apis.secrets, ParameterStore: s.apis.parameters}}
 	cfg.Secrets = secrets
 	if p.network != nil {
 		exe, err := helper()

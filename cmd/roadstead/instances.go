@@ -12,6 +12,7 @@ import (
 	"roadstead.dev/internal/imds"
 	"roadstead.dev/internal/instance"
 	"roadstead.dev/internal/instance/host"
+	"roadstead.dev/internal/model/machineimage"
 	"roadstead.dev/internal/network"
 	"roadstead.dev/internal/seal"
 )
@@ -69,7 +70,21 @@ func (s *server) newInstances(plane *network.Network) (*host.Host, error) {
 				"AWS_REGION=" + i.Region, "AWS_DEFAULT_REGION=" + i.Region,
 			}
 		},
+		Services: servicesOf,
 	}, nil
+}
+
+// servicesOf are the services that an instance's image has: those of Amazon
+// ECS's have the agent.
+func servicesOf(i *instance.Spec) []instance.Service {
+	image, ok := machineimage.Find(i.Region, i.ImageID)
+	if !ok || image.ECS == nil {
+		return nil
+	}
+	return []instance.Service{{
+		Name: "ecs", Args: []string{path.Join(programsDir, "roadstead"), "node"}, EnvFile: "/etc/ecs/ecs.config",
+		Env: []string{"ECS_LOGFILE=/var/log/ecs/ecs-agent.log"},
+	}}
 }
 
 // newInstanceMetadata makes what instances find at 169.254.169.254.
@@ -80,7 +95,7 @@ func (s *server) newInstanceMetadata() (*imds.Service, error) {
 	}
 	return imds.New(imds.Config{
 		Store: s.store, Clock: s.clock, Roles: s.directory, Key: key, Log: s.log,
-		Signer: imds.NewSigner(s.path("secrets", "instance-identity.pem")),
+		Signer: s.identities,
 	}), nil
 }
 

@@ -25,6 +25,7 @@ import (
 	"roadstead.dev/internal/dispatch"
 	"roadstead.dev/internal/edge"
 	"roadstead.dev/internal/identity"
+	"roadstead.dev/internal/imds"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/bolt"
 	"roadstead.dev/internal/store/fleet"
@@ -51,6 +52,8 @@ type server struct {
 	dispatcher *dispatch.Dispatcher
 	apis       *apis
 	ca         *authority.Authority
+	// identities signs the identity documents of instances.
+	identities *imds.Signer
 	ready      atomic.Bool
 }
 
@@ -84,6 +87,7 @@ func serve(ctx context.Context, o *options, logTo io.Writer) (err error) {
 		return err
 	}
 	s.dispatcher = dispatch.New(dispatch.Config{Store: s.store, Clock: s.clock, Credentials: s.directory, Log: s.log})
+	s.identities = imds.NewSigner(s.path("secrets", "instance-identity.pem"))
 	if s.apis, err = newAPIs(ctx, s); err != nil {
 		return err
 	}

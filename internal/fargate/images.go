@@ -6,6 +6,8 @@ import (
 
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/engine"
+	"roadstead.dev/internal/engine/home"
+	"roadstead.dev/internal/execution"
 	"roadstead.dev/internal/model/acs"
 	"roadstead.dev/internal/node"
 	"roadstead.dev/internal/registry/token"
@@ -15,7 +17,7 @@ import (
 type Images struct {
 	Roles   Roles
 	Tokens  *token.Signer
-	Secrets *Secrets
+	Secrets *execution.Secrets
 	Clock   clock.Clock
 }
 
@@ -26,12 +28,12 @@ var _ node.RegistryCredentials = (*Images)(nil)
 // others.
 func (i *Images) ForImage(ctx context.Context, task *acs.Task, c *acs.Container) (*engine.RegistryAuth, error) {
 	if c.RegistryAuthentication != nil && c.RegistryAuthentication.ASMAuthData != nil {
-		return i.Secrets.registryAuth(ctx, task, c.RegistryAuthentication.ASMAuthData)
+		return i.Secrets.RegistryAuth(ctx, task, c.RegistryAuthentication.ASMAuthData)
 	}
 	// A host that only looks like one gets no token, and neither does another
-	// port of this machine: HomeImages goes to this server's, whatever port is
+	// port of this machine: home.Images goes to this server's, whatever port is
 	// named.
-	if !ownRegistry.MatchString(c.Image) {
+	if !home.Is(c.Image) {
 		return nil, nil //nolint:nilnil // the interface's way of saying anonymous
 	}
 	if task.ExecutionRoleCredentials == nil {

@@ -13,6 +13,7 @@ import (
 	"roadstead.dev/internal/api/ssm"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/engine"
+	"roadstead.dev/internal/execution"
 	"roadstead.dev/internal/identity"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/model/acs"
@@ -33,7 +34,8 @@ const (
 
 // bench is the secrets of tasks over the services' own handlers.
 type bench struct {
-	*Secrets
+	*execution.Secrets
+	roles   Roles
 	t       *testing.T
 	store   store.Store
 	secrets *sm.Service
@@ -53,7 +55,8 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{t: t, store: s, secrets: sm.New(sm.Config{Store: s, Clock: clock.System{}, Key: key}), params: params.New(params.Config{Store: s, Key: key})}
-	b.Secrets = &Secrets{Roles: Roles{Directory: dir}, SecretsManager: b.secrets, Parameters: b.params}
+	b.roles = Roles{Directory: dir}
+	b.Secrets = &execution.Secrets{Source: &Account{Roles: b.roles, SecretsManager: b.secrets, ParameterStore: b.params}}
 	b.ctx = api.WithCall(t.Context(), &api.Call{Account: account, Region: region, Partition: "aws", Time: clock.System{}.Now(), Identity: api.Identity{Root: true}})
 	return b
 }
@@ -216,7 +219,7 @@ func TestPermissionsNameResources(t *testing.T) {
 func TestRegistryCredentials(t *testing.T) {
 	b := newBench(t)
 	task := b.role("exec", "*", "*")
-	images := &Images{Roles: b.Roles, Secrets: b.Secrets, Clock: clock.System{}}
+	images := &Images{Roles: b.roles, Secrets: b.Secrets, Clock: clock.System{}}
 	of := func(secret, region string) (*engine.RegistryAuth, error) {
 		return images.ForImage(t.Context(), task, &acs.Container{Image: "registry.example.com/a", RegistryAuthentication: &acs.RegistryAuthenticationData{
 			Type: acs.RegistryAuthASM, ASMAuthData: &acs.ASMAuthData{CredentialsParameter: secret, Region: region},
@@ -239,23 +242,4 @@ func TestRegistryCredentials(t *testing.T) {
 			t.Errorf("%s: %v, %v", value, got, err)
 		}
 	}
-}
-
-func FuzzParseSecret(f *testing.F) {
-	for _, s := range []string{"name", "arn:aws:secretsmanager:us-east-1:1:secret:n-abcdef", "arn:aws:secretsmanager:us-east-1:1:secret:n-abcdef:k:s:v", "arn:a:b:c:d:e:f:g:h:i:j", "::::"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		in, key, err := parseSecret(s)
-		if err == nil && (in.SecretId == nil || !strings.HasPrefix(s, *in.SecretId) || !strings.Contains(s, key)) {
-			t.Fatalf("%q: %v, %q", s, in, key)
-		}
-	})
-}
-
-func FuzzPickKey(f *testing.F) {
-	f.Add(`{"a":"b"}`, "a")
-	f.Add(`{"a":{"b":1}}`, "a")
-	f.Add(`[]`, "")
-	f.Fuzz(func(_ *testing.T, text, key string) { _, _ = pickKey(text, key) })
 }

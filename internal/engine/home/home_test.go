@@ -1,4 +1,4 @@
-package fargate
+package home
 
 import (
 	"context"
@@ -23,7 +23,7 @@ func (s *seen) CreateContainer(_ context.Context, spec engine.ContainerSpec) err
 	return nil
 }
 
-func TestHomeImages(t *testing.T) {
+func TestImages(t *testing.T) {
 	const host = "000000000000.dkr.ecr.us-east-1.localhost"
 	for image, want := range map[string]string{
 		host + ":4566/team/web:1":           host + ":4700/team/web:1",
@@ -35,7 +35,7 @@ func TestHomeImages(t *testing.T) {
 		"nginx":                             "nginx",
 	} {
 		e := &seen{}
-		h := HomeImages{Engine: e, Port: "4700"}
+		h := Images{Engine: e, Port: "4700"}
 		if _, err := h.PullImage(t.Context(), engine.PullRequest{Ref: image}); err != nil || e.pulled != want {
 			t.Errorf("pulled %s for %s, want %s", e.pulled, image, want)
 		}
