@@ -148,13 +148,21 @@ type ASGStatus struct {
 	// FailedAt and Failures hold off launches that fail again and again.
 	FailedAt time.Time `json:"failedAt,omitzero"`
 	Failures int       `json:"failures,omitempty"`
+	// Told is the DesiredReason whose change was brought about: what is done
+	// from then on has causes of its own.
+	Told string `json:"told,omitempty"`
+	// Stuck is the DesiredReason for which it was told that nothing more can
+	// leave the group.
+	Stuck string `json:"stuck,omitempty"`
 }
 
 // ASGInstance is an instance's membership in a group. Record id:
 // "<group>/<instance id>". controller/autoscalinggroup writes it, but for
 // Protected, HealthStatus and Command, which service/autoscaling writes, and
-// HookAction's Result and ExpiresAt. An instance that AttachInstances adds is a
-// record of the service's, too, that begins as Pending.
+// HookActions' Result and ExpiresAt. Health checks set HealthStatus to
+// Unhealthy, too. An instance that AttachInstances adds is a record of the
+// service's, too, that begins as Pending. Group names may hold slashes: what a
+// prefix lists has to be compared with Group.
 type ASGInstance struct {
 	Group          string    `json:"group"`
 	InstanceID     string    `json:"instanceId"`
@@ -166,13 +174,26 @@ type ASGInstance struct {
 	StateSince time.Time `json:"stateSince"`
 	// Template and version it was launched from, as they were resolved.
 	Template ASGLaunchTemplate `json:"template"`
-	// HookAction is the action of the hook that is waited for, and until when.
-	HookAction *ASGHookAction `json:"hookAction,omitempty"`
+	// HookActions are those of the hooks that are waited for: the ones of all
+	// hooks of the transition, which begin at once.
+	HookActions []ASGHookAction `json:"hookActions,omitempty"`
 	// Activity is the id of the activity in progress. The service sets it with
 	// a Command, and the controller ends that activity.
 	Activity string `json:"activity,omitempty"`
 	Spot     bool   `json:"spot,omitempty"`
 	Weight   int    `json:"weight,omitempty"`
+	SubnetID string `json:"subnetId,omitempty"`
+	// Ahead tells for the sake of what it was launched beyond the desired
+	// capacity, in which it does not count yet: one of the ASGAhead… constants.
+	Ahead string `json:"ahead,omitempty"`
+	// Targets are the ARNs of the target groups that the instance was
+	// registered with, or left out of while AddToLoadBalancer was suspended.
+	Targets []string `json:"targets,omitempty"`
+	// ImpairedSince is when it was first seen to fail its status checks.
+	ImpairedSince time.Time `json:"impairedSince,omitzero"`
+	// HealthCause tells why health checks found it Unhealthy, as an activity's
+	// cause ends; empty when SetInstanceHealth did.
+	HealthCause string `json:"healthCause,omitempty"`
 
 	// HealthStatus is Healthy or Unhealthy.
 	HealthStatus string `json:"healthStatus"`
@@ -182,8 +203,28 @@ type ASGInstance struct {
 	Command ASGCommand `json:"command,omitzero"`
 }
 
-// ASGCommand is what the user asked of one instance.
+// What is asked of an instance. Whoever asks for one to leave lowers Desired in
+// the same transaction, if the capacity is to shrink by it.
+const (
+	ASGDetach       = "Detach"
+	ASGTerminate    = "Terminate"
+	ASGEnterStandby = "EnterStandby"
+	ASGExitStandby  = "ExitStandby"
+)
+
+// For the sake of what instances are launched before others terminate.
+const (
+	ASGAheadOfRebalance = "AZRebalance"
+	ASGAheadOfRefresh   = "InstanceRefresh"
+	ASGAheadOfHealth    = "ReplaceUnhealthy"
+	ASGAheadOfLifetime  = "MaxInstanceLifetime"
+	ASGAheadOfSpot      = "CapacityRebalance"
+)
+
+// ASGCommand is what the user asked of one instance. The controller empties it
+// when it is carried out.
 type ASGCommand struct {
+	// Name is one of the constants above.
 	Name string `json:"name,omitempty"`
 	// Cause is the sentence of the activity.
 	Cause string `json:"cause,omitempty"`
@@ -194,7 +235,10 @@ type ASGHookAction struct {
 	Hook      string    `json:"hook"`
 	Token     string    `json:"token"`
 	BegunAt   time.Time `json:"begunAt"`
+	// ExpiresAt is when the heartbeat times out. A heartbeat sets it anew, at
+	// most to EndsAt, where the global timeout ends the action.
 	ExpiresAt time.Time `json:"expiresAt"`
+	EndsAt    time.Time `json:"endsAt,omitzero"`
 	// Result is CONTINUE or ABANDON once CompleteLifecycleAction said so.
 	Result string `json:"result,omitempty"`
 }
@@ -260,7 +304,23 @@ type InstanceRefresh struct {
 	RollbackReason     string    `json:"rollbackReason,omitempty"`
 	RollbackTotal      int       `json:"rollbackTotal,omitempty"`
 	RollbackPercentage int       `json:"rollbackPercentage,omitempty"`
-	// ToReplace are the instances that are still to go, Total what they were.
+	// ToReplace are the instances that are still to go, or whose successors do
+	// not serve yet; Total is how many there were.
 	ToReplace []string `json:"toReplace,omitempty"`
 	Total     int      `json:"total"`
+	// ProgressAt is when one was last replaced.
+	ProgressAt time.Time `json:"progressAt,omitzero"`
 }
+
+// The statuses of an instance refresh.
+const (
+	RefreshPending            = "Pending"
+	RefreshInProgress         = "InProgress"
+	RefreshSuccessful         = "Successful"
+	RefreshFailed             = "Failed"
+	RefreshCancelling         = "Cancelling"
+	RefreshCancelled          = "Cancelled"
+	RefreshRollbackInProgress = "RollbackInProgress"
+	RefreshRollbackFailed     = "RollbackFailed"
+	RefreshRollbackSuccessful = "RollbackSuccessful"
+)
