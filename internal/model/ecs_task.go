@@ -186,6 +186,9 @@ type TaskStatus struct {
 	// also write for a task in STOPPING that the node does not know.
 	Node                 string `json:"node,omitempty"`
 	ContainerInstanceARN string `json:"containerInstanceArn,omitempty"`
+	// EC2InstanceID is the container instance's, i-…; Fargate's node and
+	// external instances have none.
+	EC2InstanceID string `json:"ec2InstanceId,omitempty"`
 	// CredentialsID and ExecutionCredentialsID name the sets of temporary
 	// credentials of the task role and of the execution role.
 	CredentialsID          string           `json:"credentialsId,omitempty"`
@@ -426,6 +429,9 @@ func NewTask(p NewTaskParams) *Task {
 // provisioned with, so it is PENDING at once.
 func (t *Task) PlaceOn(i *ContainerInstance, subnets []string, newID func() string) {
 	t.Status.Node, t.Status.ContainerInstanceARN = i.ID, i.ARN
+	if !i.External {
+		t.Status.EC2InstanceID = i.EC2InstanceID
+	}
 	t.Spec.AvailabilityZone = i.Attributes[AttributeZone]
 	if a := t.ENI(); a != nil {
 		if len(subnets) > 0 {

@@ -139,24 +139,20 @@ func rolling(s *model.ServiceSpec) bool {
 // readTargets reads how the task's targets fare. A target group that is gone
 // has no say.
 func (c *services) readTargets(ctx context.Context, t store.Row[model.Task]) ([]deployment.Target, error) {
-	a := t.V.ENI()
-	if a == nil {
-		return nil, nil
-	}
-	ip := a.Detail("privateIPv4Address")
 	var out []deployment.Target
-	for _, lb := range t.V.Spec.LoadBalancers {
-		if lb.TargetGroupARN == "" || lb.ContainerPort == nil {
-			continue
-		}
-		account, region, group := t.Key.Account, t.Key.Region, model.TargetGroupID(lb.TargetGroupARN)
+	for _, at := range t.V.Targets() {
+		account, region, group := t.Key.Account, t.Key.Region, model.TargetGroupID(at.GroupARN)
 		if _, err := tables.TargetGroups.Get(ctx, c.Store, account, region, group); errors.Is(err, store.ErrNotFound) {
 			continue
 		} else if err != nil {
 			return nil, err
 		}
-		target := deployment.Target{GroupARN: lb.TargetGroupARN, Port: *lb.ContainerPort}
-		id := model.TargetKey(group, ip, int32(*lb.ContainerPort))
+		target := deployment.Target{GroupARN: at.GroupARN, Port: at.ContainerPort}
+		if !at.Known() {
+			out = append(out, target)
+			continue
+		}
+		id := model.TargetKey(group, at.ID, at.Port)
 		reg, err := tables.Targets.Get(ctx, c.Store, account, region, id)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, err
@@ -181,7 +177,12 @@ func (c *services) readTargets(ctx context.Context, t store.Row[model.Task]) ([]
 
 func targetState(h *model.TargetHealth) (deployment.TargetState, string) {
 	switch h.State {
-	case model.TargetHealthHealthy, model.TargetHealthUnused:
+	case model.TargetHealthHealthy:
+		return deployment.TargetHealthy, ""
+	case model.TargetHealthUnused:
+		if h.Reason == model.ReasonInvalidState {
+			return deployment.TargetUnhealthy, h.Description // its instance does not run
+		}
 		return deployment.TargetHealthy, ""
 	case model.TargetHealthUnhealthy:
 		return deployment.TargetUnhealthy, h.Description

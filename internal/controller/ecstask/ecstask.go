@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"roadstead.dev/internal/clock"
@@ -62,7 +63,7 @@ func (c *tasks) ofTarget(ctx context.Context, r store.Record) ([]controller.Key,
 	}
 	var keys []controller.Key
 	for _, row := range rows {
-		if a := row.V.ENI(); row.V.Status.LastStatus == model.TaskDeactivating && a != nil && a.Detail("privateIPv4Address") == target.V.ID {
+		if row.V.Status.LastStatus == model.TaskDeactivating && slices.ContainsFunc(row.V.Targets(), func(t model.TaskTarget) bool { return t.ID == target.V.ID && t.Port == target.V.Port }) {
 			keys = append(keys, controller.KeyOf(row.Key))
 		}
 	}

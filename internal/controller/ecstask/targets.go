@@ -22,9 +22,8 @@ const (
 
 // registration is one target group that a task is, or is to be, in.
 type registration struct {
+	model.TaskTarget
 	group store.Row[model.TargetGroup]
-	port  int32
-	ip    string
 	// target is the registration's row; its Modified is 0 when there is none.
 	target store.Row[model.Target]
 }
@@ -34,24 +33,9 @@ type registrations []registration
 // targets reads the task's registrations. A target group that is gone is left
 // out: there is nothing to register with any more.
 func (c *tasks) targets(ctx context.Context, row store.Row[model.Task]) (registrations, error) {
-	t := row.V
-	a := t.ENI()
-	if a == nil || a.Detail("privateIPv4Address") == "" {
-		return nil, nil
-	}
-	ip := a.Detail("privateIPv4Address")
 	var out registrations
-	seen := map[string]bool{}
-	for _, lb := range t.Spec.LoadBalancers {
-		if lb.TargetGroupARN == "" || lb.ContainerPort == nil {
-			continue
-		}
-		account, region, group := row.Key.Account, row.Key.Region, model.TargetGroupID(lb.TargetGroupARN)
-		id := model.TargetKey(group, ip, int32(*lb.ContainerPort))
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
+	for _, t := range row.V.Targets() {
+		account, region, group := row.Key.Account, row.Key.Region, model.TargetGroupID(t.GroupARN)
 		g, err := tables.TargetGroups.Get(ctx, c.Store, account, region, group)
 		if errors.Is(err, store.ErrNotFound) {
 			continue
@@ -59,10 +43,12 @@ func (c *tasks) targets(ctx context.Context, row store.Row[model.Task]) (registr
 		if err != nil {
 			return nil, err
 		}
-		r := registration{group: g, port: int32(*lb.ContainerPort), ip: ip}
-		r.target, err = tables.Targets.Get(ctx, c.Store, account, region, id)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
+		r := registration{TaskTarget: t, group: g}
+		if t.Known() {
+			r.target, err = tables.Targets.Get(ctx, c.Store, account, region, model.TargetKey(group, t.ID, t.Port))
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return nil, err
+			}
 		}
 		out = append(out, r)
 	}
@@ -81,6 +67,8 @@ func (rs registrations) facts(t *model.Task) lifecycle.Facts {
 	f := lifecycle.Facts{Targets: len(rs)}
 	for _, r := range rs {
 		switch {
+		case !r.Known():
+			f.Unknown++
 		case r.target.Modified == 0 || r.target.V.RegisteredBy != registrar(t):
 		case r.target.V.DeregisteringAt == nil:
 			f.Registered++
@@ -109,11 +97,14 @@ func (rs registrations) register(tx *store.Txn, t *model.Task, now time.Time) {
 	for _, r := range rs {
 		tables.TargetGroups.Check(tx, r.group)
 		v := &model.Target{
-			TargetGroupARN: r.group.V.ARN, ID: r.ip, Port: r.port,
+			TargetGroupARN: r.GroupARN, ID: r.ID, Port: r.Port,
 			AvailabilityZone: t.Spec.AvailabilityZone, RegisteredBy: registrar(t), RegisteredAt: now,
 		}
+		if v.IsInstance() {
+			v.AvailabilityZone = "" // the instance's
+		}
 		if r.target.Modified == 0 {
-			tables.Targets.Create(tx, r.group.Key.Account, r.group.Key.Region, model.TargetKey(r.group.V.ID, r.ip, r.port), v)
+			tables.Targets.Create(tx, r.group.Key.Account, r.group.Key.Region, model.TargetKey(r.group.V.ID, r.ID, r.Port), v)
 			continue
 		}
 		// The address was another task's, whose target is still being drained.

@@ -66,7 +66,9 @@ func TestInstanceTargetFollows(t *testing.T) {
 		}{
 			{"runs", nil, "healthy ", []string{"172.31.0.9:49153 false"}},
 			{"is to stop", func(i *model.Instance) { i.Desired.State = model.InstanceStopped }, "unused Target.InvalidState", nil},
-			{"has stopped", func(i *model.Instance) { i.Desired.State, i.Status.State = model.InstanceStopped, model.InstanceStopped }, "unused Target.InvalidState", nil},
+			{"has stopped", func(i *model.Instance) {
+				i.Desired.State, i.Status.State = model.InstanceStopped, model.InstanceStopped
+			}, "unused Target.InvalidState", nil},
 			{"starts", func(i *model.Instance) { i.Status.State = model.InstancePending }, "unused Target.InvalidState", nil},
 			{"runs again", nil, "healthy ", []string{"172.31.0.9:49153 false"}},
 			{"in another zone", func(i *model.Instance) { i.Spec.Zone = region + "c" }, "unused Target.NotInUse", nil},

@@ -30,6 +30,9 @@ type Facts struct {
 	// Targets is how many target groups the task is to be registered with;
 	// Registered how many it is registered with and not leaving.
 	Targets, Registered int
+	// Unknown of the Targets are not known yet: which ports of the instance lead
+	// to the task.
+	Unknown int
 	// Draining is how many registrations are still being drained; DrainUntil
 	// when that is no longer waited for.
 	Draining   int
@@ -114,6 +117,9 @@ func up(t *model.Task, f Facts) Step {
 		}
 		return Step{Status: model.TaskRunning}
 	case model.TaskActivating:
+		if f.Unknown > 0 {
+			return Step{}
+		}
 		return Step{Status: model.TaskRunning, Action: Register}
 	}
 	return Step{}

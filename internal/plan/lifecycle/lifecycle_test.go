@@ -36,6 +36,7 @@ func TestNext(t *testing.T) {
 		{"up without load balancer", model.TaskPending, run, run, Facts{}, Step{Status: run}},
 		{"up with one", model.TaskPending, run, run, lb, Step{Status: model.TaskActivating}},
 		{"register", model.TaskActivating, run, run, lb, Step{Status: run, Action: Register}},
+		{"register when the ports are known", model.TaskActivating, run, run, Facts{Targets: 2, Unknown: 1}, Step{}},
 		{"run on", run, run, run, lb, Step{}},
 		{"stopped before provisioning", model.TaskProvisioning, stop, "", Facts{}, Step{Status: model.TaskDeprovisioning}},
 		{"stopped while pending", model.TaskPending, stop, "", lb, Step{Status: model.TaskStopping}},

@@ -308,10 +308,10 @@ func TestServiceOnInstances(t *testing.T) {
 			in.PlacementConstraints = []ecs.PlacementConstraint{{Type: "memberOf", Expression: new("nothing")}}
 		}, "InvalidParameterException", "Invalid expression"},
 		"no count": {func(in *ecs.CreateServiceInput) { in.DesiredCount = nil }, "InvalidParameterException", "Desired count can not be null"},
-		"instance targets": {func(in *ecs.CreateServiceInput) {
+		"address targets": {func(in *ecs.CreateServiceInput) {
 			in.TaskDefinition = new("job")
-			in.LoadBalancers = []ecs.LoadBalancer{{TargetGroupArn: new(groupARN("2222222222222222")), ContainerName: new("app"), ContainerPort: new(int32(80))}}
-		}, "UnsupportedFeatureException", "instance"},
+			in.LoadBalancers = []ecs.LoadBalancer{{TargetGroupArn: new(groupARN("1111111111111111")), ContainerName: new("app"), ContainerPort: new(int32(80))}}
+		}, "InvalidParameterException", "has target type ip, which is incompatible with the bridge network mode specified in the task definition."},
 		"daemon's count":    {func(in *ecs.CreateServiceInput) { in.SchedulingStrategy = "DAEMON" }, "InvalidParameterException", "desired count"},
 		"daemon's strategy": {func(in *ecs.CreateServiceInput) { in.SchedulingStrategy, in.DesiredCount = "DAEMON", nil }, "InvalidParameterException", "placement strategies"},
 		"daemon's percent": {func(in *ecs.CreateServiceInput) {
@@ -325,6 +325,13 @@ func TestServiceOnInstances(t *testing.T) {
 		_, err := h.CreateService(h.ctx, &other)
 		t.Log(name)
 		refused(t, err, tt.code, tt.message)
+	}
+	balanced := must(h.CreateService(h.ctx, &ecs.CreateServiceInput{
+		Cluster: new("c"), ServiceName: new("lb"), TaskDefinition: new("job"), DesiredCount: new(int32(2)), LaunchType: "EC2",
+		LoadBalancers: []ecs.LoadBalancer{{TargetGroupArn: new(groupARN("2222222222222222")), ContainerName: new("app"), ContainerPort: new(int32(80))}},
+	}))(t).Service
+	if len(balanced.LoadBalancers) != 1 || val(balanced.HealthCheckGracePeriodSeconds) != 0 {
+		t.Errorf("balanced %+v", balanced)
 	}
 	daemon := must(h.CreateService(h.ctx, &ecs.CreateServiceInput{Cluster: new("c"), ServiceName: new("d"), TaskDefinition: new("small"), SchedulingStrategy: "DAEMON"}))(t).Service
 	if c := daemon.DeploymentConfiguration; daemon.SchedulingStrategy != "DAEMON" || val(c.MaximumPercent) != 100 || val(c.MinimumHealthyPercent) != 0 || val(daemon.DesiredCount) != 0 {

@@ -241,8 +241,6 @@ func (s *Service) checkTargetGroup(ctx context.Context, sc scope, arn string, d 
 		mode = "bridge"
 	}
 	switch {
-	case group.V.TargetType == want && want == "instance":
-		return unsupported("A target group of type instance for a service")
 	case group.V.TargetType != want:
 		return ecs.NewInvalidParameterException("The provided target group %s has target type %s, which is incompatible with the %s network mode specified in the task definition.", arn, group.V.TargetType, mode)
 	case vpcID != "" && group.V.VpcID != vpcID:
