@@ -232,9 +232,9 @@ type ASGCommand struct {
 
 // ASGHookAction is a lifecycle action that waits to be completed.
 type ASGHookAction struct {
-	Hook      string    `json:"hook"`
-	Token     string    `json:"token"`
-	BegunAt   time.Time `json:"begunAt"`
+	Hook    string    `json:"hook"`
+	Token   string    `json:"token"`
+	BegunAt time.Time `json:"begunAt"`
 	// ExpiresAt is when the heartbeat times out. A heartbeat sets it anew, at
 	// most to EndsAt, where the global timeout ends the action.
 	ExpiresAt time.Time `json:"expiresAt"`
