@@ -1,24 +1,13 @@
 package sim
 
 import (
-	"context"
 	"testing"
 	"time"
 
-	"roadstead.dev/internal/api"
 	api_ecs "roadstead.dev/internal/api/ecs"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/service/ecs"
 )
-
-// apiCall is a context of a call by the account's root.
-func apiCall(t *testing.T) context.Context {
-	return api.WithCall(t.Context(), &api.Call{
-		Account: account, Region: region, Partition: "aws", Time: time.Now(), RequestID: "r",
-		Identity:  api.Identity{ARN: "arn:aws:iam::" + account + ":root", Root: true},
-		Authorize: func(context.Context, string, string, map[string]string) error { return nil },
-	})
-}
 
 // The API's handlers and the controllers agree on the records: a service, an
 // update, a task of its own, and the end of all.
@@ -31,11 +20,11 @@ func TestThroughTheAPI(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err := h.CreateCluster(apiCall(t), &api_ecs.CreateClusterInput{ClusterName: new("api")})
+		_, err := h.CreateCluster(rootCall(t), &api_ecs.CreateClusterInput{ClusterName: new("api")})
 		must(err)
 		var defs []string
 		for _, image := range []string{"web:1", "web:2"} {
-			d, err := h.RegisterTaskDefinition(apiCall(t), &api_ecs.RegisterTaskDefinitionInput{
+			d, err := h.RegisterTaskDefinition(rootCall(t), &api_ecs.RegisterTaskDefinitionInput{
 				Family: new("site"), NetworkMode: api_ecs.NetworkModeAwsvpc, Cpu: new("256"), Memory: new("512"),
 				RequiresCompatibilities: []api_ecs.Compatibility{api_ecs.CompatibilityFargate},
 				ContainerDefinitions:    []api_ecs.ContainerDefinition{{Name: new("main"), Image: new(image), PortMappings: []api_ecs.PortMapping{{ContainerPort: new(int32(80))}}}},
@@ -44,14 +33,14 @@ func TestThroughTheAPI(t *testing.T) {
 			defs = append(defs, *d.TaskDefinition.TaskDefinitionArn)
 		}
 		network := &api_ecs.NetworkConfiguration{AwsvpcConfiguration: &api_ecs.AwsVpcConfiguration{Subnets: []string{"subnet-a", "subnet-b"}}}
-		_, err = h.CreateService(apiCall(t), &api_ecs.CreateServiceInput{
+		_, err = h.CreateService(rootCall(t), &api_ecs.CreateServiceInput{
 			Cluster: new("api"), ServiceName: new("web"), TaskDefinition: new("site:1"), DesiredCount: new(int32(2)),
 			LaunchType: api_ecs.LaunchTypeFargate, NetworkConfiguration: network,
 		})
 		must(err)
 		describe := func() *api_ecs.Service {
 			t.Helper()
-			out, err := h.DescribeServices(apiCall(t), &api_ecs.DescribeServicesInput{Cluster: new("api"), Services: []string{"web"}})
+			out, err := h.DescribeServices(rootCall(t), &api_ecs.DescribeServicesInput{Cluster: new("api"), Services: []string{"web"}})
 			must(err)
 			return &out.Services[0]
 		}
@@ -66,7 +55,7 @@ func TestThroughTheAPI(t *testing.T) {
 		w.until(time.Minute, "completed", func() bool {
 			return describe().Deployments[0].RolloutState == api_ecs.DeploymentRolloutStateCompleted
 		})
-		_, err = h.UpdateService(apiCall(t), &api_ecs.UpdateServiceInput{Cluster: new("api"), Service: new("web"), TaskDefinition: new("site:2")})
+		_, err = h.UpdateService(rootCall(t), &api_ecs.UpdateServiceInput{Cluster: new("api"), Service: new("web"), TaskDefinition: new("site:2")})
 		must(err)
 		if stable() {
 			t.Fatal("stable right after an update")
@@ -80,32 +69,32 @@ func TestThroughTheAPI(t *testing.T) {
 			t.Error("events are not newest first")
 		}
 
-		run, err := h.RunTask(apiCall(t), &api_ecs.RunTaskInput{
+		run, err := h.RunTask(rootCall(t), &api_ecs.RunTaskInput{
 			Cluster: new("api"), TaskDefinition: new("site"), LaunchType: api_ecs.LaunchTypeFargate, NetworkConfiguration: network,
 		})
 		must(err)
 		arn := *run.Tasks[0].TaskArn
 		task := func() *api_ecs.Task {
 			t.Helper()
-			out, err := h.DescribeTasks(apiCall(t), &api_ecs.DescribeTasksInput{Cluster: new("api"), Tasks: []string{arn}})
+			out, err := h.DescribeTasks(rootCall(t), &api_ecs.DescribeTasksInput{Cluster: new("api"), Tasks: []string{arn}})
 			must(err)
 			return &out.Tasks[0]
 		}
 		w.until(time.Minute, "task runs", func() bool { return *task().LastStatus == model.TaskRunning })
-		_, err = h.StopTask(apiCall(t), &api_ecs.StopTaskInput{Cluster: new("api"), Task: new(arn)})
+		_, err = h.StopTask(rootCall(t), &api_ecs.StopTaskInput{Cluster: new("api"), Task: new(arn)})
 		must(err)
 		w.until(time.Minute, "task stops", func() bool { return *task().LastStatus == model.TaskStopped })
 		if x := task(); x.StopCode != api_ecs.TaskStopCodeUserInitiated || x.StoppedAt == nil || x.StartedAt == nil {
 			t.Errorf("got %+v", x)
 		}
 
-		_, err = h.DeleteService(apiCall(t), &api_ecs.DeleteServiceInput{Cluster: new("api"), Service: new("web"), Force: new(true)})
+		gone, err := h.DeleteService(rootCall(t), &api_ecs.DeleteServiceInput{Cluster: new("api"), Service: new("web"), Force: new(true)})
 		must(err)
-		if s := describe(); *s.Status != model.ECSDraining {
+		if s := gone.Service; *s.Status != model.ECSDraining {
 			t.Errorf("service is %s", *s.Status)
 		}
 		w.until(time.Minute, "service goes", func() bool { return *describe().Status == model.ECSInactive })
-		_, err = h.DeleteCluster(apiCall(t), &api_ecs.DeleteClusterInput{Cluster: new("api")})
+		_, err = h.DeleteCluster(rootCall(t), &api_ecs.DeleteClusterInput{Cluster: new("api")})
 		must(err)
 	})
 }

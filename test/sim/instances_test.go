@@ -1,14 +1,9 @@
 package sim
 
 import (
-	"context"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"roadstead.dev/internal/model"
@@ -17,18 +12,27 @@ import (
 )
 
 // boxes makes definitions for instances: "box" takes 200 CPU units and 300 MiB,
-// "port" the host's port 8080 besides.
+// "port" the host's port 8080 besides and "gate" 8081, "dyn" any port, "eni" an
+// interface.
 func (w *world) boxes() {
 	tx := store.NewTxn()
-	for _, family := range []string{"box", "port"} {
+	for _, family := range []string{"box", "port", "gate", "dyn", "eni"} {
 		for rev := range 9 {
 			c := model.ContainerDefinition{Name: "main", Image: fmt.Sprintf("%s:%d", family, rev+1), CPU: 200, Memory: new(300)}
-			if family == "port" {
+			mode := "bridge"
+			switch family {
+			case "port":
 				c.PortMappings = []model.PortMapping{{ContainerPort: new(80), HostPort: new(8080), Protocol: "tcp"}}
+			case "gate":
+				c.PortMappings = []model.PortMapping{{ContainerPort: new(81), HostPort: new(8081), Protocol: "tcp"}}
+			case "dyn":
+				c.PortMappings = []model.PortMapping{{ContainerPort: new(80), HostPort: new(0), Protocol: "tcp"}}
+			case "eni":
+				mode = "awsvpc"
 			}
 			tables.ECSTaskDefinitions.Put(tx, account, region, model.TaskDefinitionID(family, rev+1), &model.TaskDefinition{
 				TaskDefinitionARN: model.ECSTaskDefinitionARN(region, account, family, rev+1), Family: family, Revision: rev + 1,
-				Status: model.ECSActive, NetworkMode: "bridge", ContainerDefinitions: []model.ContainerDefinition{c},
+				Status: model.ECSActive, NetworkMode: mode, RequiresCompatibilities: []string{"EC2"}, ContainerDefinitions: []model.ContainerDefinition{c},
 			})
 		}
 	}
@@ -230,228 +234,4 @@ func TestDaemonLeavesLast(t *testing.T) {
 			return old == 0 && w.nodes("log")["i1"] == 0 && w.nodes("trace")["i1"] == 0 && w.nodes("log")["i22"] == 1 && w.nodes("web")["i22"] == 1
 		})
 	})
-}
-
-// ledger follows the records and checks after each commit that no instance has
-// more than it can hold.
-type ledger struct {
-	mu        sync.Mutex
-	instances map[string]*model.ContainerInstance
-	tasks     map[string]*model.Task
-	broken    []string
-}
-
-func (l *ledger) follow(ctx context.Context, w *store.Watcher) error {
-	for batch := range w.Events {
-		for _, e := range batch {
-			switch e.Record.Key.Kind {
-			case tables.ECSContainerInstances.Kind():
-				r, err := tables.ECSContainerInstances.Row(e.Record)
-				if err != nil {
-					return err
-				}
-				l.instances[r.V.ID] = r.V
-			case tables.ECSTasks.Kind():
-				r, err := tables.ECSTasks.Row(e.Record)
-				if err != nil {
-					return err
-				}
-				if l.tasks[r.V.TaskID] = r.V; e.Type == store.Delete || r.V.Status.LastStatus == model.TaskStopped {
-					delete(l.tasks, r.V.TaskID)
-				}
-			}
-		}
-		l.check()
-	}
-	if err := w.Err(); ctx.Err() == nil {
-		return err
-	}
-	return nil
-}
-
-func (l *ledger) check() {
-	type load struct {
-		cpu, memory int
-		ports       map[model.HostPort]int
-		groups      map[string]int
-	}
-	on := map[string]*load{}
-	for _, t := range l.tasks {
-		n := on[t.Status.Node]
-		if n == nil {
-			n = &load{ports: map[model.HostPort]int{}, groups: map[string]int{}}
-			on[t.Status.Node] = n
-		}
-		r := t.Reservation()
-		n.cpu += r.CPU
-		n.memory += r.Memory
-		for _, p := range r.Ports {
-			n.ports[p]++
-		}
-		n.groups[t.Spec.Group]++
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	fail := func(format string, args ...any) {
-		if len(l.broken) < 5 {
-			l.broken = append(l.broken, fmt.Sprintf(format, args...))
-		}
-	}
-	for id, n := range on {
-		i := l.instances[id]
-		if i == nil {
-			fail("tasks are on %q, which nobody registered", id)
-			continue
-		}
-		if n.cpu > i.CPU || n.memory > i.Memory {
-			fail("%s has %d CPU and %d MiB of %d and %d", id, n.cpu, n.memory, i.CPU, i.Memory)
-		}
-		for p, count := range n.ports {
-			if count > 1 {
-				fail("%s: port %v is %d tasks'", id, p, count)
-			}
-		}
-		for group, count := range n.groups {
-			if count > 1 && (group == "service:apart" || group == "service:log") {
-				fail("%s has %d tasks of %s", id, count, group)
-			}
-		}
-	}
-}
-
-// TestInstanceHistories: whatever happens to instances, agents and services,
-// no instance holds more than it can, no port is two tasks', services stay
-// within their limits, and once nothing happens any more they have their tasks.
-func TestInstanceHistories(t *testing.T) {
-	for seed := range uint64(12) {
-		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			in(t, seed, func(t *testing.T, w *world) { history(t, w, seed) })
-		})
-	}
-}
-
-func history(t *testing.T, w *world, seed uint64) {
-	w.boxes()
-	ctx, cancel := context.WithCancel(t.Context())
-	l := &ledger{instances: map[string]*model.ContainerInstance{}, tasks: map[string]*model.Task{}}
-	o := &observer{services: map[string]*model.Service{}, tasks: map[string]map[string]*model.Task{}}
-	var wg sync.WaitGroup
-	revision := w.store.Revision()
-	for _, f := range []func(context.Context, *store.Watcher) error{l.follow, o.observe} {
-		watcher, err := w.store.Watch(ctx, revision, tables.ECSTasks.Kind(), tables.ECSContainerInstances.Kind(), tables.ECSServices.Kind())
-		if err != nil {
-			t.Fatal(err)
-		}
-		wg.Go(func() {
-			if err := f(ctx, watcher); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	defer wg.Wait()
-	defer cancel()
-
-	r := rand.New(rand.NewPCG(seed, 3))
-	var live []string
-	made := 0
-	grow := func() {
-		made++
-		id := fmt.Sprintf("i%0*d", 1+made%3, made)
-		w.register(id, 1+r.IntN(6))
-		live = append(live, id)
-	}
-	for range 4 {
-		grow()
-	}
-	w.on("web", "box", 5, nil)
-	w.on("apart", "box", 2, func(s *model.ServiceSpec) {
-		s.PlacementConstraints = []model.ECSPlacementConstraint{{Type: "distinctInstance"}}
-		s.DeploymentConfiguration = model.ServiceDeploymentConfiguration{MaximumPercent: new(100), MinimumHealthyPercent: new(50)}
-	})
-	w.on("door", "port", 2, func(s *model.ServiceSpec) {
-		s.PlacementStrategy = []model.ECSPlacementStrategy{{Type: "binpack", Field: "memory"}}
-		s.DeploymentConfiguration = model.ServiceDeploymentConfiguration{MaximumPercent: new(150), MinimumHealthyPercent: new(0)}
-	})
-	w.on("log", "box", 0, daemon)
-	names := []string{"web", "apart", "door", "log"}
-	for range 60 {
-		switch n := r.IntN(12); {
-		case n < 2 && len(live) < 12:
-			grow()
-		case n == 2 && len(live) > 2:
-			i := r.IntN(len(live))
-			w.status(live[i], model.ContainerInstanceInactive)
-			live = slices.Delete(live, i, i+1)
-		case n < 5:
-			w.status(live[r.IntN(len(live))], []string{model.ContainerInstanceDraining, model.ContainerInstanceActive}[n%2])
-		case n < 7:
-			w.instance(live[r.IntN(len(live))], func(i *model.ContainerInstance) { i.Connection.Connected = n == 5 })
-		case n < 9:
-			w.update(names[r.IntN(3)], func(s *model.ServiceSpec) { s.DesiredCount = r.IntN(7) })
-		case n < 10:
-			w.update(names[r.IntN(4)], func(s *model.ServiceSpec) {
-				family := "box"
-				if strings.Contains(s.TaskDefinition, "/port:") {
-					family = "port"
-				}
-				s.TaskDefinition = taskDef(family, 1+r.IntN(9))
-			})
-		default:
-			name := names[r.IntN(4)]
-			if ts := w.running(name); len(ts) > 0 {
-				if err := w.node.crash(t.Context(), cluster+"/"+ts[r.IntN(len(ts))].TaskID); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		w.pass(time.Duration(r.IntN(40)) * time.Second)
-	}
-	// Peace, and room for all.
-	for _, id := range live {
-		w.instance(id, func(i *model.ContainerInstance) {
-			i.Status, i.Connection.Connected = model.ContainerInstanceActive, true
-		})
-	}
-	for i := range 8 {
-		w.register(fmt.Sprintf("peace%d", i), 6)
-		live = append(live, fmt.Sprintf("peace%d", i))
-	}
-	for _, name := range names {
-		w.until(3*time.Hour, name+" settles", func() bool {
-			s := w.service(name)
-			if name != "log" {
-				return len(s.Deployments) == 1 && s.Counts.PendingCount == 0 && s.Counts.RunningCount == s.Spec.DesiredCount
-			}
-			// One that others have filled has no room for the daemon.
-			on := w.nodes(name)
-			for _, id := range live {
-				left, _, _ := w.book.Remaining(account, region, cluster, id)
-				if room := left.CPU >= 200 && left.Memory >= 300; on[id] > 1 || on[id] == 0 && room {
-					return false
-				}
-			}
-			return s.Deployments[0].DesiredCount == len(live)
-		})
-	}
-	synctest.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, b := range slices.Concat(l.broken, o.broken) {
-		t.Errorf("seed %d: %s", seed, b)
-	}
-	// The book is what the records say.
-	for _, id := range live {
-		left, _, ok := w.book.Remaining(account, region, cluster, id)
-		i := l.instances[id]
-		cpu, memory := i.CPU, i.Memory
-		for _, x := range l.tasks {
-			if x.Status.Node == id {
-				cpu -= x.Reservation().CPU
-				memory -= x.Reservation().Memory
-			}
-		}
-		if !ok || left.CPU != cpu || left.Memory != memory {
-			t.Errorf("seed %d: %s has %+v left by the book, %d and %d by the records", seed, id, left, cpu, memory)
-		}
-	}
 }

@@ -18,10 +18,12 @@ import (
 
 const nodeName = "fargate"
 
-// node is a stateful double of dispatch and the node behind it: it writes
-// what a node would report. Images decide what becomes of a task: "crash"
-// exits soon after its start, "missing" cannot be pulled, others run until
-// they are stopped or the random source ends them.
+// node is a stateful double of dispatch and of what is behind it: it writes
+// what the Fargate node, and the agent of each container instance, would
+// report. Images decide what becomes of a task: "crash" exits soon after its
+// start, "missing" cannot be pulled, "dyn" is given a port of the host's;
+// others run until they are stopped or crash is called. An agent speaks while
+// it is connected; what happened before that it tells then.
 type node struct {
 	store store.Store
 	clock clock.Clock
@@ -29,21 +31,53 @@ type node struct {
 	mu   sync.Mutex
 	rand *rand.Rand
 	runs map[string]*run
+	// ports are those that agents have given out, by instance.
+	ports map[string]map[int]string
 }
 
-// run is what the node knows of a task.
+// run is what a node knows of a task.
 type run struct {
 	started, dies time.Time
 }
 
 func newNode(s store.Store, seed uint64) *node {
-	return &node{store: s, clock: clock.System{}, rand: rand.New(rand.NewPCG(seed, 1)), runs: map[string]*run{}}
+	return &node{store: s, clock: clock.System{}, rand: rand.New(rand.NewPCG(seed, 1)), runs: map[string]*run{}, ports: map[string]map[int]string{}}
 }
 
 func (n *node) controller() *controller.Controller {
 	return &controller.Controller{
-		Name: "node", Watches: []controller.Watch{controller.Own(tables.ECSTasks)}, Reconcile: n.reconcile, Workers: 2,
+		Name: "node", Workers: 2, Reconcile: n.reconcile,
+		Watches: []controller.Watch{
+			controller.Own(tables.ECSTasks).Passing(tables.LiveTasks),
+			controller.Watch{Kind: tables.ECSContainerInstances.Kind(), Keys: n.ofInstance}.Passing(func() []store.Query { return nil }),
+		},
 	}
+}
+
+// ofInstance names the tasks that an agent which connects has to tell of.
+func (n *node) ofInstance(ctx context.Context, r store.Record) ([]controller.Key, error) {
+	i, err := tables.ECSContainerInstances.Row(r)
+	if err != nil || !i.V.Connection.Connected {
+		return nil, err
+	}
+	tasks, err := tables.ECSTasks.List(ctx, n.store, store.Query{Account: account, Region: region, Index: store.Index{Name: tables.ByNode, Value: i.V.ID}})
+	var keys []controller.Key
+	for _, t := range tasks {
+		keys = append(keys, controller.KeyOf(t.Key))
+	}
+	return keys, err
+}
+
+// speaks tells whether a task's node is there and connected.
+func (n *node) speaks(ctx context.Context, t *model.Task) (bool, error) {
+	if t.Spec.LaunchType != model.LaunchTypeEC2 {
+		return t.Status.Node == nodeName, nil
+	}
+	i, err := tables.ECSContainerInstances.Get(ctx, n.store, account, region, cluster+"/"+t.Status.Node)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && i.V.Status != model.ContainerInstanceInactive && i.V.Connection.Connected, err
 }
 
 func (n *node) between(lo, hi time.Duration) time.Duration {
@@ -61,24 +95,14 @@ func (n *node) reconcile(ctx context.Context, key controller.Key) (controller.Re
 		return controller.Result{}, err
 	}
 	rank := lifecycle.Rank(row.V.Status.LastStatus)
-	if t := row.V; t.Spec.LaunchType == model.LaunchTypeEC2 {
-		// An instance's agent speaks for its tasks while it is connected.
-		i, err := tables.ECSContainerInstances.Get(ctx, n.store, key.Account, key.Region, cluster+"/"+t.Status.Node)
-		switch {
-		case errors.Is(err, store.ErrNotFound) || err == nil && i.V.Status == model.ContainerInstanceInactive:
-			return controller.Result{}, nil
-		case err != nil:
-			return controller.Result{}, err
-		case !i.V.Connection.Connected:
-			return controller.Result{RequeueAfter: time.Second}, nil
-		}
-	} else if t.Status.Node != nodeName {
+	if row.V.Status.LastStatus == model.TaskStopped {
+		n.forget(key.ID, row.V.Status.Node)
 		return controller.Result{}, nil
 	}
-	if t := row.V; rank < lifecycle.Rank(model.TaskPending) || t.Observed.Status == model.TaskStopped {
-		return controller.Result{}, nil
+	if speaks, err := n.speaks(ctx, row.V); err != nil || !speaks {
+		return controller.Result{}, err
 	}
-	if t := row.V; t.Observed.Status == model.TaskRunning && rank <= lifecycle.Rank(model.TaskDeactivating) && !strings.HasPrefix(t.Spec.Containers[0].Image, "crash") {
+	if rank < lifecycle.Rank(model.TaskPending) || row.V.Observed.Status == model.TaskStopped {
 		return controller.Result{}, nil
 	}
 	t := row.Copy()
@@ -86,6 +110,9 @@ func (n *node) reconcile(ctx context.Context, key controller.Key) (controller.Re
 	now := n.clock.Now()
 	started, dies := n.run(key.ID, image, now)
 	container := model.ContainerState{Name: t.Spec.Containers[0].Name}
+	if c := t.Container(container.Name); c != nil {
+		container = *c
+	}
 	switch {
 	case t.Observed.Status == "":
 		t.Observed.Status, t.Observed.PullStartedAt = model.TaskPending, now
@@ -105,6 +132,9 @@ func (n *node) reconcile(ctx context.Context, key controller.Key) (controller.Re
 	case t.Observed.Status == model.TaskPending:
 		t.Observed.Status, t.Observed.PullStoppedAt = model.TaskRunning, now
 		container.LastStatus, container.StartedAt = model.TaskRunning, now
+		if strings.HasPrefix(image, "dyn") {
+			container.NetworkBindings = []model.NetworkBinding{{BindIP: "0.0.0.0", ContainerPort: new(80), HostPort: new(n.port(t.Status.Node, key.ID)), Protocol: "tcp"}}
+		}
 	case !dies.IsZero():
 		return controller.Result{RequeueAfter: dies.Sub(now)}, nil
 	default:
@@ -133,17 +163,51 @@ func (n *node) run(id, image string, now time.Time) (started, dies time.Time) {
 	return r.started, r.dies
 }
 
-// crash ends the containers of a task, unless they have ended.
-func (n *node) crash(ctx context.Context, id string) error {
-	_, err := tables.ECSTasks.Update(ctx, n.store, account, region, id, func(t *model.Task) error {
-		if t.Observed.Status != model.TaskRunning {
-			return store.ErrUnchanged
+// port gives a task the lowest port that is free on the instance.
+func (n *node) port(instance, task string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ports[instance] == nil {
+		n.ports[instance] = map[int]string{}
+	}
+	for p := 49153; ; p++ {
+		if of := n.ports[instance][p]; of == "" || of == task {
+			n.ports[instance][p] = task
+			return p
 		}
-		t.Observed.Status, t.Observed.ExecutionStoppedAt = model.TaskStopped, n.clock.Now()
-		t.Observed.Containers = []model.ContainerState{{Name: "main", LastStatus: model.TaskStopped, ExitCode: new(1), StartedAt: t.Status.StartedAt}}
+	}
+}
+
+// forget ends what is known of a task that has stopped.
+func (n *node) forget(task, instance string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.runs, task)
+	for p, of := range n.ports[instance] {
+		if of == task {
+			delete(n.ports[instance], p)
+		}
+	}
+}
+
+// crash ends the containers of a running task. Its node tells so at once or
+// when it is connected again.
+func (n *node) crash(ctx context.Context, id string) error {
+	n.mu.Lock()
+	r := n.runs[id]
+	if r != nil {
+		r.dies = n.clock.Now()
+	}
+	n.mu.Unlock()
+	if r == nil {
 		return nil
-	})
-	return err
+	}
+	for {
+		_, err := n.reconcile(ctx, controller.Key{Account: account, Region: region, ID: id})
+		if !errors.Is(err, store.ErrConflict) && !errors.Is(err, errMadeUp) {
+			return err
+		}
+	}
 }
 
 // balancer is a double of the load balancers: targets become healthy after

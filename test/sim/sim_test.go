@@ -1,12 +1,8 @@
 package sim
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,39 +14,13 @@ import (
 
 // TestSimulation changes, breaks and deletes services at random while their
 // tasks crash and fall ill and the controllers are restarted, checks every
-// commit, and then lets all settle. ROADSTEAD_SIM_SEED repeats a run.
+// commit, and then lets all settle.
 func TestSimulation(t *testing.T) {
-	seed := rand.Uint64()
-	if s := os.Getenv("ROADSTEAD_SIM_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("repeat with ROADSTEAD_SIM_SEED=%d", seed)
-		}
-	})
+	seed := seedOf(t)
 	in(t, seed, func(t *testing.T, w *world) {
-		s := &simulation{world: w, rand: rand.New(rand.NewPCG(seed, 2)), observer: &observer{
-			services: map[string]*model.Service{}, tasks: map[string]map[string]*model.Task{},
-		}}
-		ctx, cancel := context.WithCancel(t.Context())
-		watch, err := w.store.Watch(ctx, w.store.Revision(), tables.ECSServices.Kind(), tables.ECSTasks.Kind())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if err := s.observer.observe(ctx, watch); err != nil {
-				t.Error(err)
-			}
-		})
-		defer func() {
-			cancel()
-			wg.Wait()
-		}()
+		a, end := w.audit()
+		defer end()
+		s := &simulation{world: w, rand: rand.New(rand.NewPCG(seed, 2)), observer: a.observer}
 		s.run()
 		s.settle()
 		t.Logf("%d commits in %v of simulated time", s.observer.commits, time.Since(s.began))

@@ -6,4 +6,5 @@ package sim
 const (
 	simServices = 60
 	simSteps    = 200
+	histories   = 20
 )

@@ -5,4 +5,5 @@ package sim
 const (
 	simServices = 200
 	simSteps    = 600
+	histories   = 150
 )

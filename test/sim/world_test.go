@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,15 +33,32 @@ const (
 	cluster = "sim"
 )
 
+// tb is the part of a test that a world needs.
+type tb interface {
+	Helper()
+	Context() context.Context
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	FailNow()
+}
+
 // world is a store with a cluster and a network in it, and the controllers at
 // work on it. It lives in a synctest bubble.
 type world struct {
-	t        *testing.T
+	t tb
+	// store is what the test reads and writes; below is what the server does,
+	// which may fail.
 	store    store.Store
+	below    store.Store
+	seed     uint64
 	book     *fleet.Book
 	node     *node
 	balancer *balancer
 	seq      int
+	// lags counts the watches that began anew because they lagged behind.
+	lags *lagCounter
 	// stop ends the controllers and waits for them.
 	stop func()
 }
@@ -50,35 +68,45 @@ type world struct {
 func in(t *testing.T, seed uint64, f func(*testing.T, *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New()
-		w := &world{t: t, store: s, book: fleet.New(s, rand.New(rand.NewPCG(seed, 2)).IntN), node: newNode(s, seed), balancer: &balancer{store: s, clock: clock.System{}, drain: 5 * time.Second}}
-		w.network()
-		w.start()
-		defer func() {
-			w.stop()
-			_ = s.Close()
-		}()
+		defer func() { _ = s.Close() }()
+		w := newWorld(t, seed, s, s)
+		defer func() { w.stop() }() // the server that runs at the end
 		f(t, w)
 	})
 }
 
-// start runs the controllers and the doubles.
+// newWorld makes a world in which a server runs. The server works on below,
+// which is s or stands before it.
+func newWorld(t tb, seed uint64, s, below store.Store) *world {
+	w := &world{
+		t: t, store: s, below: below, seed: seed, lags: &lagCounter{},
+		node: newNode(below, seed), balancer: &balancer{store: below, clock: clock.System{}, drain: 5 * time.Second},
+	}
+	w.network()
+	w.start()
+	return w
+}
+
+// start runs a server: the book, the controllers, and the doubles of what
+// reports to them.
 func (w *world) start() {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	var wg sync.WaitGroup
-	log := slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelError}))
-	rt := controller.Runtime{Store: w.store, Clock: clock.System{}, Log: log}
+	rt := controller.Runtime{Store: w.below, Clock: clock.System{}, Log: slog.New(logHandler{w.t, w.lags})}
+	w.book = fleet.New(w.below, rand.New(rand.NewPCG(w.seed, 2)).IntN)
+	book := w.book
 	wg.Go(func() {
 		err := rt.Run(ctx,
-			ecstask.New(ecstask.Config{Store: w.store, Clock: clock.System{}, FargateNode: nodeName}),
-			ecstask.NewForget(ecstask.Config{Store: w.store, Clock: clock.System{}}),
-			ecsservice.New(ecsservice.Config{Store: w.store, Clock: clock.System{}, Placer: w.book}),
+			ecstask.New(ecstask.Config{Store: w.below, Clock: clock.System{}, FargateNode: nodeName}),
+			ecstask.NewForget(ecstask.Config{Store: w.below, Clock: clock.System{}}),
+			ecsservice.New(ecsservice.Config{Store: w.below, Clock: clock.System{}, Placer: book}),
 			w.node.controller(), w.balancer.controller())
 		if err != nil {
 			w.t.Error(err)
 		}
 	})
 	wg.Go(func() {
-		if err := w.book.Run(ctx); err != nil && ctx.Err() == nil {
+		if err := book.Run(ctx); err != nil && ctx.Err() == nil {
 			w.t.Error(err)
 		}
 	})
@@ -88,12 +116,42 @@ func (w *world) start() {
 	}
 }
 
-// testWriter fails the test with what is logged: no controller may err here.
-type testWriter struct{ t *testing.T }
+// restart ends the server and, after a while, begins another.
+func (w *world) restart(after time.Duration) {
+	w.stop()
+	time.Sleep(after)
+	w.start()
+}
 
-func (w testWriter) Write(b []byte) (int, error) {
-	w.t.Errorf("logged: %s", b)
-	return len(b), nil
+// lagCounter counts.
+type lagCounter struct{ n atomic.Int64 }
+
+// logHandler fails the test with the errors that are logged, but for those that
+// a store makes up, and counts watches that lag behind.
+type logHandler struct {
+	t    tb
+	lags *lagCounter
+}
+
+func (h logHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (h logHandler) WithAttrs([]slog.Attr) slog.Handler           { return h }
+func (h logHandler) WithGroup(string) slog.Handler                { return h }
+
+func (h logHandler) Handle(_ context.Context, r slog.Record) error {
+	madeUp, line := false, r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		err, ok := a.Value.Any().(error)
+		if ok && errors.Is(err, store.ErrCompacted) {
+			h.lags.n.Add(1)
+		}
+		madeUp = madeUp || ok && errors.Is(err, errMadeUp)
+		line += " " + a.String()
+		return true
+	})
+	if r.Level >= slog.LevelError && !madeUp {
+		h.t.Errorf("logged: %s", line)
+	}
+	return nil
 }
 
 func (w *world) commit(tx *store.Txn) {
