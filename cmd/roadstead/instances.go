@@ -64,26 +64,32 @@ func (s *server) newInstances(plane *network.Network) (*host.Host, error) {
 	return &host.Host{
 		Instances: runtime, Plane: plane, Cgroup: s.instancesCgroup(),
 		Programs: map[string]string{path.Join(programsDir, "roadstead"): self, path.Join(programsDir, "roadstead-helper"): runtime.Program},
-		Env: func(i *instance.Spec) []string {
-			return []string{
+		Prepare: func(i *instance.Spec) {
+			i.Env = []string{
 				"AWS_ENDPOINT_URL=http://" + net.JoinHostPort(network.MetadataAddr.String(), s.port()),
 				"AWS_REGION=" + i.Region, "AWS_DEFAULT_REGION=" + i.Region,
 			}
+			addAgent(i)
 		},
-		Services: servicesOf,
 	}, nil
 }
 
-// servicesOf are the services that an instance's image has: those of Amazon
-// ECS's have the agent.
-func servicesOf(i *instance.Spec) []instance.Service {
+// The agent's files in an instance, at the places where Amazon ECS's images
+// have them.
+const (
+	agentConfig = "/etc/ecs/ecs.config"
+	agentLog    = "/var/log/ecs/ecs-agent.log"
+)
+
+// addAgent gives an instance the ECS agent if its image has it.
+func addAgent(i *instance.Spec) {
 	image, ok := machineimage.Find(i.Region, i.ImageID)
 	if !ok || image.ECS == nil {
-		return nil
+		return
 	}
-	return []instance.Service{{
-		Name: "ecs", Args: []string{path.Join(programsDir, "roadstead"), "node"}, EnvFile: "/etc/ecs/ecs.config",
-		Env: []string{"ECS_LOGFILE=/var/log/ecs/ecs-agent.log"},
+	i.Files = map[string]instance.File{agentConfig: {Mode: 0o644}}
+	i.Services = []instance.Service{{
+		Name: "ecs", Args: []string{path.Join(programsDir, "roadstead"), "node"}, EnvFile: agentConfig, Env: []string{"ECS_LOGFILE=" + agentLog},
 	}}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,12 +20,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"roadstead.dev/internal/agent"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/engine"
 	"roadstead.dev/internal/engine/containerd"
 	"roadstead.dev/internal/engine/containerd/supervise"
+	"roadstead.dev/internal/engine/home"
+	"roadstead.dev/internal/execution"
 	"roadstead.dev/internal/initproc"
 	"roadstead.dev/internal/node"
 )
@@ -56,7 +60,11 @@ the instance's profile.`,
 }
 
 func runNode(ctx context.Context, o *nodeOptions, logTo io.Writer) error {
-	log := slog.New(slog.NewTextHandler(logTo, nil))
+	log, closeLog, err := nodeLog(logTo)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
 	settings, err := agent.SettingsFrom(os.Getenv)
 	if err != nil {
 		return err
@@ -73,27 +81,60 @@ func runNode(ctx context.Context, o *nodeOptions, logTo io.Writer) error {
 	if endpoint == "" || region == "" {
 		return errors.New("set AWS_ENDPOINT_URL and AWS_REGION")
 	}
+	apis := &agent.API{
+		Endpoint: endpoint, Region: region, Credentials: machineCredentials(metadata), Clock: clock.System{},
+		Client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: time.Minute, IdleConnTimeout: time.Minute}},
+	}
 	a, err := agent.New(agent.Config{
 		Settings: settings, Machine: machine, StateDir: o.dataDir, Version: version, Hash: "roadstead", Runtime: "containerd",
-		API: &agent.API{
-			Endpoint: endpoint, Region: region, Credentials: machineCredentials(metadata), Clock: clock.System{},
-			Client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: time.Minute, IdleConnTimeout: time.Minute}},
-		},
-		Clock: clock.System{}, Log: log,
+		API: apis, Clock: clock.System{}, Log: log,
 	})
 	if err != nil {
 		return err
 	}
-	lazy := o.engine(log)
+	at, err := url.Parse(endpoint)
+	if err != nil {
+		return fmt.Errorf("AWS_ENDPOINT_URL: %w", err)
+	}
+	lazy := o.engine(at, log)
 	defer func() { _ = lazy.Close() }()
+	program, err := helper()
+	if err != nil {
+		return err
+	}
+	logs := &agent.Logs{API: apis, Executable: program, Dir: filepath.Join(o.dataDir, "logs"), Clock: clock.System{}}
+	secrets := &execution.Secrets{Source: agent.Account{API: apis}}
 	n, err := node.New(node.Config{
-		Name: "node", Engine: lazy, Transport: a, Network: agent.MachineNetwork{Netns: "/proc/1/ns/net"}, StateDir: o.dataDir,
+		Name: "node", Engine: home.Images{Engine: lazy, Port: at.Port()}, Transport: a, Network: agent.MachineNetwork{Netns: "/proc/1/ns/net"}, StateDir: o.dataDir,
+		Registries: agent.Images{API: apis, Secrets: secrets}, Secrets: secrets, Logs: logs, ExecutionCredentials: logs.Refresh,
 		APIEndpoint: endpoint, RetryDelay: 250 * time.Millisecond, Clock: clock.System{}, Log: log,
 	})
 	if err != nil {
 		return err
 	}
-	return a.Run(ctx, func(ctx context.Context) error { return serveNode(ctx, n, log) })
+	return a.Run(ctx, func(ctx context.Context) error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return logs.Run(ctx, log) })
+		g.Go(func() error { return serveNode(ctx, n, log) })
+		return g.Wait()
+	})
+}
+
+// nodeLog is the agent's log: what is written to the console, and the file that
+// ECS_LOGFILE names.
+func nodeLog(console io.Writer) (*slog.Logger, func(), error) {
+	name := os.Getenv("ECS_LOGFILE")
+	if name == "" {
+		return slog.New(slog.NewTextHandler(console, nil)), func() {}, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return nil, nil, err
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, nil, err
+	}
+	return slog.New(slog.NewTextHandler(io.MultiWriter(console, f), nil)), func() { _ = f.Close() }, nil
 }
 
 // serveNode runs the node, with the tasks' metadata.
@@ -119,8 +160,9 @@ func serveNode(ctx context.Context, n *node.Node, log *slog.Logger) error {
 	return err
 }
 
-// engine is the containerd of the machine's tasks.
-func (o *nodeOptions) engine(log *slog.Logger) *agent.LazyEngine {
+// engine is the containerd of the machine's tasks. What names end in .localhost
+// are the control plane's, whose endpoint is at.
+func (o *nodeOptions) engine(at *url.URL, log *slog.Logger) *agent.LazyEngine {
 	own := supervise.Config{
 		Root: filepath.Join(o.dataDir, "containerd"), RunDir: filepath.Join(o.runDir, "containerd"), Cgroup: "/roadstead-node.containerd", Log: log,
 	}
@@ -138,7 +180,7 @@ func (o *nodeOptions) engine(log *slog.Logger) *agent.LazyEngine {
 				init = []string{exe, initproc.Subcommand}
 			}
 			return containerd.New(ctx, containerd.Config{
-				Address: address, Namespace: "ecs", StateDir: filepath.Join(o.runDir, "engine"), InitCommand: init, Log: log,
+				Address: address, Namespace: "ecs", StateDir: filepath.Join(o.runDir, "engine"), InitCommand: init, LoopbackAddress: at.Hostname(), Log: log,
 			})
 		},
 	}

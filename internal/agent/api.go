@@ -18,12 +18,13 @@ import (
 	"roadstead.dev/internal/clock"
 )
 
-// API calls ECS's operations. It is small: an SDK's client would be most of
-// what an idle instance takes.
+// API calls AWS's operations. It is small: SDKs' clients would be most of what
+// an idle instance takes.
 type API struct {
 	// Endpoint is the URL of AWS's APIs.
-	Endpoint    string
-	Region      string
+	Endpoint string
+	Region   string
+	// Credentials are the machine's own.
 	Credentials aws.CredentialsProvider
 	Client      *http.Client
 	Clock       clock.Clock
@@ -42,38 +43,62 @@ func (e *Error) Error() string {
 // maxAnswer bounds what an answer may hold.
 const maxAnswer = 4 << 20
 
-// Call calls an operation; out may be nil.
+// service is one of AWS's that speaks JSON 1.1.
+type service struct{ signingName, target string }
+
+var (
+	serviceECS     = service{"ecs", "AmazonEC2ContainerServiceV20141113"}
+	serviceECR     = service{"ecr", "AmazonEC2ContainerRegistry_V20150921"}
+	serviceLogs    = service{"logs", "Logs_20140328"}
+	serviceSecrets = service{"secretsmanager", "secretsmanager"}
+	serviceSSM     = service{"ssm", "AmazonSSM"}
+)
+
+// call is a call of one operation.
+type call struct {
+	service   service
+	operation string
+	region    string
+	// credentials nil are the machine's own.
+	credentials aws.CredentialsProvider
+}
+
+// Call calls an operation of ECS as the machine; out may be nil.
 func (a *API) Call(ctx context.Context, operation string, in, out any) error {
+	return a.do(ctx, call{service: serviceECS, operation: operation}, in, out)
+}
+
+func (a *API) do(ctx context.Context, c call, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", operation, err)
+		return fmt.Errorf("encode %s: %w", c.operation, err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(a.Endpoint, "/")+"/", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	req.Header.Set("X-Amz-Target", "AmazonEC2ContainerServiceV20141113."+operation)
-	if err := a.sign(ctx, req, body); err != nil {
+	req.Header.Set("X-Amz-Target", c.service.target+"."+c.operation)
+	if err := a.sign(ctx, req, body, c); err != nil {
 		return err
 	}
 	resp, err := a.Client.Do(req)
 	if err != nil {
-		return fmt.Errorf("%s: %w", operation, err)
+		return fmt.Errorf("%s: %w", c.operation, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("%s: %w", operation, err)
+		return fmt.Errorf("%s: %w", c.operation, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return apiError(operation, resp.StatusCode, b)
+		return apiError(c.operation, resp.StatusCode, b)
 	}
 	if out == nil {
 		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("decode the answer of %s: %w", operation, err)
+		return fmt.Errorf("decode the answer of %s: %w", c.operation, err)
 	}
 	return nil
 }
@@ -91,13 +116,20 @@ func apiError(operation string, status int, body []byte) error {
 	return &Error{Operation: operation, Code: e.Type[strings.LastIndexByte(e.Type, '#')+1:], Message: e.Message, Status: status}
 }
 
-func (a *API) sign(ctx context.Context, req *http.Request, body []byte) error {
-	creds, err := a.Credentials.Retrieve(ctx)
+func (a *API) sign(ctx context.Context, req *http.Request, body []byte, c call) error {
+	provider, region := a.Credentials, a.Region
+	if c.credentials != nil {
+		provider = c.credentials
+	}
+	if c.region != "" {
+		region = c.region
+	}
+	creds, err := provider.Retrieve(ctx)
 	if err != nil {
 		return fmt.Errorf("the instance has no credentials: %w", err)
 	}
 	sum := sha256.Sum256(body)
-	return v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), "ecs", a.Region, a.Clock.Now())
+	return v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), c.service.signingName, region, a.Clock.Now())
 }
 
 // signedHeader is the header of a websocket's request.
@@ -106,5 +138,5 @@ func (a *API) signedHeader(ctx context.Context, address *url.URL) (http.Header, 
 	if err != nil {
 		return nil, err
 	}
-	return req.Header, a.sign(ctx, req, nil)
+	return req.Header, a.sign(ctx, req, nil, call{service: serviceECS})
 }

@@ -34,6 +34,10 @@ var capabilities = []string{
 	"com.amazonaws.ecs.capability.docker-remote-api.1.29", "ecs.capability.execution-role-ecr-pull", "ecs.capability.container-health-check",
 	"ecs.capability.container-ordering", "ecs.capability.task-cpu-mem-limit", "ecs.capability.pid-ipc-namespace-sharing",
 	"ecs.capability.full-sync", "ecs.capability.container-restart-policy",
+	"com.amazonaws.ecs.capability.logging-driver.awslogs", "com.amazonaws.ecs.capability.logging-driver.none", "ecs.capability.execution-role-awslogs",
+	"ecs.capability.secrets.asm.environment-variables", "ecs.capability.secrets.ssm.environment-variables",
+	"ecs.capability.secrets.asm.bootstrap.log-driver", "ecs.capability.secrets.ssm.bootstrap.log-driver",
+	"ecs.capability.private-registry-authentication.secretsmanager",
 }
 
 type (

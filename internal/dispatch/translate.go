@@ -169,7 +169,7 @@ func container(p Parts, def *model.ContainerDefinition) (acs.Container, error) {
 		Name: def.Name, ContainerArn: limits.ARN, Image: def.Image, Essential: def.IsEssential(), CPU: cpu, Memory: memory,
 		EntryPoint: def.EntryPoint, Command: def.Command, Environment: map[string]string{},
 		StartTimeout: seconds(def.StartTimeout), StopTimeout: seconds(def.StopTimeout),
-		RegistryAuthentication: registryAuth(def),
+		RegistryAuthentication: registryAuth(p.Execution != nil, def),
 	}
 	for _, e := range def.Environment {
 		c.Environment[e.Name] = e.Value
@@ -215,7 +215,7 @@ func container(p Parts, def *model.ContainerDefinition) (acs.Container, error) {
 		}
 	}
 	if l := def.LogConfiguration; l != nil {
-		if l.LogDriver == "awslogs" {
+		if l.LogDriver == "awslogs" && p.Execution != nil {
 			c.LogsAuthStrategy = "ExecutionRole"
 		}
 		for _, s := range l.SecretOptions {
@@ -253,10 +253,12 @@ func secret(s model.ContainerSecret, region, target string) acs.Secret {
 // ecrHost is the host of an ECR registry, of AWS's or of ours.
 var ecrHost = regexp.MustCompile(`^([0-9]{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.[^/]+/`)
 
-func registryAuth(def *model.ContainerDefinition) *acs.RegistryAuthenticationData {
+// registryAuth is how the container's image is pulled: from ECR with the
+// execution role, or with the instance's own where the task has none.
+func registryAuth(role bool, def *model.ContainerDefinition) *acs.RegistryAuthenticationData {
 	if m := ecrHost.FindStringSubmatch(def.Image); m != nil {
 		return &acs.RegistryAuthenticationData{
-			Type: acs.RegistryAuthECR, ECRAuthData: &acs.ECRAuthData{RegistryID: m[1], Region: m[2], UseExecutionRole: true},
+			Type: acs.RegistryAuthECR, ECRAuthData: &acs.ECRAuthData{RegistryID: m[1], Region: m[2], UseExecutionRole: role},
 		}
 	}
 	if r := def.RepositoryCredentials; r != nil {

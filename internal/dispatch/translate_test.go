@@ -77,7 +77,7 @@ func TestTranslateContainer(t *testing.T) {
 		},
 		"our registry": {
 			model.ContainerDefinition{Image: "111122223333.dkr.ecr.us-west-2.localhost:4566/team/app:1"},
-			nil,
+			func(p *Parts) { p.Execution = &acs.IAMRoleCredentials{CredentialsID: "e"} },
 			func(c *acs.Container, _ *acs.DockerContainerConfig, _ *acs.DockerHostConfig) {
 				c.RegistryAuthentication = &acs.RegistryAuthenticationData{Type: "ecr", ECRAuthData: &acs.ECRAuthData{RegistryID: "111122223333", Region: "us-west-2", UseExecutionRole: true}}
 			},
@@ -121,7 +121,7 @@ func TestTranslateContainer(t *testing.T) {
 				RestartPolicy: &model.ContainerRestartPolicy{Enabled: true, IgnoredExitCodes: []int{3}, RestartAttemptPeriod: new(60)},
 				Essential:     new(false),
 			},
-			nil,
+			func(p *Parts) { p.Execution = &acs.IAMRoleCredentials{CredentialsID: "e"} },
 			func(c *acs.Container, config *acs.DockerContainerConfig, host *acs.DockerHostConfig) {
 				c.StopTimeout, c.LogsAuthStrategy, c.Essential = 9, "ExecutionRole", false
 				c.DependsOn = []acs.ContainerDependency{{ContainerName: "b", Condition: "HEALTHY"}}

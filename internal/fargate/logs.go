@@ -69,10 +69,10 @@ func (l *Logs) Open(ctx context.Context, t node.LogTarget) (string, error) {
 
 // authorize asks for what the driver does with the execution role.
 func (l *Logs) authorize(ctx context.Context, t node.LogTarget, cfg logger.Config) error {
-	if t.ExecutionRole == "" {
+	if t.Execution == nil {
 		return errors.New("the task has no execution role to write its logs with")
 	}
-	call, err := l.Roles.call(ctx, t.ExecutionRole, t.TaskArn)
+	call, err := l.Roles.call(ctx, t.Execution.RoleArn, t.TaskArn)
 	if err != nil {
 		return err
 	}

@@ -60,8 +60,9 @@ type LogTarget struct {
 	ContainerID   string
 	Driver        string
 	Options       map[string]string
-	// ExecutionRole is the ARN whose permission the log stream needs.
-	ExecutionRole string
+	// Execution is the execution role, whose permission the log stream needs;
+	// nil without one.
+	Execution *acs.IAMRoleCredentials
 }
 
 // Logs prepares log destinations.

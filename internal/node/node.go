@@ -39,6 +39,9 @@ type Config struct {
 	// APIEndpoint is the value of AWS_ENDPOINT_URL in containers; empty sets
 	// none.
 	APIEndpoint string
+	// ExecutionCredentials, unless nil, is told the credentials of tasks'
+	// execution roles, as they come.
+	ExecutionCredentials func(taskArn string, c *acs.IAMRoleCredentials)
 	// Tags reads a task's tags for the metadata endpoint; nil shows none.
 	Tags func(ctx context.Context, taskArn string) (map[string]string, error)
 	// RetryDelay is the first pause before something is tried again; 0 means a
@@ -142,6 +145,7 @@ func (n *Node) adopt(ctx context.Context) error {
 func (n *Node) launch(s *taskState) {
 	t := newTask(n, s)
 	n.tasks[s.Task.Arn] = t
+	n.execution(s.Task.Arn, s.Task.ExecutionRoleCredentials)
 	n.wg.Go(func() {
 		t.run(n.running)
 		if n.running.Err() != nil {
@@ -158,6 +162,12 @@ func (n *Node) launch(s *taskState) {
 			}
 		}
 	})
+}
+
+func (n *Node) execution(arn string, c *acs.IAMRoleCredentials) {
+	if n.cfg.ExecutionCredentials != nil && c != nil {
+		n.cfg.ExecutionCredentials(arn, c)
+	}
 }
 
 // accept takes a task of a payload: a new one, or news of one that is here.

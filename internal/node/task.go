@@ -77,6 +77,7 @@ func (t *task) news(in *acs.Task) {
 	if in.RoleCredentials != nil {
 		t.node.creds.put(t.arn, in.RoleCredentials)
 	}
+	t.node.execution(t.arn, in.ExecutionRoleCredentials)
 	stop := in.DesiredStatus == acs.DesiredStopped
 	if !stop && in.RoleCredentials == nil && in.ExecutionRoleCredentials == nil {
 		return
@@ -461,9 +462,7 @@ func (t *task) openLog(s *taskState, def *acs.Container, c *containerState, secr
 	maps.Copy(options, secrets.log)
 	target := LogTarget{
 		TaskArn: t.arn, ContainerName: def.Name, ContainerID: c.ID, Driver: host.LogConfig.Type, Options: options,
-	}
-	if e := s.Task.ExecutionRoleCredentials; e != nil {
-		target.ExecutionRole = e.RoleArn
+		Execution: s.Task.ExecutionRoleCredentials,
 	}
 	return t.node.cfg.Logs.Open(t.up, target)
 }

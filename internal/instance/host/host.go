@@ -27,10 +27,9 @@ type Host struct {
 	Cgroup string
 	// Programs of the machine that instances see, by path in the instance.
 	Programs map[string]string
-	// Env is what programs in an instance find in their environment.
-	Env func(s *instance.Spec) []string
-	// Services of an instance, by its image. It may be nil.
-	Services func(s *instance.Spec) []instance.Service
+	// Prepare fills in what an instance's image has: its environment, services
+	// and files. It may be nil.
+	Prepare func(s *instance.Spec)
 }
 
 func netnsName(id string) string { return "instance-" + id }
@@ -53,11 +52,8 @@ func (h *Host) Boot(ctx context.Context, s instance.Spec) error {
 	}
 	s.Cgroup = path.Join(h.Cgroup, s.ID)
 	s.Programs = maps.Clone(h.Programs)
-	if h.Env != nil {
-		s.Env = h.Env(&s)
-	}
-	if h.Services != nil {
-		s.Services = h.Services(&s)
+	if h.Prepare != nil {
+		h.Prepare(&s)
 	}
 	if st.Spec.ID == "" {
 		return h.Instances.Launch(ctx, &s)
