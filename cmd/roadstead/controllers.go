@@ -5,6 +5,7 @@ import (
 	"roadstead.dev/internal/controller/ecrlifecycle"
 	"roadstead.dev/internal/controller/ecrreplication"
 	"roadstead.dev/internal/controller/ecscleanup"
+	"roadstead.dev/internal/controller/ecsinstance"
 	"roadstead.dev/internal/controller/ecsservice"
 	"roadstead.dev/internal/controller/ecstask"
 )
@@ -17,6 +18,7 @@ func (s *server) controllers() []*controller.Controller {
 	return []*controller.Controller{
 		ecsservice.New(ecsservice.Config{Store: s.store, Clock: s.clock, Placer: s.fleet}),
 		ecstask.New(ecstask.Config{Store: s.store, Clock: s.clock, FargateNode: fargateNode}),
+		ecsinstance.New(ecsinstance.Config{Store: s.store, Clock: s.clock}),
 		ecstask.NewForget(ecstask.Config{Store: s.store, Clock: s.clock}),
 		ecscleanup.New(ecscleanup.Config{Store: s.store, Clock: s.clock}),
 		ecrlifecycle.New(ecrlifecycle.Config{Store: s.store, Clock: s.clock, Images: s.apis.catalog}),

@@ -16,7 +16,9 @@ const (
 //
 // Writers: service/ecs writes all (the agent registers and the user drains
 // through the API) but Connection and the versions of the agent, which dispatch
-// writes. What its tasks take is in no record: the tasks themselves say it, see
+// writes; controller/ecsinstance deregisters those whose EC2 instance is gone;
+// controller/capacityprovider keeps CapacityProviderName, and drains what its
+// group terminates. What its tasks take is in no record: the tasks say it, see
 // InstanceClaim.
 type ContainerInstance struct {
 	ARN         string `json:"arn"`
@@ -62,6 +64,17 @@ type ContainerInstance struct {
 	Connection AgentConnection `json:"connection"`
 }
 
+// ContainerInstanceRetention is how long an instance that was deregistered can
+// be seen.
+const ContainerInstanceRetention = time.Hour
+
+// Deregister makes the instance INACTIVE.
+func (i *ContainerInstance) Deregister(now time.Time) {
+	i.Status, i.StatusReason, i.DeregisteredAt = ContainerInstanceInactive, "", now
+	i.Connection.Connected = false
+	i.Version++
+}
+
 // AgentConnection is what dispatch knows of an instance's agent.
 type AgentConnection struct {
 	Connected bool `json:"connected,omitempty"`
@@ -85,6 +98,9 @@ type InstanceClaim struct {
 
 // CapacityProvider is an ECS capacity provider that is an Auto Scaling group's.
 // Record id: its name. FARGATE and FARGATE_SPOT have no record.
+//
+// Writer: service/ecs, but for the end of a deletion, which is
+// controller/capacityprovider's.
 type CapacityProvider struct {
 	Name string `json:"name"`
 	ARN  string `json:"arn"`
@@ -101,6 +117,26 @@ type CapacityProvider struct {
 	Draining              bool      `json:"draining"`
 	CreatedAt             time.Time `json:"createdAt"`
 	Tags                  Tags      `json:"tags,omitzero"`
+}
+
+// What becomes of a capacity provider: the values of its UpdateStatus that are
+// used here.
+const (
+	ProviderUpdated      = "UPDATE_COMPLETE"
+	ProviderDeleting     = "DELETE_IN_PROGRESS"
+	ProviderDeleted      = "DELETE_COMPLETE"
+	ProviderDeleteFailed = "DELETE_FAILED"
+)
+
+// WhyProviderStays is the reason of a deletion that failed since a cluster has
+// the provider.
+func WhyProviderStays(cluster string) string {
+	return "The capacity provider cannot be deleted because it is associated with cluster: " + cluster + ". Remove the capacity provider from the cluster and try again."
+}
+
+// Deleting tells whether the provider takes no new clusters any more.
+func (p *CapacityProvider) Deleting() bool {
+	return p.Status == ECSInactive || p.UpdateStatus == ProviderDeleting
 }
 
 // ManagedScaling is how ECS scales a capacity provider's group.

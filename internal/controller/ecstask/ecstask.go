@@ -40,6 +40,8 @@ func New(c Config) *controller.Controller {
 			controller.Own(tables.ECSTasks).Passing(tables.LiveTasks),
 			{Kind: tables.Targets.Kind(), Keys: w.ofTarget},
 			{Kind: tables.ECSContainerInstances.Kind(), Keys: w.ofInstance},
+			// A full pass looks at all live tasks anyway.
+			controller.Watch{Kind: tables.Instances.Kind(), Keys: w.ofHost}.Passing(func() []store.Query { return nil }),
 		},
 		Reconcile: w.reconcile,
 	}

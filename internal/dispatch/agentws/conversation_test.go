@@ -31,6 +31,7 @@ import (
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/service/ecs"
 	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/fleet"
 	"roadstead.dev/internal/store/memory"
 	"roadstead.dev/internal/store/tables"
 )
@@ -95,7 +96,15 @@ type plane struct {
 	store  store.Store
 	client *http.Client
 	people *people
+	book   *fleet.Book
+	// dial connects to the plane.
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
+
+// trusting takes every identity document for signed.
+type trusting struct{}
+
+func (trusting) VerifyIdentityDocument(string, string) bool { return true }
 
 func withPlane(t *testing.T, f func(p *plane)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -103,7 +112,8 @@ func withPlane(t *testing.T, f func(p *plane)) {
 		defer p.store.Close()
 		log := slog.New(slog.DiscardHandler)
 		d := dispatch.New(dispatch.Config{Store: p.store, Clock: clock.System{}, Credentials: minter{}, Log: log})
-		svc := ecs.New(ecs.Config{Store: p.store, Reports: d})
+		p.book = fleet.New(p.store, func(int) int { return 0 })
+		svc := ecs.New(ecs.Config{Store: p.store, Reports: d, Placer: p.book, Documents: trusting{}})
 		cfg := agentws.Config{Store: p.store, Dispatcher: d, Owner: svc, Clock: clock.System{}, Log: log}
 		g := gateway.New(gateway.Config{
 			Services: []gateway.Service{gateway.Bind(apiecs.New(svc), svc)}, Credentials: p.people, Authorizer: p.people, Account: account,
@@ -116,8 +126,9 @@ func withPlane(t *testing.T, f func(p *plane)) {
 		ctx, cancel := context.WithCancel(context.Background())
 		server := &http.Server{Handler: g, BaseContext: func(net.Listener) context.Context { return ctx }}
 		transport := &http.Transport{DialContext: l.dial, DisableKeepAlives: true}
-		p.client = &http.Client{Transport: transport}
-		ended := make(chan error, 2)
+		p.client, p.dial = &http.Client{Transport: transport}, l.dial
+		ended := make(chan error, 3)
+		go func() { ended <- p.book.Run(ctx) }()
 		go func() { ended <- d.Run(ctx) }()
 		go func() { ended <- server.Serve(l) }()
 		f(p)
@@ -126,8 +137,8 @@ func withPlane(t *testing.T, f func(p *plane)) {
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
-		for range 2 {
-			if err := <-ended; !errors.Is(err, context.Canceled) && !errors.Is(err, http.ErrServerClosed) {
+		for range 3 {
+			if err := <-ended; err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, http.ErrServerClosed) {
 				t.Error(err)
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"roadstead.dev/internal/api/ecs"
 	"roadstead.dev/internal/model"
@@ -24,9 +23,6 @@ type Fleet interface {
 	Remaining(account, region, cluster, instance string) (placement.Resources, []placement.Port, bool)
 }
 
-// inactiveFor is how long an instance that was deregistered can be seen.
-const inactiveFor = time.Hour
-
 // containerInstance reads the container instance that ref means, and tells its
 // ARN whether it is there or not.
 func (s *Service) containerInstance(ctx context.Context, sc scope, cluster, ref string) (row store.Row[model.ContainerInstance], arn string, err error) {
@@ -39,7 +35,7 @@ func (s *Service) containerInstance(ctx context.Context, sc scope, cluster, ref 
 	}
 	arn = model.ECSContainerInstanceARN(sc.region, sc.account, cluster, strings.TrimPrefix(recordID, cluster+"/"))
 	row, err = tables.ECSContainerInstances.Get(ctx, s.store, sc.account, sc.region, recordID)
-	if err == nil && row.V.Status == model.ContainerInstanceInactive && sc.now.Sub(row.V.DeregisteredAt) > inactiveFor {
+	if err == nil && row.V.Status == model.ContainerInstanceInactive && sc.now.Sub(row.V.DeregisteredAt) > model.ContainerInstanceRetention {
 		return row, arn, store.ErrNotFound
 	}
 	return row, arn, err

@@ -52,9 +52,7 @@ func (s *Service) DeregisterContainerInstance(ctx context.Context, in *ecs.Dereg
 			return now, ecs.NewInvalidParameterException("Found running tasks on the instance.")
 		}
 		i := *now.V
-		i.Status, i.StatusReason, i.DeregisteredAt = model.ContainerInstanceInactive, "", sc.now
-		i.Connection.Connected = false
-		i.Version++
+		i.Deregister(sc.now)
 		tx := store.NewTxn()
 		tables.ECSContainerInstances.Replace(tx, now, &i)
 		if err == nil {
@@ -72,9 +70,6 @@ func (s *Service) DeregisterContainerInstance(ctx context.Context, in *ecs.Dereg
 		return nil, err
 	}
 	if err := s.abandon(ctx, sc, row.V); err != nil {
-		return nil, err
-	}
-	if err := s.forgetInactive(ctx, sc, row.V.ClusterName); err != nil {
 		return nil, err
 	}
 	shown, err := s.showContainerInstance(ctx, sc, row.V, []ecs.ContainerInstanceField{ecs.ContainerInstanceFieldTags})
@@ -95,27 +90,6 @@ func (s *Service) abandon(ctx context.Context, sc scope, i *model.ContainerInsta
 			Task: r.V.TaskARN, Status: acs.StatusStopped, Reason: "Container instance deregistration forced by user.",
 		})
 		if err != nil && !errors.Is(err, acs.ErrUnknownTask) {
-			return err
-		}
-	}
-	return nil
-}
-
-// forgetInactive removes the records of instances that were deregistered long
-// ago.
-func (s *Service) forgetInactive(ctx context.Context, sc scope, cluster string) error {
-	rows, err := tables.ECSContainerInstances.List(ctx, s.store, store.Query{Account: sc.account, Region: sc.region, Prefix: cluster + "/"})
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		if r.V.Status != model.ContainerInstanceInactive || sc.now.Sub(r.V.DeregisteredAt) <= inactiveFor {
-			continue
-		}
-		tx := store.NewTxn()
-		tables.ECSContainerInstances.Delete(tx, r)
-		tables.ECSInstanceClaims.Erase(tx, sc.account, sc.region, r.Key.ID)
-		if _, err := tx.Commit(ctx, s.store); err != nil && !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
