@@ -125,7 +125,7 @@ func live(t *testing.T, seed uint64, steps []step) (problems []string) {
 		below := newFlaky(s, seed)
 		w := newWorld(tr, seed, s, below)
 		defer func() { w.stop() }()
-		h := newHistory(w, below, seed)
+		h := newHistory(w, below)
 		defer h.end()
 		for _, s := range steps {
 			h.do(s)

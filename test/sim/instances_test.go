@@ -32,7 +32,7 @@ func (w *world) boxes() {
 			}
 			tables.ECSTaskDefinitions.Put(tx, account, region, model.TaskDefinitionID(family, rev+1), &model.TaskDefinition{
 				TaskDefinitionARN: model.ECSTaskDefinitionARN(region, account, family, rev+1), Family: family, Revision: rev + 1,
-				Status: model.ECSActive, NetworkMode: mode, RequiresCompatibilities: []string{"EC2"}, ContainerDefinitions: []model.ContainerDefinition{c},
+				Status: model.ECSActive, NetworkMode: mode, Compatibilities: []string{"EC2"}, ContainerDefinitions: []model.ContainerDefinition{c},
 			})
 		}
 	}

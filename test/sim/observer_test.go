@@ -101,8 +101,8 @@ func (o *observer) batch(batch []store.Event) error {
 	}
 	for id := range started {
 		s := o.services[id]
-		if s.Spec.SchedulingStrategy == "DAEMON" {
-			continue // has limits by instance
+		if s == nil || s.Spec.SchedulingStrategy == "DAEMON" {
+			continue // no service's, or with limits by instance
 		}
 		most := max(s.Spec.DesiredCount*(*s.Spec.DeploymentConfiguration.MaximumPercent)/100, s.Spec.DesiredCount)
 		if n := o.live(id); n > most {

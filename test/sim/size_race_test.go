@@ -7,4 +7,6 @@ const (
 	simServices = 60
 	simSteps    = 200
 	histories   = 20
+
+	scaleInstances = 40
 )

@@ -5,5 +5,7 @@ package sim
 const (
 	simServices = 200
 	simSteps    = 600
-	histories   = 150
+	histories   = 100
+
+	scaleInstances = 300
 )
