@@ -26,7 +26,39 @@ type Cluster struct {
 	CreatedAt                       time.Time                      `json:"createdAt,omitzero"`
 	// DeletedAt is when the cluster became INACTIVE.
 	DeletedAt time.Time `json:"deletedAt,omitzero"`
+	// Attachments are what ECS keeps for the sake of the capacity providers:
+	// of type as_policy (details capacityProviderName and scalingPolicyName)
+	// for managed scaling, and managed_draining (capacityProviderName and
+	// autoScalingLifecycleHookName). controller/capacityprovider writes them.
+	Attachments []ClusterAttachment `json:"attachments,omitempty"`
+	// AttachmentsStatus is UPDATE_IN_PROGRESS from a change of the providers
+	// on (service/ecs) and UPDATE_COMPLETE once Attachments fit them
+	// (controller/capacityprovider); empty where there never was one.
+	AttachmentsStatus string `json:"attachmentsStatus,omitempty"`
+	// Provisioning: the attachments in progress are the first ones, of a
+	// cluster made with providers.
+	Provisioning bool `json:"provisioning,omitempty"`
 }
+
+// ClusterAttachment is one of a cluster's attachments, shaped as a task's.
+type ClusterAttachment = TaskAttachment
+
+// The types of clusters' attachments, their details' names and the states that
+// the whole of them is in.
+const (
+	AttachmentScalingPolicy = "as_policy"
+	AttachmentDraining      = "managed_draining"
+
+	DetailCapacityProvider = "capacityProviderName"
+	DetailScalingPolicy    = "scalingPolicyName"
+	DetailLifecycleHook    = "autoScalingLifecycleHookName"
+
+	AttachmentsUpdating = "UPDATE_IN_PROGRESS"
+	AttachmentsUpdated  = "UPDATE_COMPLETE"
+)
+
+// DrainingHook is the lifecycle hook of managed draining.
+const DrainingHook = "ecs-managed-draining-termination-hook"
 
 // States of clusters, services and task definitions.
 const (
@@ -87,6 +119,22 @@ const (
 	CapacityProviderFargate     = "FARGATE"
 	CapacityProviderFargateSpot = "FARGATE_SPOT"
 )
+
+// OnFargate tells whether the tasks of a capacity provider run on Fargate.
+func OnFargate(provider string) bool {
+	return provider == CapacityProviderFargate || provider == CapacityProviderFargateSpot
+}
+
+// StrategyOnFargate tells whether a strategy's tasks run on Fargate: its
+// providers are all of one kind.
+func StrategyOnFargate(strategy []CapacityProviderStrategyItem) bool {
+	return len(strategy) > 0 && OnFargate(strategy[0].CapacityProvider)
+}
+
+// MaxProvisioning is how many tasks of a cluster may wait for a capacity
+// provider's instances.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
+const MaxProvisioning = 500
 
 // AwsvpcConfiguration is where the interfaces of awsvpc tasks are put.
 type AwsvpcConfiguration struct {

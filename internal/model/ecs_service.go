@@ -45,6 +45,8 @@ type ServiceSpec struct {
 	DesiredCount             int                            `json:"desiredCount"`
 	LaunchType               string                         `json:"launchType,omitempty"`
 	CapacityProviderStrategy []CapacityProviderStrategyItem `json:"capacityProviderStrategy,omitempty"`
+	// FirstLaunchType is the one that the service was created with.
+	FirstLaunchType string `json:"firstLaunchType,omitempty"`
 	// PlatformVersion as it was asked for (LATEST, 1.4.0); PlatformFamily is
 	// Linux or Windows's.
 	PlatformVersion      string                   `json:"platformVersion,omitempty"`

@@ -444,6 +444,14 @@ func (t *Task) PlaceOn(i *ContainerInstance, subnets []string, newID func() stri
 	t.NameCredentials(newID)
 }
 
+// AwaitsInstance tells whether the task waits for an instance of its capacity
+// provider: controller/capacityprovider finds it one. Until then its Status is
+// that controller's, too.
+func (t *Task) AwaitsInstance() bool {
+	return t.Status.LastStatus == TaskProvisioning && t.Status.Node == "" &&
+		t.Spec.LaunchType != LaunchTypeFargate && t.Spec.CapacityProviderName != ""
+}
+
 // NameCredentials gives names to the credentials of the task's roles.
 func (t *Task) NameCredentials(newID func() string) {
 	if t.Spec.TaskRoleARN != "" {

@@ -11,10 +11,12 @@ import (
 
 // Handler serves the operations.
 type Handler interface {
+	CreateCapacityProvider(ctx context.Context, in *CreateCapacityProviderInput) (*CreateCapacityProviderOutput, error)
 	CreateCluster(ctx context.Context, in *CreateClusterInput) (*CreateClusterOutput, error)
 	CreateService(ctx context.Context, in *CreateServiceInput) (*CreateServiceOutput, error)
 	DeleteAccountSetting(ctx context.Context, in *DeleteAccountSettingInput) (*DeleteAccountSettingOutput, error)
 	DeleteAttributes(ctx context.Context, in *DeleteAttributesInput) (*DeleteAttributesOutput, error)
+	DeleteCapacityProvider(ctx context.Context, in *DeleteCapacityProviderInput) (*DeleteCapacityProviderOutput, error)
 	DeleteCluster(ctx context.Context, in *DeleteClusterInput) (*DeleteClusterOutput, error)
 	DeleteService(ctx context.Context, in *DeleteServiceInput) (*DeleteServiceOutput, error)
 	DeleteTaskDefinitions(ctx context.Context, in *DeleteTaskDefinitionsInput) (*DeleteTaskDefinitionsOutput, error)
@@ -54,6 +56,7 @@ type Handler interface {
 	SubmitTaskStateChange(ctx context.Context, in *SubmitTaskStateChangeInput) (*SubmitTaskStateChangeOutput, error)
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
+	UpdateCapacityProvider(ctx context.Context, in *UpdateCapacityProviderInput) (*UpdateCapacityProviderOutput, error)
 	UpdateCluster(ctx context.Context, in *UpdateClusterInput) (*UpdateClusterOutput, error)
 	UpdateClusterSettings(ctx context.Context, in *UpdateClusterSettingsInput) (*UpdateClusterSettingsOutput, error)
 	UpdateContainerAgent(ctx context.Context, in *UpdateContainerAgentInput) (*UpdateContainerAgentOutput, error)
@@ -76,10 +79,12 @@ func New(h Handler) *api.Service {
 		TargetPrefix:   "AmazonEC2ContainerServiceV20141113",
 		Shapes:         shapes(),
 		Operations: []api.Operation{
+			{Name: "CreateCapacityProvider", Method: "POST", Path: "/", Input: "CreateCapacityProviderRequest", Output: "CreateCapacityProviderResponse", Errors: []string{"AccessDeniedException", "LimitExceededException", "ServerException", "UpdateInProgressException", "InvalidParameterException", "ClientException", "ClusterNotFoundException", "UnsupportedFeatureException"}, NewInput: func() any { return new(CreateCapacityProviderInput) }},
 			{Name: "CreateCluster", Method: "POST", Path: "/", Input: "CreateClusterRequest", Output: "CreateClusterResponse", Errors: []string{"AccessDeniedException", "NamespaceNotFoundException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(CreateClusterInput) }},
 			{Name: "CreateService", Method: "POST", Path: "/", Input: "CreateServiceRequest", Output: "CreateServiceResponse", Errors: []string{"AccessDeniedException", "PlatformUnknownException", "NamespaceNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException", "PlatformTaskDefinitionIncompatibilityException", "UnsupportedFeatureException"}, NewInput: func() any { return new(CreateServiceInput) }},
 			{Name: "DeleteAccountSetting", Method: "POST", Path: "/", Input: "DeleteAccountSettingRequest", Output: "DeleteAccountSettingResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(DeleteAccountSettingInput) }},
 			{Name: "DeleteAttributes", Method: "POST", Path: "/", Input: "DeleteAttributesRequest", Output: "DeleteAttributesResponse", Errors: []string{"AccessDeniedException", "TargetNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(DeleteAttributesInput) }},
+			{Name: "DeleteCapacityProvider", Method: "POST", Path: "/", Input: "DeleteCapacityProviderRequest", Output: "DeleteCapacityProviderResponse", Errors: []string{"AccessDeniedException", "ServerException", "UpdateInProgressException", "InvalidParameterException", "ClientException", "ClusterNotFoundException", "UnsupportedFeatureException"}, NewInput: func() any { return new(DeleteCapacityProviderInput) }},
 			{Name: "DeleteCluster", Method: "POST", Path: "/", Input: "DeleteClusterRequest", Output: "DeleteClusterResponse", Errors: []string{"ClusterContainsContainerInstancesException", "AccessDeniedException", "ClusterContainsServicesException", "ClusterContainsCapacityProviderException", "ClusterContainsTasksException", "ServerException", "UpdateInProgressException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(DeleteClusterInput) }},
 			{Name: "DeleteService", Method: "POST", Path: "/", Input: "DeleteServiceRequest", Output: "DeleteServiceResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ServiceNotFoundException", "ClusterNotFoundException"}, NewInput: func() any { return new(DeleteServiceInput) }},
 			{Name: "DeleteTaskDefinitions", Method: "POST", Path: "/", Input: "DeleteTaskDefinitionsRequest", Output: "DeleteTaskDefinitionsResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"}, NewInput: func() any { return new(DeleteTaskDefinitionsInput) }},
@@ -119,6 +124,7 @@ func New(h Handler) *api.Service {
 			{Name: "SubmitTaskStateChange", Method: "POST", Path: "/", Input: "SubmitTaskStateChangeRequest", Output: "SubmitTaskStateChangeResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(SubmitTaskStateChangeInput) }},
 			{Name: "TagResource", Method: "POST", Path: "/", Input: "TagResourceRequest", Output: "TagResourceResponse", Errors: []string{"AccessDeniedException", "LimitExceededException", "ResourceNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(TagResourceInput) }},
 			{Name: "UntagResource", Method: "POST", Path: "/", Input: "UntagResourceRequest", Output: "UntagResourceResponse", Errors: []string{"AccessDeniedException", "ResourceNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(UntagResourceInput) }},
+			{Name: "UpdateCapacityProvider", Method: "POST", Path: "/", Input: "UpdateCapacityProviderRequest", Output: "UpdateCapacityProviderResponse", Errors: []string{"AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException", "UnsupportedFeatureException"}, NewInput: func() any { return new(UpdateCapacityProviderInput) }},
 			{Name: "UpdateCluster", Method: "POST", Path: "/", Input: "UpdateClusterRequest", Output: "UpdateClusterResponse", Errors: []string{"AccessDeniedException", "NamespaceNotFoundException", "ServerException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(UpdateClusterInput) }},
 			{Name: "UpdateClusterSettings", Method: "POST", Path: "/", Input: "UpdateClusterSettingsRequest", Output: "UpdateClusterSettingsResponse", Errors: []string{"AccessDeniedException", "ServerException", "UpdateInProgressException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(UpdateClusterSettingsInput) }},
 			{Name: "UpdateContainerAgent", Method: "POST", Path: "/", Input: "UpdateContainerAgentRequest", Output: "UpdateContainerAgentResponse", Errors: []string{"AccessDeniedException", "NoUpdateAvailableException", "MissingVersionException", "ServerException", "UpdateInProgressException", "InvalidParameterException", "ClientException", "ClusterNotFoundException"}, NewInput: func() any { return new(UpdateContainerAgentInput) }},
@@ -128,11 +134,9 @@ func New(h Handler) *api.Service {
 		},
 		Refused: []string{
 			"ContinueServiceDeployment",
-			"CreateCapacityProvider",
 			"CreateDaemon",
 			"CreateExpressGatewayService",
 			"CreateTaskSet",
-			"DeleteCapacityProvider",
 			"DeleteDaemon",
 			"DeleteDaemonTaskDefinition",
 			"DeleteExpressGatewayService",
@@ -150,7 +154,6 @@ func New(h Handler) *api.Service {
 			"ListServicesByNamespace",
 			"RegisterDaemonTaskDefinition",
 			"StopServiceDeployment",
-			"UpdateCapacityProvider",
 			"UpdateDaemon",
 			"UpdateExpressGatewayService",
 			"UpdateServicePrimaryTaskSet",
@@ -158,119 +161,128 @@ func New(h Handler) *api.Service {
 		},
 	}
 	if h != nil {
-		s.Operations[0].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateCluster(ctx, in.(*CreateClusterInput)) }
-		s.Operations[1].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateService(ctx, in.(*CreateServiceInput)) }
-		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[0].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateCapacityProvider(ctx, in.(*CreateCapacityProviderInput))
+		}
+		s.Operations[1].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateCluster(ctx, in.(*CreateClusterInput)) }
+		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateService(ctx, in.(*CreateServiceInput)) }
+		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteAccountSetting(ctx, in.(*DeleteAccountSettingInput))
 		}
-		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteAttributes(ctx, in.(*DeleteAttributesInput))
 		}
-		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteCluster(ctx, in.(*DeleteClusterInput)) }
-		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteService(ctx, in.(*DeleteServiceInput)) }
-		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteCapacityProvider(ctx, in.(*DeleteCapacityProviderInput))
+		}
+		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteCluster(ctx, in.(*DeleteClusterInput)) }
+		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteService(ctx, in.(*DeleteServiceInput)) }
+		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteTaskDefinitions(ctx, in.(*DeleteTaskDefinitionsInput))
 		}
-		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeregisterContainerInstance(ctx, in.(*DeregisterContainerInstanceInput))
 		}
-		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeregisterTaskDefinition(ctx, in.(*DeregisterTaskDefinitionInput))
 		}
-		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeCapacityProviders(ctx, in.(*DescribeCapacityProvidersInput))
 		}
-		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeClusters(ctx, in.(*DescribeClustersInput))
 		}
-		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeContainerInstances(ctx, in.(*DescribeContainerInstancesInput))
 		}
-		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeServiceDeployments(ctx, in.(*DescribeServiceDeploymentsInput))
 		}
-		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeServiceRevisions(ctx, in.(*DescribeServiceRevisionsInput))
 		}
-		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeServices(ctx, in.(*DescribeServicesInput))
 		}
-		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeTaskDefinition(ctx, in.(*DescribeTaskDefinitionInput))
 		}
-		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTasks(ctx, in.(*DescribeTasksInput)) }
-		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTasks(ctx, in.(*DescribeTasksInput)) }
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DiscoverPollEndpoint(ctx, in.(*DiscoverPollEndpointInput))
 		}
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetTaskProtection(ctx, in.(*GetTaskProtectionInput))
 		}
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListAccountSettings(ctx, in.(*ListAccountSettingsInput))
 		}
-		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListAttributes(ctx, in.(*ListAttributesInput))
 		}
-		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListClusters(ctx, in.(*ListClustersInput)) }
-		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListClusters(ctx, in.(*ListClustersInput)) }
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListContainerInstances(ctx, in.(*ListContainerInstancesInput))
 		}
-		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListServiceDeployments(ctx, in.(*ListServiceDeploymentsInput))
 		}
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListServices(ctx, in.(*ListServicesInput)) }
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListServices(ctx, in.(*ListServicesInput)) }
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTagsForResource(ctx, in.(*ListTagsForResourceInput))
 		}
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTaskDefinitionFamilies(ctx, in.(*ListTaskDefinitionFamiliesInput))
 		}
-		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTaskDefinitions(ctx, in.(*ListTaskDefinitionsInput))
 		}
-		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListTasks(ctx, in.(*ListTasksInput)) }
-		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListTasks(ctx, in.(*ListTasksInput)) }
+		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutAccountSetting(ctx, in.(*PutAccountSettingInput))
 		}
-		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutAccountSettingDefault(ctx, in.(*PutAccountSettingDefaultInput))
 		}
-		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutAttributes(ctx, in.(*PutAttributesInput)) }
-		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutAttributes(ctx, in.(*PutAttributesInput)) }
+		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutClusterCapacityProviders(ctx, in.(*PutClusterCapacityProvidersInput))
 		}
-		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RegisterContainerInstance(ctx, in.(*RegisterContainerInstanceInput))
 		}
-		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RegisterTaskDefinition(ctx, in.(*RegisterTaskDefinitionInput))
 		}
-		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunTask(ctx, in.(*RunTaskInput)) }
-		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.StartTask(ctx, in.(*StartTaskInput)) }
-		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopTask(ctx, in.(*StopTaskInput)) }
-		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunTask(ctx, in.(*RunTaskInput)) }
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) { return h.StartTask(ctx, in.(*StartTaskInput)) }
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopTask(ctx, in.(*StopTaskInput)) }
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SubmitAttachmentStateChanges(ctx, in.(*SubmitAttachmentStateChangesInput))
 		}
-		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SubmitContainerStateChange(ctx, in.(*SubmitContainerStateChangeInput))
 		}
-		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SubmitTaskStateChange(ctx, in.(*SubmitTaskStateChangeInput))
 		}
-		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
-		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
-		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateCluster(ctx, in.(*UpdateClusterInput)) }
-		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateCapacityProvider(ctx, in.(*UpdateCapacityProviderInput))
+		}
+		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateCluster(ctx, in.(*UpdateClusterInput)) }
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateClusterSettings(ctx, in.(*UpdateClusterSettingsInput))
 		}
-		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateContainerAgent(ctx, in.(*UpdateContainerAgentInput))
 		}
-		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateContainerInstancesState(ctx, in.(*UpdateContainerInstancesStateInput))
 		}
-		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateService(ctx, in.(*UpdateServiceInput)) }
-		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) { return h.UpdateService(ctx, in.(*UpdateServiceInput)) }
+		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateTaskProtection(ctx, in.(*UpdateTaskProtectionInput))
 		}
 	}
@@ -285,6 +297,8 @@ func New(h Handler) *api.Service {
 		"ClusterContainsTasksException":                  ClusterContainsTasksException{},
 		"ClusterNotFoundException":                       ClusterNotFoundException{},
 		"ConflictException":                              ConflictException{},
+		"CreateCapacityProviderRequest":                  CreateCapacityProviderInput{},
+		"CreateCapacityProviderResponse":                 CreateCapacityProviderOutput{},
 		"CreateClusterRequest":                           CreateClusterInput{},
 		"CreateClusterResponse":                          CreateClusterOutput{},
 		"CreateServiceRequest":                           CreateServiceInput{},
@@ -293,6 +307,8 @@ func New(h Handler) *api.Service {
 		"DeleteAccountSettingResponse":                   DeleteAccountSettingOutput{},
 		"DeleteAttributesRequest":                        DeleteAttributesInput{},
 		"DeleteAttributesResponse":                       DeleteAttributesOutput{},
+		"DeleteCapacityProviderRequest":                  DeleteCapacityProviderInput{},
+		"DeleteCapacityProviderResponse":                 DeleteCapacityProviderOutput{},
 		"DeleteClusterRequest":                           DeleteClusterInput{},
 		"DeleteClusterResponse":                          DeleteClusterOutput{},
 		"DeleteServiceRequest":                           DeleteServiceInput{},
@@ -385,6 +401,8 @@ func New(h Handler) *api.Service {
 		"UnsupportedFeatureException":                    UnsupportedFeatureException{},
 		"UntagResourceRequest":                           UntagResourceInput{},
 		"UntagResourceResponse":                          UntagResourceOutput{},
+		"UpdateCapacityProviderRequest":                  UpdateCapacityProviderInput{},
+		"UpdateCapacityProviderResponse":                 UpdateCapacityProviderOutput{},
 		"UpdateClusterRequest":                           UpdateClusterInput{},
 		"UpdateClusterResponse":                          UpdateClusterOutput{},
 		"UpdateClusterSettingsRequest":                   UpdateClusterSettingsInput{},

@@ -68,6 +68,11 @@ func shapes() []api.Shape {
 			{Name: "managedScaling", Shape: "ManagedScaling"},
 			{Name: "managedTerminationProtection", Shape: "ManagedTerminationProtection"},
 		}},
+		{Name: "AutoScalingGroupProviderUpdate", Kind: api.Structure, Members: []api.Member{
+			{Name: "managedDraining", Shape: "ManagedDraining"},
+			{Name: "managedScaling", Shape: "ManagedScaling"},
+			{Name: "managedTerminationProtection", Shape: "ManagedTerminationProtection"},
+		}},
 		{Name: "AvailabilityZoneRebalancing", Enum: []string{"ENABLED", "DISABLED"}},
 		{Name: "AwsVpcConfiguration", Kind: api.Structure, Members: []api.Member{
 			{Name: "assignPublicIp", Shape: "AssignPublicIp"},
@@ -319,6 +324,16 @@ func shapes() []api.Shape {
 		{Name: "Containers", Kind: api.List, Element: "Container"},
 		{Name: "CpuManufacturer", Enum: []string{"intel", "amd", "amazon-web-services"}},
 		{Name: "CpuManufacturerSet", Kind: api.List, Element: "CpuManufacturer"},
+		{Name: "CreateCapacityProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "autoScalingGroupProvider", Shape: "AutoScalingGroupProvider"},
+			{Name: "cluster", Shape: "String"},
+			{Name: "managedInstancesProvider", Shape: "CreateManagedInstancesProviderConfiguration"},
+			{Name: "name", Shape: "String", Required: true},
+			{Name: "tags", Shape: "Tags"},
+		}},
+		{Name: "CreateCapacityProviderResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "capacityProvider", Shape: "CapacityProvider"},
+		}},
 		{Name: "CreateClusterRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "capacityProviders", Shape: "StringList"},
 			{Name: "clusterName", Shape: "String"},
@@ -330,6 +345,13 @@ func shapes() []api.Shape {
 		}},
 		{Name: "CreateClusterResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "cluster", Shape: "Cluster"},
+		}},
+		{Name: "CreateManagedInstancesProviderConfiguration", Kind: api.Structure, Members: []api.Member{
+			{Name: "autoRepairConfiguration", Shape: "AutoRepairConfiguration"},
+			{Name: "infrastructureOptimization", Shape: "InfrastructureOptimization"},
+			{Name: "infrastructureRoleArn", Shape: "String", Required: true},
+			{Name: "instanceLaunchTemplate", Shape: "InstanceLaunchTemplate", Required: true},
+			{Name: "propagateTags", Shape: "PropagateMITags"},
 		}},
 		{Name: "CreateServiceRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "availabilityZoneRebalancing", Shape: "AvailabilityZoneRebalancing"},
@@ -379,6 +401,13 @@ func shapes() []api.Shape {
 		}},
 		{Name: "DeleteAttributesResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "attributes", Shape: "Attributes"},
+		}},
+		{Name: "DeleteCapacityProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "capacityProvider", Shape: "String", Required: true},
+			{Name: "cluster", Shape: "String"},
+		}},
+		{Name: "DeleteCapacityProviderResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "capacityProvider", Shape: "CapacityProvider"},
 		}},
 		{Name: "DeleteClusterRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "cluster", Shape: "String", Required: true},
@@ -732,6 +761,16 @@ func shapes() []api.Shape {
 			{Name: "localStorageConfiguration", Shape: "ManagedInstancesLocalStorageConfiguration"},
 			{Name: "monitoring", Shape: "ManagedInstancesMonitoringOptions"},
 			{Name: "networkConfiguration", Shape: "ManagedInstancesNetworkConfiguration", Required: true},
+			{Name: "storageConfiguration", Shape: "ManagedInstancesStorageConfiguration"},
+		}},
+		{Name: "InstanceLaunchTemplateUpdate", Kind: api.Structure, Members: []api.Member{
+			{Name: "capacityReservations", Shape: "CapacityReservationRequest"},
+			{Name: "ec2InstanceProfileArn", Shape: "String"},
+			{Name: "instanceMetadataTagsPropagation", Shape: "BoxedBoolean"},
+			{Name: "instanceRequirements", Shape: "InstanceRequirementsRequest"},
+			{Name: "localStorageConfiguration", Shape: "ManagedInstancesLocalStorageConfiguration"},
+			{Name: "monitoring", Shape: "ManagedInstancesMonitoringOptions"},
+			{Name: "networkConfiguration", Shape: "ManagedInstancesNetworkConfiguration"},
 			{Name: "storageConfiguration", Shape: "ManagedInstancesStorageConfiguration"},
 		}},
 		{Name: "InstanceRequirementsRequest", Kind: api.Structure, Members: []api.Member{
@@ -1814,6 +1853,15 @@ func shapes() []api.Shape {
 			{Name: "tagKeys", Shape: "TagKeys", Required: true},
 		}},
 		{Name: "UntagResourceResponse", Kind: api.Structure},
+		{Name: "UpdateCapacityProviderRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "autoScalingGroupProvider", Shape: "AutoScalingGroupProviderUpdate"},
+			{Name: "cluster", Shape: "String"},
+			{Name: "managedInstancesProvider", Shape: "UpdateManagedInstancesProviderConfiguration"},
+			{Name: "name", Shape: "String", Required: true},
+		}},
+		{Name: "UpdateCapacityProviderResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "capacityProvider", Shape: "CapacityProvider"},
+		}},
 		{Name: "UpdateClusterRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "cluster", Shape: "String", Required: true},
 			{Name: "configuration", Shape: "ClusterConfiguration"},
@@ -1848,6 +1896,13 @@ func shapes() []api.Shape {
 		}},
 		{Name: "UpdateInProgressException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "UpdateInProgressException", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "String"},
+		}},
+		{Name: "UpdateManagedInstancesProviderConfiguration", Kind: api.Structure, Members: []api.Member{
+			{Name: "autoRepairConfiguration", Shape: "AutoRepairConfiguration"},
+			{Name: "infrastructureOptimization", Shape: "InfrastructureOptimization"},
+			{Name: "infrastructureRoleArn", Shape: "String", Required: true},
+			{Name: "instanceLaunchTemplate", Shape: "InstanceLaunchTemplateUpdate", Required: true},
+			{Name: "propagateTags", Shape: "PropagateMITags"},
 		}},
 		{Name: "UpdateServiceRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "availabilityZoneRebalancing", Shape: "AvailabilityZoneRebalancing"},

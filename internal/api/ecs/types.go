@@ -150,6 +150,13 @@ type AutoScalingGroupProvider struct {
 	ManagedTerminationProtection ManagedTerminationProtection
 }
 
+// AutoScalingGroupProviderUpdate is a shape of the model.
+type AutoScalingGroupProviderUpdate struct {
+	ManagedDraining              ManagedDraining
+	ManagedScaling               *ManagedScaling
+	ManagedTerminationProtection ManagedTerminationProtection
+}
+
 // AvailabilityZoneRebalancing is an enumeration of the model.
 type AvailabilityZoneRebalancing string
 
@@ -562,6 +569,20 @@ const (
 	CpuManufacturerAmazonWebServices CpuManufacturer = "amazon-web-services"
 )
 
+// CreateCapacityProviderInput is the model's CreateCapacityProviderRequest.
+type CreateCapacityProviderInput struct {
+	AutoScalingGroupProvider *AutoScalingGroupProvider
+	Cluster                  *string
+	ManagedInstancesProvider *CreateManagedInstancesProviderConfiguration
+	Name                     *string
+	Tags                     []Tag
+}
+
+// CreateCapacityProviderOutput is the model's CreateCapacityProviderResponse.
+type CreateCapacityProviderOutput struct {
+	CapacityProvider *CapacityProvider
+}
+
 // CreateClusterInput is the model's CreateClusterRequest.
 type CreateClusterInput struct {
 	CapacityProviders               []string
@@ -576,6 +597,15 @@ type CreateClusterInput struct {
 // CreateClusterOutput is the model's CreateClusterResponse.
 type CreateClusterOutput struct {
 	Cluster *Cluster
+}
+
+// CreateManagedInstancesProviderConfiguration is a shape of the model.
+type CreateManagedInstancesProviderConfiguration struct {
+	AutoRepairConfiguration    *AutoRepairConfiguration
+	InfrastructureOptimization *InfrastructureOptimization
+	InfrastructureRoleArn      *string
+	InstanceLaunchTemplate     *InstanceLaunchTemplate
+	PropagateTags              PropagateMITags
 }
 
 // CreateServiceInput is the model's CreateServiceRequest.
@@ -639,6 +669,17 @@ type DeleteAttributesInput struct {
 // DeleteAttributesOutput is the model's DeleteAttributesResponse.
 type DeleteAttributesOutput struct {
 	Attributes []Attribute
+}
+
+// DeleteCapacityProviderInput is the model's DeleteCapacityProviderRequest.
+type DeleteCapacityProviderInput struct {
+	CapacityProvider *string
+	Cluster          *string
+}
+
+// DeleteCapacityProviderOutput is the model's DeleteCapacityProviderResponse.
+type DeleteCapacityProviderOutput struct {
+	CapacityProvider *CapacityProvider
 }
 
 // DeleteClusterInput is the model's DeleteClusterRequest.
@@ -1250,6 +1291,18 @@ type InstanceLaunchTemplate struct {
 	CapacityReservations            *CapacityReservationRequest
 	Ec2InstanceProfileArn           *string
 	FipsEnabled                     *bool
+	InstanceMetadataTagsPropagation *bool
+	InstanceRequirements            *InstanceRequirementsRequest
+	LocalStorageConfiguration       *ManagedInstancesLocalStorageConfiguration
+	Monitoring                      ManagedInstancesMonitoringOptions
+	NetworkConfiguration            *ManagedInstancesNetworkConfiguration
+	StorageConfiguration            *ManagedInstancesStorageConfiguration
+}
+
+// InstanceLaunchTemplateUpdate is a shape of the model.
+type InstanceLaunchTemplateUpdate struct {
+	CapacityReservations            *CapacityReservationRequest
+	Ec2InstanceProfileArn           *string
 	InstanceMetadataTagsPropagation *bool
 	InstanceRequirements            *InstanceRequirementsRequest
 	LocalStorageConfiguration       *ManagedInstancesLocalStorageConfiguration
@@ -2927,6 +2980,19 @@ type UntagResourceInput struct {
 type UntagResourceOutput struct {
 }
 
+// UpdateCapacityProviderInput is the model's UpdateCapacityProviderRequest.
+type UpdateCapacityProviderInput struct {
+	AutoScalingGroupProvider *AutoScalingGroupProviderUpdate
+	Cluster                  *string
+	ManagedInstancesProvider *UpdateManagedInstancesProviderConfiguration
+	Name                     *string
+}
+
+// UpdateCapacityProviderOutput is the model's UpdateCapacityProviderResponse.
+type UpdateCapacityProviderOutput struct {
+	CapacityProvider *CapacityProvider
+}
+
 // UpdateClusterInput is the model's UpdateClusterRequest.
 type UpdateClusterInput struct {
 	Cluster                *string
@@ -2973,6 +3039,15 @@ type UpdateContainerInstancesStateInput struct {
 type UpdateContainerInstancesStateOutput struct {
 	ContainerInstances []ContainerInstance
 	Failures           []Failure
+}
+
+// UpdateManagedInstancesProviderConfiguration is a shape of the model.
+type UpdateManagedInstancesProviderConfiguration struct {
+	AutoRepairConfiguration    *AutoRepairConfiguration
+	InfrastructureOptimization *InfrastructureOptimization
+	InfrastructureRoleArn      *string
+	InstanceLaunchTemplate     *InstanceLaunchTemplateUpdate
+	PropagateTags              PropagateMITags
 }
 
 // UpdateServiceInput is the model's UpdateServiceRequest.

@@ -107,6 +107,9 @@ func ended(t *model.Task) *model.Task {
 func up(t *model.Task, f Facts) Step {
 	switch t.Status.LastStatus {
 	case model.TaskProvisioning:
+		if t.AwaitsInstance() {
+			return Step{}
+		}
 		return Step{Status: model.TaskPending, Action: Provision}
 	case model.TaskPending:
 		switch {
@@ -136,8 +139,9 @@ func down(t *model.Task, f Facts, dead bool, now time.Time) Step {
 		}
 		return stopping(dead)
 	case model.TaskDeactivating:
-		// What is dead has no connections left to wait for.
-		if f.Draining > 0 && !dead && now.Before(f.DrainUntil) {
+		// What is dead has no connections left to wait for, and a Spot task no
+		// time.
+		if f.Draining > 0 && !dead && t.Desired.StopCode != model.StopSpotInterruption && now.Before(f.DrainUntil) {
 			return Step{Wake: f.DrainUntil}
 		}
 		return stopping(dead)

@@ -57,6 +57,16 @@ func TestNext(t *testing.T) {
 		},
 		{"dead tasks are not drained", model.TaskDeactivating, stop, stop, Facts{Draining: 1, DrainUntil: now.Add(1)}, Step{Status: model.TaskDeprovisioning}},
 	}
+	waiting := task(model.TaskProvisioning, run, "")
+	waiting.Spec.LaunchType, waiting.Spec.CapacityProviderName = model.LaunchTypeEC2, "cp"
+	if got := Next(waiting, Facts{}, now); got != (Step{}) {
+		t.Errorf("a task that waits for an instance: %+v", got)
+	}
+	interrupted := task(model.TaskDeactivating, stop, run)
+	interrupted.Desired.StopCode = model.StopSpotInterruption
+	if got := Next(interrupted, Facts{Draining: 1, DrainUntil: now.Add(1)}, now); got.Status != model.TaskStopping {
+		t.Errorf("an interrupted task that drains: %+v", got)
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if d := cmp.Diff(tt.want, Next(task(tt.last, tt.desired, tt.observed), tt.facts, now)); d != "" {

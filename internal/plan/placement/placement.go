@@ -51,8 +51,11 @@ type Instance struct {
 	AgentConnected bool
 	AgentVersion   string
 	EC2InstanceID  string
-	RegisteredAt   time.Time
-	Attributes     map[string]string
+	// CapacityProvider is that of the instance's Auto Scaling group; "" for
+	// instances that no capacity provider has.
+	CapacityProvider string
+	RegisteredAt     time.Time
+	Attributes       map[string]string
 	// Total is what the instance has for tasks.
 	Total Resources
 	// Reserved are the ports that no task gets.
@@ -74,6 +77,8 @@ type Task struct {
 type Demand struct {
 	Group     string
 	Resources Resources
+	// CapacityProvider, when set, is the provider that the instance must have.
+	CapacityProvider string
 	// Ports are the host ports that the task definition fixes.
 	Ports []Port
 	// Attributes the instance must have, with their values where they have one.
@@ -179,5 +184,5 @@ func stageOf(s model.ECSPlacementStrategy) (stage, error) {
 func keyOf(d Demand) string {
 	ports := slices.Clone(d.Ports)
 	slices.SortFunc(ports, func(a, b Port) int { return int(a.Number) - int(b.Number) })
-	return fmt.Sprintf("%q %v %v %q %q %q", d.Group, d.Resources, ports, d.Attributes, d.Constraints, d.Strategies)
+	return fmt.Sprintf("%q %q %v %v %q %q %q", d.CapacityProvider, d.Group, d.Resources, ports, d.Attributes, d.Constraints, d.Strategies)
 }

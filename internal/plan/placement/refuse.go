@@ -12,6 +12,8 @@ type Reason string
 // The reasons, in the order in which an instance is asked. The later one
 // applies, the closer the instance is to taking the task.
 const (
+	// Elsewhere is an instance that does not belong to the capacity provider.
+	Elsewhere Reason = "CAPACITY PROVIDER"
 	Inactive  Reason = "INACTIVE"
 	Agent     Reason = "AGENT"
 	Attribute Reason = "ATTRIBUTE"
@@ -25,11 +27,13 @@ const (
 )
 
 // near orders the reasons.
-var near = map[Reason]int{Inactive: 1, Agent: 2, Attribute: 3, MemberOf: 4, Distinct: 5, ENI: 6, GPU: 7, Ports: 8, CPU: 9, Memory: 10}
+var near = map[Reason]int{Elsewhere: 0, Inactive: 1, Agent: 2, Attribute: 3, MemberOf: 4, Distinct: 5, ENI: 6, GPU: 7, Ports: 8, CPU: 9, Memory: 10}
 
 // Sentence is how a service's event tells the reason, behind the instance's id.
 func (r Reason) Sentence() string {
 	switch r {
+	case Elsewhere:
+		return "is not of the capacity provider"
 	case Inactive:
 		return "is not active"
 	case Agent:
@@ -91,17 +95,23 @@ func (r *Request) refuses(h *host) Reason {
 
 // refusesAlways asks what changes only with the instance itself.
 func (r *Request) refusesAlways(h *host) Reason {
+	why := r.lacks(h)
 	switch {
+	case why == Elsewhere:
+		return why
 	case !h.Active:
 		return Inactive
 	case !h.AgentConnected:
 		return Agent
 	}
-	return r.lacks(h)
+	return why
 }
 
 // lacks asks what the instance is, whatever its state.
 func (r *Request) lacks(h *host) Reason {
+	if p := r.demand.CapacityProvider; p != "" && h.CapacityProvider != p {
+		return Elsewhere
+	}
 	for _, a := range r.demand.Attributes {
 		if v, ok := h.Attributes[a.Name]; !ok || a.Value != "" && v != a.Value {
 			return Attribute

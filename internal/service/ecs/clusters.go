@@ -47,15 +47,19 @@ func (s *Service) CreateCluster(ctx context.Context, in *ecs.CreateClusterInput)
 		Tags:                            tagsOf(in.Tags),
 		CreatedAt:                       sc.now,
 	}
-	if err := checkCapacity(c.CapacityProviders, c.DefaultCapacityProviderStrategy); err != nil {
-		return nil, err
-	}
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
+	if len(c.CapacityProviders) > 0 {
+		c.AttachmentsStatus = attachmentsStatus(nil, c.CapacityProviders)
+		c.Provisioning = c.AttachmentsStatus == model.AttachmentsUpdating
+	}
 	return retry(ctx, func() (*ecs.CreateClusterOutput, error) {
-		old, err := tables.ECSClusters.Get(ctx, s.store, sc.account, sc.region, name)
 		tx := store.NewTxn()
+		if err := s.checkCapacity(ctx, sc, tx, c.CapacityProviders, c.DefaultCapacityProviderStrategy); err != nil {
+			return nil, err
+		}
+		old, err := tables.ECSClusters.Get(ctx, s.store, sc.account, sc.region, name)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			tables.ECSClusters.Create(tx, sc.account, sc.region, name, c)
@@ -73,7 +77,11 @@ func (s *Service) CreateCluster(ctx context.Context, in *ecs.CreateClusterInput)
 		if _, err := tx.Commit(ctx, s.store); err != nil {
 			return nil, err
 		}
-		out, err := s.showCluster(ctx, sc, c, allClusterFields)
+		fields := allClusterFields
+		if c.Provisioning {
+			fields = append([]ecs.ClusterField{ecs.ClusterFieldAttachments}, fields...)
+		}
+		out, err := s.showCluster(ctx, sc, c, fields)
 		return &ecs.CreateClusterOutput{Cluster: out}, err
 	})
 }
@@ -206,9 +214,12 @@ func (s *Service) showCluster(ctx context.Context, sc scope, c *model.Cluster, i
 			out.Tags = tagList[ecs.Tag](c.Tags)
 		case ecs.ClusterFieldConfigurations:
 			out.Configuration = converted[ecs.ClusterConfiguration](c.Configuration)
-		case ecs.ClusterFieldAttachments: // there are none on Fargate's providers
-			out.Attachments = []ecs.Attachment{}
+		case ecs.ClusterFieldAttachments:
+			showAttachments(c, out)
 		}
+	}
+	if c.Provisioning && c.Status == model.ECSActive {
+		out.Status = new("PROVISIONING")
 	}
 	return out, nil
 }
@@ -279,40 +290,6 @@ func (s *Service) UpdateCluster(ctx context.Context, in *ecs.UpdateClusterInput)
 func (s *Service) UpdateClusterSettings(ctx context.Context, in *ecs.UpdateClusterSettingsInput) (*ecs.UpdateClusterSettingsOutput, error) {
 	c, err := s.updateCluster(ctx, in.Cluster, in.Settings, func(*model.Cluster) error { return nil })
 	return &ecs.UpdateClusterSettingsOutput{Cluster: c}, err
-}
-
-// PutClusterCapacityProviders sets the providers and the default strategy.
-func (s *Service) PutClusterCapacityProviders(ctx context.Context, in *ecs.PutClusterCapacityProvidersInput) (*ecs.PutClusterCapacityProvidersOutput, error) {
-	strategy := convertedList[model.CapacityProviderStrategyItem](in.DefaultCapacityProviderStrategy)
-	if err := checkCapacity(in.CapacityProviders, strategy); err != nil {
-		return nil, err
-	}
-	c, err := s.updateCluster(ctx, in.Cluster, nil, func(c *model.Cluster) error {
-		if err := s.providersUnused(ctx, c.ClusterName, in.CapacityProviders); err != nil {
-			return err
-		}
-		c.CapacityProviders, c.DefaultCapacityProviderStrategy = in.CapacityProviders, strategy
-		return nil
-	})
-	return &ecs.PutClusterCapacityProvidersOutput{Cluster: c}, err
-}
-
-// providersUnused refuses to take away a provider that a service of the
-// cluster uses.
-func (s *Service) providersUnused(ctx context.Context, cluster string, left []string) error {
-	sc := scopeOf(ctx)
-	services, err := tables.ECSServices.List(ctx, s.store, store.Query{Account: sc.account, Region: sc.region, Prefix: cluster + "/"})
-	if err != nil {
-		return err
-	}
-	for _, r := range services {
-		for _, i := range r.V.Spec.CapacityProviderStrategy {
-			if r.V.Status != model.ECSInactive && !slices.Contains(left, i.CapacityProvider) {
-				return ecs.NewResourceInUseException("The specified capacity provider is in use and cannot be removed.")
-			}
-		}
-	}
-	return nil
 }
 
 func (s *Service) updateCluster(ctx context.Context, ref *string, settings []ecs.ClusterSetting, change func(*model.Cluster) error) (*ecs.Cluster, error) {

@@ -36,6 +36,9 @@ func (s *Service) RegisterContainerInstance(ctx context.Context, in *ecs.Registe
 	if err != nil {
 		return nil, err
 	}
+	if asked.CapacityProviderName, err = s.providerOf(ctx, sc, cluster.V, ec2); err != nil {
+		return nil, err
+	}
 	return retry(ctx, func() (*ecs.RegisterContainerInstanceOutput, error) {
 		old, err := s.registered(ctx, sc, cluster.V, in, ec2)
 		if err != nil {
@@ -124,6 +127,7 @@ func again(old, i *model.ContainerInstance) error {
 	*i = *old
 	i.CPU, i.Memory, i.ENIs, i.GPUs = asked.CPU, asked.Memory, asked.ENIs, asked.GPUs
 	i.ReservedPorts, i.ReservedUDPPorts = asked.ReservedPorts, asked.ReservedUDPPorts
+	i.CapacityProviderName = asked.CapacityProviderName
 	// What the user has put on it stays.
 	// The request's own stay as they are, for another try.
 	i.Attributes, i.Custom = maps.Clone(asked.Attributes), slices.Clone(asked.Custom)

@@ -27,7 +27,7 @@ type launch struct {
 
 // fargate tells whether the tasks run on Fargate.
 func (l *launch) fargate() bool {
-	return l.launchType == model.LaunchTypeFargate || len(l.strategy) > 0
+	return l.launchType == model.LaunchTypeFargate || model.StrategyOnFargate(l.strategy)
 }
 
 // launchRequest is the part of RunTask, CreateService and UpdateService that
@@ -59,6 +59,7 @@ func (s *Service) resolveLaunch(ctx context.Context, sc scope, c *model.Cluster,
 	case l.launchType == "":
 		l.launchType = model.LaunchTypeEC2
 	}
+	onInstances := l.launchType == model.LaunchTypeEC2 || len(l.strategy) > 0
 	switch {
 	case l.fargate():
 		if !slices.Contains(d.Compatibilities, model.LaunchTypeFargate) {
@@ -78,10 +79,12 @@ func (s *Service) resolveLaunch(ctx context.Context, sc scope, c *model.Cluster,
 			return nil, ecs.NewPlatformUnknownException("The specified platform version does not exist: %s", l.platformVersion)
 		}
 		l.platformFamily = "Linux"
-	case l.launchType != model.LaunchTypeEC2:
+	case !onInstances:
 		return nil, unsupported("The launch type " + l.launchType)
 	case val(in.platformVersion) != "":
 		return nil, ecs.NewInvalidParameterException("The platform version must be null when specifying an EC2 launch type.")
+	case !slices.Contains(d.Compatibilities, model.LaunchTypeEC2) && l.launchType == "":
+		return nil, ecs.NewInvalidParameterException("The task definition is configured to use the launch type FARGATE and is not compatible with the capacity provider strategy.")
 	case !slices.Contains(d.Compatibilities, model.LaunchTypeEC2):
 		return nil, ecs.NewInvalidParameterException("Task definition does not support launch_type EC2.")
 	default:

@@ -31,7 +31,10 @@ const (
 	maxStrategies  = 5
 )
 
-func errNoInstances() error {
+func errNoInstances(provider string) error {
+	if provider != "" {
+		return ecs.NewInvalidParameterException("No Container Instances were found in your capacity provider.")
+	}
 	return ecs.NewInvalidParameterException("No Container Instances were found in your cluster.")
 }
 
@@ -108,9 +111,6 @@ func (l *launch) places() fleet.Subnets {
 
 // choose finds instances for the tasks, which are all alike.
 func (s *Service) choose(ctx context.Context, cluster store.Row[model.Cluster], d *model.TaskDefinition, l *launch, tasks []*model.Task) (*fleet.Choice, error) {
-	if s.placer == nil {
-		return nil, errNoInstances()
-	}
 	r, err := fleet.Compile(tasks[0], d, nil, l.places())
 	if err != nil {
 		return nil, ecs.NewInvalidParameterException("%s.", capital(err.Error()))
@@ -127,10 +127,6 @@ func (s *Service) choose(ctx context.Context, cluster store.Row[model.Cluster], 
 			return nil, err
 		}
 		ch = s.placer.Choose(k.Account, k.Region, k.ID, r, tasks)
-	}
-	if len(ch.Placed) == 0 && len(ch.Closest()) == 0 {
-		ch.Drop()
-		return nil, errNoInstances()
 	}
 	return ch, nil
 }

@@ -37,6 +37,12 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) (arns [
 		}
 		return out, map[string]string{"ecs:cluster": arn}
 	}
+	provider := func(ref string) string {
+		if name, ok := sc.providerName(ref); ok {
+			return sc.providerARN(name)
+		}
+		return ref
+	}
 	taskDefinition := func(ref *string) []string {
 		row, err := s.taskDefinition(ctx, sc, val(ref))
 		if err == nil {
@@ -64,6 +70,17 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) (arns [
 		return []string{clusterARN(in.Cluster)}, nil
 	case *ecs.PutClusterCapacityProvidersInput:
 		return []string{clusterARN(in.Cluster)}, nil
+	case *ecs.CreateCapacityProviderInput:
+		return []string{provider(val(in.Name))}, nil
+	case *ecs.UpdateCapacityProviderInput:
+		return []string{provider(val(in.Name))}, nil
+	case *ecs.DeleteCapacityProviderInput:
+		return []string{provider(val(in.CapacityProvider))}, nil
+	case *ecs.DescribeCapacityProvidersInput:
+		for _, p := range in.CapacityProviders {
+			arns = append(arns, provider(p))
+		}
+		return arns, nil
 	case *ecs.ListContainerInstancesInput:
 		return []string{clusterARN(in.Cluster)}, nil
 	case *ecs.ListAttributesInput:

@@ -54,7 +54,7 @@ func (s *Service) applyChange(ctx context.Context, sc scope, spec *model.Service
 	if err := applyDeploymentConfiguration(&spec.DeploymentConfiguration, ch.deploymentConfiguration, daemon); err != nil {
 		return err
 	}
-	fargate := spec.LaunchType == model.LaunchTypeFargate || len(spec.CapacityProviderStrategy) > 0
+	fargate := spec.LaunchType == model.LaunchTypeFargate || model.StrategyOnFargate(spec.CapacityProviderStrategy)
 	if err := checkRebalancing(spec, daemon, fargate); err != nil {
 		return err
 	}

@@ -147,6 +147,8 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 	switch {
 	case strategy == "":
 		strategy = ecs.SchedulingStrategyReplica
+	case strategy == ecs.SchedulingStrategyDaemon && len(l.strategy) > 0:
+		return nil, ecs.NewInvalidParameterException("Specifying a capacity provider strategy is not supported when you create a service using the DAEMON scheduling strategy.")
 	case strategy == ecs.SchedulingStrategyDaemon && l.fargate():
 		return nil, ecs.NewInvalidParameterException("The daemon scheduling strategy is not supported for Fargate tasks.")
 	}
@@ -156,6 +158,7 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 	spec := &model.ServiceSpec{
 		TaskDefinition:           d.TaskDefinitionARN,
 		LaunchType:               l.launchType,
+		FirstLaunchType:          l.launchType,
 		CapacityProviderStrategy: l.strategy,
 		PlatformVersion:          l.platformVersion,
 		PlatformFamily:           l.platformFamily,
@@ -355,7 +358,16 @@ func (s *Service) relaunch(ctx context.Context, sc scope, c *model.Cluster, spec
 		if !val(in.ForceNewDeployment) {
 			return "", ecs.NewInvalidParameterException("A new deployment must be forced when you change the capacity provider strategy of a service.")
 		}
+		// None at all is the way back to the launch type that the service began
+		// with.
 		req.strategy, req.launchType = in.CapacityProviderStrategy, ""
+		if len(req.strategy) == 0 {
+			req.launchType = ecs.LaunchType(spec.FirstLaunchType)
+		}
+		// What is of the other kind of provider does not move with it.
+		if in.PlatformVersion == nil {
+			spec.PlatformVersion = ""
+		}
 	}
 	if req.platformVersion == nil && spec.PlatformVersion != "" {
 		req.platformVersion = &spec.PlatformVersion

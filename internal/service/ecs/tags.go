@@ -116,6 +116,11 @@ func taggableOf(sc scope, arn string) (taggable, error) {
 			tables.ECSContainerInstances, rest, func(c *model.ContainerInstance) *model.Tags { return &c.Tags },
 			func(c *model.ContainerInstance) error { return inactive("container instance", c.Status) }, notFound,
 		}, nil
+	case "capacity-provider":
+		return tagged[model.CapacityProvider]{
+			tables.ECSCapacityProviders, rest, func(c *model.CapacityProvider) *model.Tags { return &c.Tags },
+			func(c *model.CapacityProvider) error { return inactive("capacity provider", c.Status) }, notFound,
+		}, nil
 	case "task-definition":
 		recordID, ok := model.TaskDefinitionIDFromARN(arn)
 		if !ok {

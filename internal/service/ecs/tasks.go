@@ -15,6 +15,7 @@ import (
 	"roadstead.dev/internal/api/ecs"
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/spread"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
@@ -72,18 +73,16 @@ func (s *Service) RunTask(ctx context.Context, in *ecs.RunTaskInput) (*ecs.RunTa
 			tasks[i] = model.NewTask(params(i))
 		}
 		out := &ecs.RunTaskOutput{Tasks: []ecs.Task{}, Failures: []ecs.Failure{}}
-		commit := func() (uint64, error) { return tx.Commit(ctx, s.store) }
+		homes := &placed{tasks: tasks, failures: out.Failures}
 		if !l.fargate() {
-			choice, err := s.choose(ctx, cluster, def.V, l, tasks)
-			if err != nil {
+			if homes, err = s.place(ctx, sc, cluster, def.V, l, tasks); err != nil {
 				return nil, err
 			}
-			defer choice.Drop()
-			tasks, out.Failures = settle(choice, l), failures(sc, cluster.V, choice)
+			defer homes.drop()
+			tasks, out.Failures = homes.tasks, homes.failures
 			if len(tasks) == 0 {
 				return out, nil
 			}
-			commit = func() (uint64, error) { return choice.Commit(ctx, tx) }
 		}
 		var arns []string
 		for _, t := range tasks {
@@ -94,8 +93,7 @@ func (s *Service) RunTask(ctx context.Context, in *ecs.RunTaskInput) (*ecs.RunTa
 		if token.Key.ID != "" {
 			tables.ECSClientTokens.Replace(tx, token, &model.ECSClientToken{RequestHash: hash, Resources: arns, ExpiresAt: sc.now.Add(clientTokenLife)})
 		}
-		_, err = commit()
-		return out, err
+		return out, homes.commit(ctx, s.store, tx)
 	})
 }
 
@@ -213,7 +211,15 @@ func (s *Service) taskParams(ctx context.Context, sc scope, c *model.Cluster, d 
 	if val(in.EnableECSManagedTags) {
 		params.Tags["aws:ecs:clusterName"] = c.ClusterName
 	}
-	providers := chooseProviders(l.strategy)
+	count := 1
+	if in.Count != nil {
+		count = int(*in.Count)
+	}
+	var shares []spread.Provider
+	for _, i := range l.strategy {
+		shares = append(shares, spread.Provider{Name: i.CapacityProvider, Base: i.Base, Weight: i.Weight})
+	}
+	providers := spread.Providers(shares, nil, count)
 	return l, func(n int) model.NewTaskParams {
 		p := params
 		p.TaskID = id.Hex(32)
@@ -222,42 +228,14 @@ func (s *Service) taskParams(ctx context.Context, sc scope, c *model.Cluster, d 
 			p.SubnetID, p.AvailabilityZone = subnet.ID, subnet.Zone
 		}
 		if len(l.strategy) > 0 {
-			p.LaunchType, p.CapacityProviderName = model.LaunchTypeFargate, providers(n)
+			p.LaunchType, p.CapacityProviderName = model.LaunchTypeEC2, providers[n]
+			if l.fargate() {
+				p.LaunchType = model.LaunchTypeFargate
+			}
 		}
 		p.Tags = maps.Clone(p.Tags)
 		return p
 	}, nil
-}
-
-// chooseProviders tells the provider of the nth task: the base first, and then
-// by weight, each task going where the share falls short the most.
-func chooseProviders(strategy []model.CapacityProviderStrategyItem) func(n int) string {
-	return func(n int) string {
-		placed := make([]int, len(strategy))
-		choice := 0
-		for range n + 1 {
-			choice = -1
-			for i, item := range strategy {
-				if placed[i] < item.Base {
-					choice = i
-					break
-				}
-			}
-			if choice < 0 {
-				for i, item := range strategy {
-					if item.Weight == 0 {
-						continue
-					}
-					beyond := func(k int) int { return placed[k] - strategy[k].Base }
-					if choice < 0 || (beyond(i)+1)*strategy[choice].Weight < (beyond(choice)+1)*item.Weight {
-						choice = i
-					}
-				}
-			}
-			placed[choice]++
-		}
-		return strategy[choice].CapacityProvider
-	}
 }
 
 func checkOverrides(d *model.TaskDefinition, o *model.TaskOverride, in *ecs.TaskOverride, fargate bool) error {

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"roadstead.dev/internal/api/ecs"
 	"roadstead.dev/internal/model"
@@ -239,31 +238,6 @@ func TestTaskProtection(t *testing.T) {
 	if got := must(h.GetTaskProtection(h.ctx, &ecs.GetTaskProtectionInput{Cluster: new("c")}))(t); len(got.ProtectedTasks) != 1 {
 		t.Errorf("got %+v", got)
 	}
-}
-
-// TestChooseProviders: the base comes first, and behind it no provider is more
-// than one task from its share.
-func TestChooseProviders(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		strategy := []model.CapacityProviderStrategyItem{
-			{CapacityProvider: "FARGATE", Base: rapid.IntRange(0, 3).Draw(t, "base"), Weight: rapid.IntRange(0, 5).Draw(t, "w1")},
-			{CapacityProvider: "FARGATE_SPOT", Weight: rapid.IntRange(1, 5).Draw(t, "w2")},
-		}
-		n := rapid.IntRange(1, 30).Draw(t, "n")
-		choose, count := chooseProviders(strategy), map[string]int{}
-		for i := range n {
-			count[choose(i)]++
-		}
-		base := min(n, strategy[0].Base)
-		if count["FARGATE"] < base {
-			t.Fatalf("%v: below the base", count)
-		}
-		rest, total := n-base, strategy[0].Weight+strategy[1].Weight
-		exact := float64(rest) * float64(strategy[0].Weight) / float64(total)
-		if diff := float64(count["FARGATE"]-base) - exact; diff > 1 || diff < -1 {
-			t.Fatalf("%v of %d with %+v", count, n, strategy)
-		}
-	})
 }
 
 // What is accepted acts, or is refused where it would have to act.

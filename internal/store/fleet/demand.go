@@ -28,11 +28,12 @@ func (s *Subnets) Add(id, vpcID, zone string) {
 
 // Compile makes the request for tasks like t, of the definition d. Where the
 // task names no strategy, fallback is it. A task with an interface of its own
-// must be in a zone, and in the VPC, of its subnets.
+// must be in a zone, and in the VPC, of its subnets; one of a capacity provider
+// on an instance of that.
 func Compile(t *model.Task, d *model.TaskDefinition, fallback []model.ECSPlacementStrategy, subnets Subnets) (*placement.Request, error) {
 	p := taskOf(t)
 	demand := placement.Demand{
-		Group: p.Group, Resources: p.Resources, Ports: p.Ports,
+		Group: p.Group, Resources: p.Resources, Ports: p.Ports, CapacityProvider: t.Spec.CapacityProviderName,
 		Attributes:  slices.Clone(d.RequiresAttributes),
 		Constraints: slices.Clone(t.Spec.PlacementConstraints), Strategies: t.Spec.PlacementStrategy,
 	}
@@ -73,5 +74,17 @@ func (ch *Choice) Settle(subnets Subnets, newID func() string) {
 // take no tasks at all are as good as not there. The closest to taking the
 // task is the first.
 func (ch *Choice) Closest() []placement.Refusal {
-	return slices.DeleteFunc(slices.Clone(ch.Refused), func(r placement.Refusal) bool { return r.Reason == placement.Inactive })
+	return slices.DeleteFunc(slices.Clone(ch.Refused), func(r placement.Refusal) bool {
+		return r.Reason == placement.Inactive || r.Reason == placement.Elsewhere
+	})
+}
+
+// Add joins another choice to this one, of the same book and cluster, so that
+// both are committed or dropped as one. No instance may be in both; those of
+// two capacity providers never are.
+func (ch *Choice) Add(o *Choice) {
+	ch.Placed = append(ch.Placed, o.Placed...)
+	ch.Refused = append(ch.Refused, o.Refused...)
+	maps.Copy(ch.claims, o.claims)
+	o.done = true
 }

@@ -240,7 +240,7 @@ func (b *Book) putTask(r store.Row[model.Task]) {
 func describe(i *model.ContainerInstance) placement.Instance {
 	p := placement.Instance{
 		ID: i.ID, Active: i.Status == model.ContainerInstanceActive, AgentConnected: i.Connection.Connected, AgentVersion: i.AgentVersion,
-		EC2InstanceID: i.EC2InstanceID, RegisteredAt: i.RegisteredAt, Attributes: i.Attributes,
+		EC2InstanceID: i.EC2InstanceID, CapacityProvider: i.CapacityProviderName, RegisteredAt: i.RegisteredAt, Attributes: i.Attributes,
 		Total: placement.Resources{CPU: i.CPU, Memory: i.Memory, ENIs: i.ENIs, GPUs: len(i.GPUs)},
 	}
 	for _, n := range i.ReservedPorts {

@@ -55,4 +55,7 @@ var (
 				WithIndex(ByEC2Instance, func(v *model.ContainerInstance) []string { return nonEmpty(v.EC2InstanceID) })
 	ECSInstanceClaims    = store.NewTable[model.InstanceClaim]("ecs", "InstanceClaim")
 	ECSCapacityProviders = store.NewTable[model.CapacityProvider]("ecs", "CapacityProvider")
+	// ECSCapacityProviderGroups hold the name of the capacity provider of an
+	// Auto Scaling group, under the group's name: one has one at the most.
+	ECSCapacityProviderGroups = store.NewTable[string]("ecs", "CapacityProviderGroup")
 )
