@@ -57,6 +57,16 @@ func (r *Runtime) Reconfigure(s *Spec) error {
 	return writeJSON(filepath.Join(r.Dir, s.ID, specFile), s)
 }
 
+// Rewire notes which interfaces an instance has. It may run.
+func (r *Runtime) Rewire(id string, interfaces []Interface) error {
+	st, err := r.State(id)
+	if err != nil {
+		return err
+	}
+	st.Spec.Interfaces = interfaces
+	return writeJSON(filepath.Join(r.Dir, id, specFile), &st.Spec)
+}
+
 // Start boots an instance that does not run.
 func (r *Runtime) Start(ctx context.Context, id string) error {
 	st, err := r.State(id)

@@ -19,6 +19,7 @@ type Handler interface {
 	AssociateRouteTable(ctx context.Context, in *AssociateRouteTableInput) (*AssociateRouteTableOutput, error)
 	AssociateVpcCidrBlock(ctx context.Context, in *AssociateVpcCidrBlockInput) (*AssociateVpcCidrBlockOutput, error)
 	AttachInternetGateway(ctx context.Context, in *AttachInternetGatewayInput) (*AttachInternetGatewayOutput, error)
+	AttachNetworkInterface(ctx context.Context, in *AttachNetworkInterfaceInput) (*AttachNetworkInterfaceOutput, error)
 	AuthorizeSecurityGroupEgress(ctx context.Context, in *AuthorizeSecurityGroupEgressInput) (*AuthorizeSecurityGroupEgressOutput, error)
 	AuthorizeSecurityGroupIngress(ctx context.Context, in *AuthorizeSecurityGroupIngressInput) (*AuthorizeSecurityGroupIngressOutput, error)
 	CancelSpotInstanceRequests(ctx context.Context, in *CancelSpotInstanceRequestsInput) (*CancelSpotInstanceRequestsOutput, error)
@@ -160,6 +161,7 @@ func New(h Handler) *api.Service {
 			{Name: "AssociateRouteTable", Method: "POST", Path: "/", Input: "AssociateRouteTableRequest", Output: "AssociateRouteTableResult", NewInput: func() any { return new(AssociateRouteTableInput) }},
 			{Name: "AssociateVpcCidrBlock", Method: "POST", Path: "/", Input: "AssociateVpcCidrBlockRequest", Output: "AssociateVpcCidrBlockResult", NewInput: func() any { return new(AssociateVpcCidrBlockInput) }},
 			{Name: "AttachInternetGateway", Method: "POST", Path: "/", Input: "AttachInternetGatewayRequest", Output: "AttachInternetGatewayOutput", NewInput: func() any { return new(AttachInternetGatewayInput) }},
+			{Name: "AttachNetworkInterface", Method: "POST", Path: "/", Input: "AttachNetworkInterfaceRequest", Output: "AttachNetworkInterfaceResult", NewInput: func() any { return new(AttachNetworkInterfaceInput) }},
 			{Name: "AuthorizeSecurityGroupEgress", Method: "POST", Path: "/", Input: "AuthorizeSecurityGroupEgressRequest", Output: "AuthorizeSecurityGroupEgressResult", NewInput: func() any { return new(AuthorizeSecurityGroupEgressInput) }},
 			{Name: "AuthorizeSecurityGroupIngress", Method: "POST", Path: "/", Input: "AuthorizeSecurityGroupIngressRequest", Output: "AuthorizeSecurityGroupIngressResult", NewInput: func() any { return new(AuthorizeSecurityGroupIngressInput) }},
 			{Name: "CancelSpotInstanceRequests", Method: "POST", Path: "/", Input: "CancelSpotInstanceRequestsRequest", Output: "CancelSpotInstanceRequestsResult", NewInput: func() any { return new(CancelSpotInstanceRequestsInput) }},
@@ -310,7 +312,6 @@ func New(h Handler) *api.Service {
 			"AssociateTransitGatewayRouteTable",
 			"AssociateTrunkInterface",
 			"AttachClassicLinkVpc",
-			"AttachNetworkInterface",
 			"AttachVerifiedAccessTrustProvider",
 			"AttachVolume",
 			"AttachVpnGateway",
@@ -947,325 +948,328 @@ func New(h Handler) *api.Service {
 			return h.AttachInternetGateway(ctx, in.(*AttachInternetGatewayInput))
 		}
 		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AuthorizeSecurityGroupEgress(ctx, in.(*AuthorizeSecurityGroupEgressInput))
+			return h.AttachNetworkInterface(ctx, in.(*AttachNetworkInterfaceInput))
 		}
 		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.AuthorizeSecurityGroupIngress(ctx, in.(*AuthorizeSecurityGroupIngressInput))
+			return h.AuthorizeSecurityGroupEgress(ctx, in.(*AuthorizeSecurityGroupEgressInput))
 		}
 		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CancelSpotInstanceRequests(ctx, in.(*CancelSpotInstanceRequestsInput))
+			return h.AuthorizeSecurityGroupIngress(ctx, in.(*AuthorizeSecurityGroupIngressInput))
 		}
 		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateDefaultSubnet(ctx, in.(*CreateDefaultSubnetInput))
+			return h.CancelSpotInstanceRequests(ctx, in.(*CancelSpotInstanceRequestsInput))
 		}
 		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateDefaultVpc(ctx, in.(*CreateDefaultVpcInput))
+			return h.CreateDefaultSubnet(ctx, in.(*CreateDefaultSubnetInput))
 		}
 		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateDhcpOptions(ctx, in.(*CreateDhcpOptionsInput))
+			return h.CreateDefaultVpc(ctx, in.(*CreateDefaultVpcInput))
 		}
 		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateDhcpOptions(ctx, in.(*CreateDhcpOptionsInput))
+		}
+		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateInternetGateway(ctx, in.(*CreateInternetGatewayInput))
 		}
-		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateKeyPair(ctx, in.(*CreateKeyPairInput)) }
-		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateKeyPair(ctx, in.(*CreateKeyPairInput)) }
+		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateLaunchTemplate(ctx, in.(*CreateLaunchTemplateInput))
 		}
-		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateLaunchTemplateVersion(ctx, in.(*CreateLaunchTemplateVersionInput))
 		}
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateManagedPrefixList(ctx, in.(*CreateManagedPrefixListInput))
 		}
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateNatGateway(ctx, in.(*CreateNatGatewayInput))
 		}
-		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateNetworkAcl(ctx, in.(*CreateNetworkAclInput))
 		}
-		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateNetworkAclEntry(ctx, in.(*CreateNetworkAclEntryInput))
 		}
-		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateNetworkInterface(ctx, in.(*CreateNetworkInterfaceInput))
 		}
-		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRoute(ctx, in.(*CreateRouteInput)) }
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRoute(ctx, in.(*CreateRouteInput)) }
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateRouteTable(ctx, in.(*CreateRouteTableInput))
 		}
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateSecurityGroup(ctx, in.(*CreateSecurityGroupInput))
 		}
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateSubnet(ctx, in.(*CreateSubnetInput)) }
-		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateTags(ctx, in.(*CreateTagsInput)) }
-		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateVpc(ctx, in.(*CreateVpcInput)) }
-		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateSubnet(ctx, in.(*CreateSubnetInput)) }
+		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateTags(ctx, in.(*CreateTagsInput)) }
+		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateVpc(ctx, in.(*CreateVpcInput)) }
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteDhcpOptions(ctx, in.(*DeleteDhcpOptionsInput))
 		}
-		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteInternetGateway(ctx, in.(*DeleteInternetGatewayInput))
 		}
-		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteKeyPair(ctx, in.(*DeleteKeyPairInput)) }
-		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteKeyPair(ctx, in.(*DeleteKeyPairInput)) }
+		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteLaunchTemplate(ctx, in.(*DeleteLaunchTemplateInput))
 		}
-		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteLaunchTemplateVersions(ctx, in.(*DeleteLaunchTemplateVersionsInput))
 		}
-		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteManagedPrefixList(ctx, in.(*DeleteManagedPrefixListInput))
 		}
-		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteNatGateway(ctx, in.(*DeleteNatGatewayInput))
 		}
-		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteNetworkAcl(ctx, in.(*DeleteNetworkAclInput))
 		}
-		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteNetworkAclEntry(ctx, in.(*DeleteNetworkAclEntryInput))
 		}
-		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteNetworkInterface(ctx, in.(*DeleteNetworkInterfaceInput))
 		}
-		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRoute(ctx, in.(*DeleteRouteInput)) }
-		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRoute(ctx, in.(*DeleteRouteInput)) }
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteRouteTable(ctx, in.(*DeleteRouteTableInput))
 		}
-		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteSecurityGroup(ctx, in.(*DeleteSecurityGroupInput))
 		}
-		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteSubnet(ctx, in.(*DeleteSubnetInput)) }
-		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteTags(ctx, in.(*DeleteTagsInput)) }
-		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteVpc(ctx, in.(*DeleteVpcInput)) }
-		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteSubnet(ctx, in.(*DeleteSubnetInput)) }
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteTags(ctx, in.(*DeleteTagsInput)) }
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteVpc(ctx, in.(*DeleteVpcInput)) }
+		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeAccountAttributes(ctx, in.(*DescribeAccountAttributesInput))
 		}
-		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeAddresses(ctx, in.(*DescribeAddressesInput))
 		}
-		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeAddressesAttribute(ctx, in.(*DescribeAddressesAttributeInput))
 		}
-		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeAvailabilityZones(ctx, in.(*DescribeAvailabilityZonesInput))
 		}
-		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeDhcpOptions(ctx, in.(*DescribeDhcpOptionsInput))
 		}
-		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeEgressOnlyInternetGateways(ctx, in.(*DescribeEgressOnlyInternetGatewaysInput))
 		}
-		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeIamInstanceProfileAssociations(ctx, in.(*DescribeIamInstanceProfileAssociationsInput))
 		}
-		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeImages(ctx, in.(*DescribeImagesInput))
 		}
-		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeInstanceAttribute(ctx, in.(*DescribeInstanceAttributeInput))
 		}
-		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[55].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeInstanceCreditSpecifications(ctx, in.(*DescribeInstanceCreditSpecificationsInput))
 		}
-		s.Operations[55].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[56].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeInstanceStatus(ctx, in.(*DescribeInstanceStatusInput))
 		}
-		s.Operations[56].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[57].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeInstanceTypeOfferings(ctx, in.(*DescribeInstanceTypeOfferingsInput))
 		}
-		s.Operations[57].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[58].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeInstanceTypes(ctx, in.(*DescribeInstanceTypesInput))
 		}
-		s.Operations[58].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[59].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeInstances(ctx, in.(*DescribeInstancesInput))
 		}
-		s.Operations[59].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[60].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeInternetGateways(ctx, in.(*DescribeInternetGatewaysInput))
 		}
-		s.Operations[60].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[61].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeKeyPairs(ctx, in.(*DescribeKeyPairsInput))
 		}
-		s.Operations[61].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[62].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeLaunchTemplateVersions(ctx, in.(*DescribeLaunchTemplateVersionsInput))
 		}
-		s.Operations[62].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[63].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeLaunchTemplates(ctx, in.(*DescribeLaunchTemplatesInput))
 		}
-		s.Operations[63].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[64].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeManagedPrefixLists(ctx, in.(*DescribeManagedPrefixListsInput))
 		}
-		s.Operations[64].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[65].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeNatGateways(ctx, in.(*DescribeNatGatewaysInput))
 		}
-		s.Operations[65].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[66].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeNetworkAcls(ctx, in.(*DescribeNetworkAclsInput))
 		}
-		s.Operations[66].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[67].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeNetworkInterfaceAttribute(ctx, in.(*DescribeNetworkInterfaceAttributeInput))
 		}
-		s.Operations[67].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[68].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeNetworkInterfaces(ctx, in.(*DescribeNetworkInterfacesInput))
 		}
-		s.Operations[68].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[69].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribePrefixLists(ctx, in.(*DescribePrefixListsInput))
 		}
-		s.Operations[69].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[70].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeRegions(ctx, in.(*DescribeRegionsInput))
 		}
-		s.Operations[70].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[71].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeRouteTables(ctx, in.(*DescribeRouteTablesInput))
 		}
-		s.Operations[71].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[72].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeSecurityGroupReferences(ctx, in.(*DescribeSecurityGroupReferencesInput))
 		}
-		s.Operations[72].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[73].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeSecurityGroupRules(ctx, in.(*DescribeSecurityGroupRulesInput))
 		}
-		s.Operations[73].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[74].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeSecurityGroups(ctx, in.(*DescribeSecurityGroupsInput))
 		}
-		s.Operations[74].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[75].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeSpotInstanceRequests(ctx, in.(*DescribeSpotInstanceRequestsInput))
 		}
-		s.Operations[75].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[76].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeSubnets(ctx, in.(*DescribeSubnetsInput))
 		}
-		s.Operations[76].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTags(ctx, in.(*DescribeTagsInput)) }
-		s.Operations[77].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[77].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTags(ctx, in.(*DescribeTagsInput)) }
+		s.Operations[78].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeVolumes(ctx, in.(*DescribeVolumesInput))
 		}
-		s.Operations[78].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[79].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeVpcAttribute(ctx, in.(*DescribeVpcAttributeInput))
 		}
-		s.Operations[79].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[80].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeVpcEndpoints(ctx, in.(*DescribeVpcEndpointsInput))
 		}
-		s.Operations[80].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[81].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeVpcPeeringConnections(ctx, in.(*DescribeVpcPeeringConnectionsInput))
 		}
-		s.Operations[81].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeVpcs(ctx, in.(*DescribeVpcsInput)) }
-		s.Operations[82].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[82].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeVpcs(ctx, in.(*DescribeVpcsInput)) }
+		s.Operations[83].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeVpnGateways(ctx, in.(*DescribeVpnGatewaysInput))
 		}
-		s.Operations[83].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[84].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DetachInternetGateway(ctx, in.(*DetachInternetGatewayInput))
 		}
-		s.Operations[84].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[85].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DetachNetworkInterface(ctx, in.(*DetachNetworkInterfaceInput))
 		}
-		s.Operations[85].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[86].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DisassociateAddress(ctx, in.(*DisassociateAddressInput))
 		}
-		s.Operations[86].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[87].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DisassociateIamInstanceProfile(ctx, in.(*DisassociateIamInstanceProfileInput))
 		}
-		s.Operations[87].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[88].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DisassociateRouteTable(ctx, in.(*DisassociateRouteTableInput))
 		}
-		s.Operations[88].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[89].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DisassociateVpcCidrBlock(ctx, in.(*DisassociateVpcCidrBlockInput))
 		}
-		s.Operations[89].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[90].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetConsoleOutput(ctx, in.(*GetConsoleOutputInput))
 		}
-		s.Operations[90].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[91].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetInstanceMetadataDefaults(ctx, in.(*GetInstanceMetadataDefaultsInput))
 		}
-		s.Operations[91].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[92].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetLaunchTemplateData(ctx, in.(*GetLaunchTemplateDataInput))
 		}
-		s.Operations[92].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[93].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetManagedPrefixListAssociations(ctx, in.(*GetManagedPrefixListAssociationsInput))
 		}
-		s.Operations[93].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[94].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetManagedPrefixListEntries(ctx, in.(*GetManagedPrefixListEntriesInput))
 		}
-		s.Operations[94].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[95].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetSecurityGroupsForVpc(ctx, in.(*GetSecurityGroupsForVpcInput))
 		}
-		s.Operations[95].Invoke = func(ctx context.Context, in any) (any, error) { return h.ImportKeyPair(ctx, in.(*ImportKeyPairInput)) }
-		s.Operations[96].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[96].Invoke = func(ctx context.Context, in any) (any, error) { return h.ImportKeyPair(ctx, in.(*ImportKeyPairInput)) }
+		s.Operations[97].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyInstanceAttribute(ctx, in.(*ModifyInstanceAttributeInput))
 		}
-		s.Operations[97].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[98].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyInstanceMetadataDefaults(ctx, in.(*ModifyInstanceMetadataDefaultsInput))
 		}
-		s.Operations[98].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[99].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyInstanceMetadataOptions(ctx, in.(*ModifyInstanceMetadataOptionsInput))
 		}
-		s.Operations[99].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[100].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyLaunchTemplate(ctx, in.(*ModifyLaunchTemplateInput))
 		}
-		s.Operations[100].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[101].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyManagedPrefixList(ctx, in.(*ModifyManagedPrefixListInput))
 		}
-		s.Operations[101].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[102].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyNetworkInterfaceAttribute(ctx, in.(*ModifyNetworkInterfaceAttributeInput))
 		}
-		s.Operations[102].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[103].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifySecurityGroupRules(ctx, in.(*ModifySecurityGroupRulesInput))
 		}
-		s.Operations[103].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[104].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifySubnetAttribute(ctx, in.(*ModifySubnetAttributeInput))
 		}
-		s.Operations[104].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[105].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyVpcAttribute(ctx, in.(*ModifyVpcAttributeInput))
 		}
-		s.Operations[105].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[106].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyVpcTenancy(ctx, in.(*ModifyVpcTenancyInput))
 		}
-		s.Operations[106].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[107].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.MonitorInstances(ctx, in.(*MonitorInstancesInput))
 		}
-		s.Operations[107].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[108].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RebootInstances(ctx, in.(*RebootInstancesInput))
 		}
-		s.Operations[108].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[109].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ReleaseAddress(ctx, in.(*ReleaseAddressInput))
 		}
-		s.Operations[109].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[110].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ReplaceIamInstanceProfileAssociation(ctx, in.(*ReplaceIamInstanceProfileAssociationInput))
 		}
-		s.Operations[110].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[111].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ReplaceNetworkAclAssociation(ctx, in.(*ReplaceNetworkAclAssociationInput))
 		}
-		s.Operations[111].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[112].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ReplaceNetworkAclEntry(ctx, in.(*ReplaceNetworkAclEntryInput))
 		}
-		s.Operations[112].Invoke = func(ctx context.Context, in any) (any, error) { return h.ReplaceRoute(ctx, in.(*ReplaceRouteInput)) }
-		s.Operations[113].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[113].Invoke = func(ctx context.Context, in any) (any, error) { return h.ReplaceRoute(ctx, in.(*ReplaceRouteInput)) }
+		s.Operations[114].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ReplaceRouteTableAssociation(ctx, in.(*ReplaceRouteTableAssociationInput))
 		}
-		s.Operations[114].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[115].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ResetNetworkInterfaceAttribute(ctx, in.(*ResetNetworkInterfaceAttributeInput))
 		}
-		s.Operations[115].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[116].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RestoreManagedPrefixListVersion(ctx, in.(*RestoreManagedPrefixListVersionInput))
 		}
-		s.Operations[116].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[117].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RevokeSecurityGroupEgress(ctx, in.(*RevokeSecurityGroupEgressInput))
 		}
-		s.Operations[117].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[118].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RevokeSecurityGroupIngress(ctx, in.(*RevokeSecurityGroupIngressInput))
 		}
-		s.Operations[118].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunInstances(ctx, in.(*RunInstancesInput)) }
-		s.Operations[119].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[119].Invoke = func(ctx context.Context, in any) (any, error) { return h.RunInstances(ctx, in.(*RunInstancesInput)) }
+		s.Operations[120].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.StartInstances(ctx, in.(*StartInstancesInput))
 		}
-		s.Operations[120].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopInstances(ctx, in.(*StopInstancesInput)) }
-		s.Operations[121].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[121].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopInstances(ctx, in.(*StopInstancesInput)) }
+		s.Operations[122].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.TerminateInstances(ctx, in.(*TerminateInstancesInput))
 		}
-		s.Operations[122].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[123].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UnassignPrivateIpAddresses(ctx, in.(*UnassignPrivateIpAddressesInput))
 		}
-		s.Operations[123].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[124].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UnmonitorInstances(ctx, in.(*UnmonitorInstancesInput))
 		}
-		s.Operations[124].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[125].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateSecurityGroupRuleDescriptionsEgress(ctx, in.(*UpdateSecurityGroupRuleDescriptionsEgressInput))
 		}
-		s.Operations[125].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[126].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateSecurityGroupRuleDescriptionsIngress(ctx, in.(*UpdateSecurityGroupRuleDescriptionsIngressInput))
 		}
 	}
@@ -1286,6 +1290,8 @@ func New(h Handler) *api.Service {
 		"AssociateVpcCidrBlockResult":                       AssociateVpcCidrBlockOutput{},
 		"AttachInternetGatewayOutput":                       AttachInternetGatewayOutput{},
 		"AttachInternetGatewayRequest":                      AttachInternetGatewayInput{},
+		"AttachNetworkInterfaceRequest":                     AttachNetworkInterfaceInput{},
+		"AttachNetworkInterfaceResult":                      AttachNetworkInterfaceOutput{},
 		"AuthorizeSecurityGroupEgressRequest":               AuthorizeSecurityGroupEgressInput{},
 		"AuthorizeSecurityGroupEgressResult":                AuthorizeSecurityGroupEgressOutput{},
 		"AuthorizeSecurityGroupIngressRequest":              AuthorizeSecurityGroupIngressInput{},

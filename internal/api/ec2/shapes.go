@@ -180,6 +180,19 @@ func shapes() []api.Shape {
 			{Name: "InternetGatewayId", Shape: "InternetGatewayId", LocationName: "internetGatewayId", Required: true},
 			{Name: "VpcId", Shape: "VpcId", LocationName: "vpcId", Required: true},
 		}},
+		{Name: "AttachNetworkInterfaceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "DeviceIndex", Shape: "Integer", LocationName: "deviceIndex", Required: true},
+			{Name: "DryRun", Shape: "Boolean", LocationName: "dryRun"},
+			{Name: "EnaQueueCount", Shape: "Integer"},
+			{Name: "EnaSrdSpecification", Shape: "EnaSrdSpecification"},
+			{Name: "InstanceId", Shape: "InstanceId", LocationName: "instanceId", Required: true},
+			{Name: "NetworkCardIndex", Shape: "Integer"},
+			{Name: "NetworkInterfaceId", Shape: "NetworkInterfaceId", LocationName: "networkInterfaceId", Required: true},
+		}},
+		{Name: "AttachNetworkInterfaceResult", Kind: api.Structure, Members: []api.Member{
+			{Name: "AttachmentId", Shape: "String", LocationName: "attachmentId"},
+			{Name: "NetworkCardIndex", Shape: "Integer", LocationName: "networkCardIndex"},
+		}},
 		{Name: "AttachmentEnaSrdSpecification", Kind: api.Structure, Members: []api.Member{
 			{Name: "EnaSrdEnabled", Shape: "Boolean", LocationName: "enaSrdEnabled"},
 			{Name: "EnaSrdUdpSpecification", Shape: "AttachmentEnaSrdUdpSpecification", LocationName: "enaSrdUdpSpecification"},

@@ -303,6 +303,23 @@ type AttachInternetGatewayInput struct {
 	VpcId             *string
 }
 
+// AttachNetworkInterfaceInput is the model's AttachNetworkInterfaceRequest.
+type AttachNetworkInterfaceInput struct {
+	DeviceIndex         *int32
+	DryRun              *bool
+	EnaQueueCount       *int32
+	EnaSrdSpecification *EnaSrdSpecification
+	InstanceId          *string
+	NetworkCardIndex    *int32
+	NetworkInterfaceId  *string
+}
+
+// AttachNetworkInterfaceOutput is the model's AttachNetworkInterfaceResult.
+type AttachNetworkInterfaceOutput struct {
+	AttachmentId     *string
+	NetworkCardIndex *int32
+}
+
 // AttachmentEnaSrdSpecification is a shape of the model.
 type AttachmentEnaSrdSpecification struct {
 	EnaSrdEnabled          *bool

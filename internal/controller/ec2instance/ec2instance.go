@@ -32,7 +32,8 @@ type Runtime interface {
 	// that runs goes on. What Spec says of the machine's side is the runtime's
 	// to fill in.
 	Boot(ctx context.Context, s instance.Spec) error
-	// Connect attaches the interfaces of an instance that runs.
+	// Connect gives an instance that runs its interfaces, and takes out all that
+	// it had before.
 	Connect(ctx context.Context, s instance.Spec) error
 	// Stop shuts down what is there, within patience, and keeps its files.
 	Stop(ctx context.Context, id string, patience time.Duration) error

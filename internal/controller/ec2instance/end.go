@@ -24,6 +24,12 @@ func (c *Instances) stop(ctx context.Context, row store.Row[model.Instance]) err
 			return err
 		}
 		c.disconnected(v.ID)
+		if _, moving, err := c.spec(ctx, row); err != nil {
+			return err
+		} else if moving {
+			// The change leads back here.
+			return instances.Settle(ctx, c.Store, row)
+		}
 		return c.update(ctx, row, func(s *model.InstanceStatus) {
 			s.State, s.Impaired, s.Boots = model.InstanceStopped, "", v.Desired.Boots
 		})

@@ -73,33 +73,37 @@ func (c *Instances) run(ctx context.Context, row store.Row[model.Instance]) (tim
 func (c *Instances) ensure(ctx context.Context, row store.Row[model.Instance], running bool) error {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
-	spec, err := c.spec(ctx, row)
+	spec, moving, err := c.spec(ctx, row)
 	if err != nil {
 		return err
 	}
-	if !running {
+	switch {
+	case !running:
 		err = c.Runtime.Boot(ctx, spec)
-	} else if c.isConnected(&spec) {
-		return nil
-	} else {
+	case !c.isConnected(&spec):
 		err = c.Runtime.Connect(ctx, spec)
 	}
-	if err == nil {
-		c.setConnected(&spec)
+	if err != nil {
+		return err
 	}
-	return err
+	c.setConnected(&spec)
+	if moving {
+		return instances.Settle(ctx, c.Store, row)
+	}
+	return nil
 }
 
-// spec is what the runtime is told of an instance.
-func (c *Instances) spec(ctx context.Context, row store.Row[model.Instance]) (instance.Spec, error) {
+// spec is what the runtime is told of an instance; moving tells that interfaces
+// are being attached or detached.
+func (c *Instances) spec(ctx context.Context, row store.Row[model.Instance]) (_ instance.Spec, moving bool, _ error) {
 	v := row.V
 	size, ok := instancetype.Find(v.Spec.Type)
 	if !ok {
-		return instance.Spec{}, fmt.Errorf("type %q is not known", v.Spec.Type)
+		return instance.Spec{}, false, fmt.Errorf("type %q is not known", v.Spec.Type)
 	}
 	vpc, err := tables.VPCs.Get(ctx, c.Store, row.Key.Account, row.Key.Region, v.Spec.VPCID)
 	if err != nil {
-		return instance.Spec{}, fmt.Errorf("VPC %s: %w", v.Spec.VPCID, err)
+		return instance.Spec{}, false, fmt.Errorf("VPC %s: %w", v.Spec.VPCID, err)
 	}
 	s := instance.Spec{
 		ID: v.ID, Hostname: v.Spec.PrivateDNSName, VCPUs: float64(size.VCPUs), Memory: int(size.MemoryMiB),
@@ -109,21 +113,26 @@ func (c *Instances) spec(ctx context.Context, row store.Row[model.Instance]) (in
 	for _, id := range v.Spec.InterfaceIDs {
 		e, err := tables.NetworkInterfaces.Get(ctx, c.Store, row.Key.Account, row.Key.Region, id)
 		if err != nil {
-			return s, fmt.Errorf("interface %s: %w", id, err)
+			return s, false, fmt.Errorf("interface %s: %w", id, err)
 		}
 		if e.V.Attachment == nil || e.V.Attachment.InstanceID != v.ID {
 			continue // taken out
 		}
+		moving = moving || e.V.Attachment.Status == model.AttachmentAttaching
+		if e.V.Attachment.Status == model.AttachmentDetaching {
+			moving = true
+			continue
+		}
 		subnet, err := tables.Subnets.Get(ctx, c.Store, row.Key.Account, row.Key.Region, e.V.SubnetID)
 		if err != nil {
-			return s, fmt.Errorf("subnet %s: %w", e.V.SubnetID, err)
+			return s, false, fmt.Errorf("subnet %s: %w", e.V.SubnetID, err)
 		}
 		s.Interfaces = append(s.Interfaces, instance.Interface{
 			ID: id, VPCID: e.V.VPCID, MAC: e.V.MAC, Index: int(e.V.Attachment.DeviceIndex),
 			Address: netip.PrefixFrom(e.V.PrivateIP, subnet.V.CIDR.Bits()), Secondary: e.V.SecondaryIPs,
 		})
 	}
-	return s, nil
+	return s, moving, nil
 }
 
 // end asks for the end of an instance that ended by itself.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"path"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -65,8 +66,47 @@ func (h *Host) Boot(ctx context.Context, s instance.Spec) error {
 }
 
 // Connect attaches an instance's interfaces, once their security groups are in
-// force.
+// force, and detaches those that it had before and has no more. What is
+// attached is always noted.
 func (h *Host) Connect(ctx context.Context, s instance.Spec) error {
+	st, err := h.Instances.State(s.ID)
+	switch {
+	case errors.Is(err, instance.ErrNotFound):
+		return h.attach(ctx, &s)
+	case err != nil:
+		return err
+	}
+	had, gone := st.Spec.Interfaces, []instance.Interface(nil)
+	for _, old := range had {
+		if !slices.ContainsFunc(s.Interfaces, func(i instance.Interface) bool { return i.ID == old.ID }) {
+			gone = append(gone, old)
+		}
+	}
+	if err := h.note(s.ID, had, slices.Concat(s.Interfaces, gone)); err != nil {
+		return err
+	}
+	for _, i := range gone {
+		if err := h.Plane.Detach(ctx, i.VPCID, i.ID); err != nil {
+			return err
+		}
+	}
+	if err := h.attach(ctx, &s); err != nil {
+		return err
+	}
+	return h.note(s.ID, slices.Concat(s.Interfaces, gone), s.Interfaces)
+}
+
+// note writes down which interfaces an instance has, if they are not those that
+// are written down.
+func (h *Host) note(id string, had, has []instance.Interface) error {
+	if reflect.DeepEqual(had, has) {
+		return nil
+	}
+	return h.Instances.Rewire(id, has)
+}
+
+// attach attaches an instance's interfaces.
+func (h *Host) attach(ctx context.Context, s *instance.Spec) error {
 	for _, i := range s.Interfaces {
 		mac, err := net.ParseMAC(i.MAC)
 		if err != nil {

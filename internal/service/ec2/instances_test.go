@@ -16,6 +16,7 @@ import (
 	"roadstead.dev/internal/model/machineimage"
 	"roadstead.dev/internal/service/ec2"
 	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/instances"
 	"roadstead.dev/internal/store/tables"
 )
 
@@ -460,29 +461,102 @@ func TestAssociateAddressWithAnInstance(t *testing.T) {
 	fails(t, err, "InvalidInstanceID.NotFound", "The instance ID 'i-0' does not exist")
 }
 
-func TestDetachNetworkInterface(t *testing.T) {
+func TestFurtherInterfaces(t *testing.T) {
 	w := newWorld(t)
 	i := w.run(func(in *api2.RunInstancesInput) {
-		in.NetworkInterfaces = []api2.InstanceNetworkInterfaceSpecification{{DeviceIndex: new(int32(0))}, {DeviceIndex: new(int32(1))}}
+		in.NetworkInterfaces = []api2.InstanceNetworkInterfaceSpecification{{DeviceIndex: new(int32(0))}}
 	}).Instances[0]
-	if len(i.NetworkInterfaces) != 2 || i.PublicIpAddress != nil {
-		t.Fatalf("interfaces %+v", i.NetworkInterfaces)
+	here := *i.SubnetId
+	var elsewhere string
+	for _, s := range must[*api2.DescribeSubnetsOutput](t)(w.DescribeSubnets(w.ctx, &api2.DescribeSubnetsInput{})).Subnets {
+		if *s.AvailabilityZone != *i.Placement.AvailabilityZone {
+			elsewhere = *s.SubnetId
+		}
+	}
+	nic, other := *w.iface(here).NetworkInterfaceId, *w.iface(elsewhere).NetworkInterfaceId
+	attach := func(nic string, index int32) (string, error) {
+		out, err := w.AttachNetworkInterface(w.ctx, &api2.AttachNetworkInterfaceInput{InstanceId: i.InstanceId, NetworkInterfaceId: &nic, DeviceIndex: &index})
+		if err != nil {
+			return "", err
+		}
+		return *out.AttachmentId, nil
 	}
 	detach := func(attachment string) error {
 		_, err := w.DetachNetworkInterface(w.ctx, &api2.DetachNetworkInterfaceInput{AttachmentId: &attachment})
 		return err
 	}
-	further := *i.NetworkInterfaces[1].Attachment.AttachmentId
-	fails(t, detach("eni-attach-0"), "InvalidAttachmentID.NotFound", "The attachment ID 'eni-attach-0' does not exist")
-	fails(t, detach(*i.NetworkInterfaces[0].Attachment.AttachmentId), "OperationNotPermitted", "The network interface at device index 0 and networkCard index 0 cannot be detached.")
-	fails(t, detach(further), "UnsupportedOperation", "")
+	refused := func(nic string, index int32, code, message string) {
+		t.Helper()
+		_, err := attach(nic, index)
+		fails(t, err, code, message)
+	}
+	refused(nic, 1, "IncorrectState", "Instance '"+*i.InstanceId+"' is not 'running' or 'stopped'.")
 	w.reach(*i.InstanceId, "running")
+	refused("eni-00000000000000000", 1, "InvalidNetworkInterfaceID.NotFound", "")
+	refused(*i.NetworkInterfaces[0].NetworkInterfaceId, 1, "InvalidNetworkInterface.InUse", "Interface: ["+*i.NetworkInterfaces[0].NetworkInterfaceId+"] in use.")
+	refused(other, 1, "InvalidParameterCombination", "You may not attach a network interface to an instance if they are not in the same availability zone")
+	refused(nic, 0, "InvalidParameterValue", "Instance '"+*i.InstanceId+"' already has an interface attached at device index '0'.")
+	_, err := w.AttachNetworkInterface(w.ctx, &api2.AttachNetworkInterfaceInput{InstanceId: i.InstanceId, NetworkInterfaceId: &nic})
+	fails(t, err, "MissingParameter", "")
+
+	status := func() string {
+		t.Helper()
+		n := must[*api2.DescribeNetworkInterfacesOutput](t)(w.DescribeNetworkInterfaces(w.ctx, &api2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{nic}})).NetworkInterfaces[0]
+		if n.Attachment == nil {
+			return string(n.Status)
+		}
+		return string(n.Status) + " " + string(n.Attachment.Status)
+	}
+	settle := func() {
+		t.Helper()
+		row, err := tables.Instances.Get(w.ctx, w.store, account, region, *i.InstanceId)
+		if err == nil {
+			err = instances.Settle(w.ctx, w.store, row)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	attachment, err := attach(nic, 1)
+	if got := status(); err != nil || got != "in-use attaching" || len(w.describe(*i.InstanceId).NetworkInterfaces) != 2 {
+		t.Fatalf("attached: %v, %s", err, got)
+	}
+	_, err = w.DeleteNetworkInterface(w.ctx, &api2.DeleteNetworkInterfaceInput{NetworkInterfaceId: &nic})
+	fails(t, err, "InvalidParameterValue", "Network interface '"+nic+"' is currently in use.")
+	if settle(); status() != "in-use attached" {
+		t.Error(status())
+	}
+	must[*api2.ModifyNetworkInterfaceAttributeOutput](t)(w.ModifyNetworkInterfaceAttribute(w.ctx, &api2.ModifyNetworkInterfaceAttributeInput{
+		NetworkInterfaceId: &nic, Attachment: &api2.NetworkInterfaceAttachmentChanges{AttachmentId: &attachment, DeleteOnTermination: new(true)},
+	}))
+	if a := w.describe(*i.InstanceId).NetworkInterfaces[1].Attachment; !*a.DeleteOnTermination {
+		t.Errorf("attachment %+v", a)
+	}
+	// The type, t3.micro, has two interfaces.
+	refused(*w.iface(here).NetworkInterfaceId, 2, "AttachmentLimitExceeded", "Interface count 3 exceeds the limit for t3.micro")
+
+	fails(t, detach("eni-attach-0"), "InvalidAttachmentID.NotFound", "The attachment ID 'eni-attach-0' does not exist")
+	fails(t, detach(*w.describe(*i.InstanceId).NetworkInterfaces[0].Attachment.AttachmentId), "OperationNotPermitted", "The network interface at device index 0 and networkCard index 0 cannot be detached.")
+	for range 2 { // the second time changes nothing
+		if err := detach(attachment); err != nil || status() != "in-use detaching" {
+			t.Fatal(err, status())
+		}
+	}
+	if settle(); status() != "available" || len(w.describe(*i.InstanceId).NetworkInterfaces) != 1 {
+		t.Error(status())
+	}
+
+	// A stopped instance has nothing to wait for.
 	must[*api2.StopInstancesOutput](t)(w.StopInstances(w.ctx, &api2.StopInstancesInput{InstanceIds: []string{*i.InstanceId}}))
 	w.reach(*i.InstanceId, "stopped")
-	if err := detach(further); err != nil || len(w.describe(*i.InstanceId).NetworkInterfaces) != 1 {
-		t.Errorf("detached: %v", err)
+	attachment, err = attach(nic, 1)
+	if err != nil || status() != "in-use attached" {
+		t.Fatal(err, status())
 	}
-	must[*api2.DeleteNetworkInterfaceOutput](t)(w.DeleteNetworkInterface(w.ctx, &api2.DeleteNetworkInterfaceInput{NetworkInterfaceId: i.NetworkInterfaces[1].NetworkInterfaceId}))
+	if err := detach(attachment); err != nil || status() != "available" {
+		t.Fatal(err, status())
+	}
+	must[*api2.DeleteNetworkInterfaceOutput](t)(w.DeleteNetworkInterface(w.ctx, &api2.DeleteNetworkInterfaceInput{NetworkInterfaceId: &nic}))
 }
 
 type console string
