@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -191,6 +190,11 @@ func machineCredentials(metadata *imds.Client) aws.CredentialsProvider {
 	if key := os.Getenv("AWS_ACCESS_KEY_ID"); key != "" {
 		return credentials.NewStaticCredentialsProvider(key, os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
 	}
+	return instanceCredentials(metadata)
+}
+
+// instanceCredentials are the instance profile's.
+func instanceCredentials(metadata *imds.Client) aws.CredentialsProvider {
 	return aws.NewCredentialsCache(ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = metadata }), func(o *aws.CredentialsCacheOptions) {
 		o.ExpiryWindow = 5 * time.Minute
 	})
@@ -215,32 +219,8 @@ func thisMachine(ctx context.Context, s agent.Settings, metadata *imds.Client) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	read := func(get func() (io.ReadCloser, error)) string {
-		if err != nil {
-			return ""
-		}
-		var r io.ReadCloser
-		if r, err = get(); err != nil {
-			return ""
-		}
-		defer func() { _ = r.Close() }()
-		var b []byte
-		b, err = io.ReadAll(io.LimitReader(r, 1<<20))
-		return strings.TrimSpace(string(b))
-	}
-	dynamic := func(path string) string {
-		return read(func() (io.ReadCloser, error) {
-			out, err := metadata.GetDynamicData(ctx, &imds.GetDynamicDataInput{Path: path})
-			if err != nil {
-				return nil, err
-			}
-			return out.Content, nil
-		})
-	}
-	m.Document = dynamic("instance-identity/document")
-	m.Signature = dynamic("instance-identity/signature")
-	if err != nil {
-		return m, "", fmt.Errorf("read the instance's identity (set ECS_EXTERNAL=true on a machine that is no EC2 instance): %w", err)
+	if m.Document, m.Signature, err = agent.ReadIdentity(ctx, metadata); err != nil {
+		return m, "", fmt.Errorf("%w (set ECS_EXTERNAL=true on a machine that is no EC2 instance)", err)
 	}
 	return m, region, nil
 }

@@ -11,7 +11,6 @@ import (
 	"roadstead.dev/internal/controller/ec2instance"
 	"roadstead.dev/internal/controller/loadbalancer"
 	"roadstead.dev/internal/engine/fake"
-	fakeinstance "roadstead.dev/internal/instance/fake"
 )
 
 // pretence stands behind the APIs where nothing may run: tasks are said to
@@ -21,6 +20,7 @@ type pretence struct {
 	balancers *loadbalancer.LoadBalancers
 	node      *fargateCapacity
 	instances *ec2instance.Instances
+	machines  *pretendedInstances
 }
 
 var _ plane = (*pretence)(nil)
@@ -28,8 +28,11 @@ var _ plane = (*pretence)(nil)
 func (s *server) newPretence() (*pretence, error) {
 	p := &pretence{s: s}
 	p.balancers = loadbalancer.New(loadbalancer.Config{Store: s.store, Clock: s.clock, Log: s.log, Plane: pretend.New(s.clock)})
-	p.instances = ec2instance.New(ec2instance.Config{Store: s.store, Clock: s.clock, Log: s.log, Runtime: fakeinstance.New(s.clock.Now)})
 	var err error
+	if p.machines, err = s.newPretendedInstances(); err != nil {
+		return nil, err
+	}
+	p.instances = ec2instance.New(ec2instance.Config{Store: s.store, Clock: s.clock, Log: s.log, Runtime: p.machines})
 	p.node, err = s.newFargate(fargateParts{engine: fake.New(fake.NewState(), s.clock.Now)})
 	return p, err
 }
@@ -42,6 +45,7 @@ func (p *pretence) run(ctx context.Context, ready func()) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { p.balancers.Run(ctx); return nil })
 	g.Go(func() error { p.instances.Run(ctx); return nil })
+	g.Go(func() error { p.machines.run(ctx); return nil })
 	g.Go(func() error { return p.node.run(ctx) })
 	ready()
 	return g.Wait()

@@ -18,7 +18,8 @@ type Config struct {
 	Settings Settings
 	Machine  Machine
 	API      *API
-	// StateDir keeps the registration.
+	// StateDir keeps the registration; empty keeps none, and the next agent
+	// registers as if it had never been.
 	StateDir string
 	// Version and Hash of the agent, and Runtime, the name and version of what
 	// runs containers.
@@ -45,8 +46,10 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Capabilities == nil {
 		cfg.Capabilities = slices.Clone(capabilities)
 	}
-	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, err
+	if cfg.StateDir != "" {
+		if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+			return nil, err
+		}
 	}
 	return &Agent{cfg: cfg, health: newHealths()}, nil
 }

@@ -77,6 +77,9 @@ func (a *Agent) identityFile() string { return filepath.Join(a.cfg.StateDir, "ag
 // known is the registration of before, if there was one in this cluster.
 func (a *Agent) known() (identity, error) {
 	var id identity
+	if a.cfg.StateDir == "" {
+		return id, nil
+	}
 	b, err := os.ReadFile(a.identityFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return id, nil
@@ -94,6 +97,9 @@ func (a *Agent) known() (identity, error) {
 }
 
 func (a *Agent) remember(id identity) error {
+	if a.cfg.StateDir == "" {
+		return nil
+	}
 	b, err := json.Marshal(id)
 	if err != nil {
 		return err

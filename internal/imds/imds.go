@@ -187,14 +187,20 @@ type connKey struct{}
 
 // ConnContext is an http.Server's that serves a Handler: answers with tokens
 // are limited in their connection.
-func ConnContext(ctx context.Context, c net.Conn) context.Context {
+func ConnContext(ctx context.Context, c net.Conn) context.Context { return withConn(ctx, c) }
+
+func withConn(ctx context.Context, c any) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
 // limitHops bounds how many hops what is sent on the request's connection
 // goes. It stays so: the rest of the connection is the same client's.
 func limitHops(ctx context.Context, hops int) error {
-	c, ok := ctx.Value(connKey{}).(syscall.Conn)
+	conn := ctx.Value(connKey{})
+	if conn == (nowhere{}) {
+		return nil
+	}
+	c, ok := conn.(syscall.Conn)
 	if !ok {
 		return errors.New("the connection is not known")
 	}

@@ -244,3 +244,35 @@ func TestContainerInstances(t *testing.T) {
 		}
 	}
 }
+
+// TestPretendedContainerInstances is the same on the fake engine: instances
+// register by their user data and their profiles, and take tasks, without root.
+func TestPretendedContainerInstances(t *testing.T) {
+	t.Parallel()
+	s := ownServer(t, "fake")
+	n := newNodes(t, s)
+	a, b := n.boot("", nil), n.boot("ECS_INSTANCE_ATTRIBUTES={\"stack\":\"blue\"}", nil)
+	n.joined(a)
+	blue := n.joined(b)
+	c := n.container("sleep")
+	c.PortMappings = nil
+	definition := n.register("sleeper", onInstances(ecstypes.NetworkModeHost), c)
+	task := n.place(definition, func(in *ecs.RunTaskInput) {
+		in.PlacementConstraints = []ecstypes.PlacementConstraint{{Type: ecstypes.PlacementConstraintTypeMemberOf, Expression: new("attribute:stack == blue")}}
+	})
+	if got := n.await(task, "RUNNING"); str(got.ContainerInstanceArn) != *blue.ContainerInstanceArn {
+		t.Errorf("it runs on %s", str(got.ContainerInstanceArn))
+	}
+	if err := n.kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.server.start(); err != nil {
+		t.Fatal(err)
+	}
+	n.joined(b)
+	n.await(task, "RUNNING")
+	if _, err := n.ecs.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: new(n.name), Task: new(task)}); err != nil {
+		t.Fatal(err)
+	}
+	n.await(task, "STOPPED")
+}
