@@ -38,6 +38,10 @@ type Result struct {
 	// RequeueAfter is for waiting: for a deadline, or for something that tells
 	// no event. What fails is an error, and comes again by itself.
 	RequeueAfter time.Duration
+	// Rest is how long the key is left alone, whatever changes: what comes
+	// meanwhile is looked at once, at its end. It bounds the work for keys that
+	// cost the more, the more often something about them changes.
+	Rest time.Duration
 }
 
 // Controller is a loop's work.

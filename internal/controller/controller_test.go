@@ -170,6 +170,43 @@ func TestEventCutsWait(t *testing.T) {
 	})
 }
 
+func TestRest(t *testing.T) {
+	run(t, memory.New, func(_ store.Store, j *journal) *controller.Controller {
+		return &controller.Controller{
+			Name:    "test",
+			Watches: []controller.Watch{controller.Own(things)},
+			Reconcile: func(_ context.Context, k controller.Key) (controller.Result, error) {
+				j.add(k.ID)
+				switch after := time.Since(j.start); {
+				case after < time.Hour+time.Minute:
+					return controller.Result{Rest: time.Second}, nil
+				case after < time.Hour+time.Minute+time.Second:
+					return controller.Result{RequeueAfter: time.Millisecond, Rest: time.Second}, nil
+				}
+				return controller.Result{}, nil
+			},
+		}
+	}, func(t *testing.T, s store.Store, j *journal) {
+		j.want(t, "old@0s")
+		for i := range 5 { // all that comes while it rests is one look
+			time.Sleep(100 * time.Millisecond)
+			put(t, s, things, "old", thing{N: i})
+		}
+		put(t, s, things, "new", thing{}) // others do not wait
+		j.want(t, "new@500ms")
+		time.Sleep(time.Hour - 500*time.Millisecond)
+		j.want(t, "old@1s")
+		put(t, s, things, "old", thing{})
+		j.want(t, "old@1h0m0s") // at once, behind the rest
+		time.Sleep(time.Minute)
+		// A wait that is shorter than the rest lasts as long as it.
+		put(t, s, things, "old", thing{})
+		j.want(t, "old@1h1m0s")
+		time.Sleep(time.Minute)
+		j.want(t, "old@1h1m1s")
+	})
+}
+
 func TestOneAtATimeAndDedup(t *testing.T) {
 	release := map[string]chan struct{}{}
 	run(t, func() store.Store {

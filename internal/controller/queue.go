@@ -34,7 +34,11 @@ type item struct {
 	running  bool
 	again    bool // was added while running
 	failures int
+	// rest is until when the key is left alone.
+	rest time.Time
+	// due is when it is looked at again, or, when idle, forgotten.
 	due      time.Time
+	idle     bool
 	position int // in delayed, -1 when not there
 }
 
@@ -54,7 +58,7 @@ func token(c chan struct{}) {
 	}
 }
 
-// add makes key be looked at as soon as a worker is free.
+// add makes key be looked at as soon as a worker is free, and it has rested.
 func (q *queue) add(key Key) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -73,6 +77,8 @@ func (q *queue) enqueue(it *item) {
 	switch {
 	case it.running:
 		it.again = true
+	case !it.rest.IsZero() && it.rest.After(q.clock.Now()):
+		q.delay(it, it.rest, false)
 	case !it.queued:
 		it.queued = true
 		q.ready = append(q.ready, it.key)
@@ -112,7 +118,7 @@ func (q *queue) done(key Key, result Result, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	it := q.items[key]
-	it.running = false
+	it.running, it.rest = false, time.Time{}
 	var wait time.Duration
 	switch {
 	case err != nil:
@@ -121,6 +127,9 @@ func (q *queue) done(key Key, result Result, err error) {
 	default:
 		it.failures = 0
 		wait = result.RequeueAfter
+		if result.Rest > 0 {
+			it.rest = q.clock.Now().Add(result.Rest)
+		}
 	}
 	// A change that came meanwhile is looked at now, after an error too: it may
 	// be what was missing. Only a lost race is left to its (short) delay.
@@ -130,11 +139,18 @@ func (q *queue) done(key Key, result Result, err error) {
 		return
 	}
 	it.again = false
-	if wait <= 0 {
+	switch {
+	case wait > 0:
+		q.delay(it, q.clock.Now().Add(max(wait, result.Rest)), false)
+	case !it.rest.IsZero():
+		q.delay(it, it.rest, true)
+	default:
 		delete(q.items, key)
-		return
 	}
-	it.due = q.clock.Now().Add(wait)
+}
+
+func (q *queue) delay(it *item, due time.Time, idle bool) {
+	it.due, it.idle = due, idle
 	heap.Push(&q.delayed, it)
 	if it.position == 0 {
 		token(q.sooner)
@@ -157,7 +173,14 @@ func (q *queue) runTimer(ctx context.Context) {
 		q.mu.Lock()
 		now := q.clock.Now()
 		for len(q.delayed) > 0 && !q.delayed[0].due.After(now) {
-			q.enqueue(q.delayed[0])
+			it := q.delayed[0]
+			if it.idle {
+				heap.Remove(&q.delayed, it.position)
+				delete(q.items, it.key)
+				continue
+			}
+			it.rest = time.Time{}
+			q.enqueue(it)
 		}
 		var due <-chan time.Time
 		stop := func() bool { return false }

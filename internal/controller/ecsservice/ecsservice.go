@@ -126,12 +126,17 @@ func (c *services) step(ctx context.Context, key controller.Key) (controller.Res
 	if !plan.Wake.IsZero() {
 		again = max(plan.Wake.Sub(c.Clock.Now()), time.Millisecond)
 	}
-	switch {
-	case more:
-		again = time.Millisecond
-	case waits && (again == 0 || again > roomEvery):
+	if more {
+		return controller.Result{RequeueAfter: time.Millisecond}, nil
+	}
+	if waits && (again == 0 || again > roomEvery) {
 		// Room tells when it appears; this is for what tells no event.
 		again = roomEvery
 	}
-	return controller.Result{RequeueAfter: again}, nil
+	return controller.Result{RequeueAfter: again, Rest: time.Duration(len(v.tasks)) * restForTask}, nil
 }
+
+// restForTask is how long a service rests after each look, for each of its
+// tasks. A look costs some microseconds a task, and each task changes several
+// times: without a rest, the work would grow with the square of the tasks.
+const restForTask = 50 * time.Microsecond

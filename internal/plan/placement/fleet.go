@@ -14,7 +14,9 @@ type Fleet struct {
 	// order lists the hosts, so that they can be walked without a map's chance.
 	order []*host
 	tasks map[string]*placed
-	views views
+	// strays are the tasks on instances that are not there, by instance.
+	strays map[string]map[string]*placed
+	views  views
 }
 
 // host is an instance with what is placed on it.
@@ -23,6 +25,7 @@ type host struct {
 	at    int // its place in the fleet's order
 	used  Resources
 	ports map[Port]int
+	tasks map[string]bool
 	// query is what expressions see. Its counts are of the tasks placed.
 	query clusterquery.Instance
 }
@@ -35,7 +38,7 @@ type placed struct {
 
 // NewFleet makes an empty fleet.
 func NewFleet() *Fleet {
-	return &Fleet{hosts: make(map[string]*host), tasks: make(map[string]*placed)}
+	return &Fleet{hosts: make(map[string]*host), tasks: make(map[string]*placed), strays: make(map[string]map[string]*placed)}
 }
 
 // Put adds an instance or changes what is known of it. Tasks that were
@@ -43,14 +46,13 @@ func NewFleet() *Fleet {
 func (f *Fleet) Put(i Instance) {
 	h := f.hosts[i.ID]
 	if h == nil {
-		h = &host{at: len(f.order), ports: make(map[Port]int), query: clusterquery.Instance{TaskGroups: make(map[string]int)}}
+		h = &host{at: len(f.order), ports: make(map[Port]int), tasks: make(map[string]bool), query: clusterquery.Instance{TaskGroups: make(map[string]int)}}
 		f.hosts[i.ID] = h
 		f.order = append(f.order, h)
-		for _, t := range f.tasks {
-			if t.host == i.ID {
-				h.add(&t.Task, 1)
-			}
+		for _, t := range f.strays[i.ID] {
+			h.settle(t)
 		}
+		delete(f.strays, i.ID)
 	}
 	for _, p := range h.Reserved {
 		h.port(p, -1)
@@ -74,20 +76,42 @@ func (f *Fleet) Remove(instance string) {
 	f.views.remove(h)
 	last := f.order[len(f.order)-1]
 	f.order[h.at], last.at = last, h.at
+	f.order[len(f.order)-1] = nil
 	f.order = f.order[:len(f.order)-1]
 	delete(f.hosts, instance)
+	for id := range h.tasks {
+		f.stray(id, f.tasks[id])
+	}
+}
+
+func (f *Fleet) stray(id string, t *placed) {
+	if f.strays[t.host] == nil {
+		f.strays[t.host] = make(map[string]*placed)
+	}
+	f.strays[t.host][id] = t
 }
 
 // Assign writes down that a task is on an instance, whether or not there is
 // room: what is there is there. A task that is known already is changed or
 // moved.
 func (f *Fleet) Assign(instance string, t Task) {
-	f.Release(t.ID)
-	f.tasks[t.ID] = &placed{t, instance}
-	if h := f.hosts[instance]; h != nil {
-		h.add(&t, 1)
-		f.views.changed(h)
+	if old := f.tasks[t.ID]; old != nil && old.host == instance && old.same(&t) {
+		return
 	}
+	f.Release(t.ID)
+	p := &placed{t, instance}
+	f.tasks[t.ID] = p
+	if h := f.hosts[instance]; h != nil {
+		h.settle(p)
+		f.views.changed(h)
+	} else {
+		f.stray(t.ID, p)
+	}
+}
+
+// same tells whether two states of a task take the same.
+func (t *Task) same(o *Task) bool {
+	return t.Group == o.Group && t.Resources == o.Resources && slices.Equal(t.Ports, o.Ports)
 }
 
 // Release writes down that a task is gone. One that is not known is no error.
@@ -98,8 +122,11 @@ func (f *Fleet) Release(task string) {
 	}
 	delete(f.tasks, task)
 	if h := f.hosts[t.host]; h != nil {
+		delete(h.tasks, task)
 		h.add(&t.Task, -1)
 		f.views.changed(h)
+	} else if delete(f.strays[t.host], task); len(f.strays[t.host]) == 0 {
+		delete(f.strays, t.host)
 	}
 }
 
@@ -126,6 +153,12 @@ func (f *Fleet) Running(instance string) int {
 }
 
 func (h *host) left() Resources { return h.Total.Minus(h.used) }
+
+// settle counts a task in that is the host's.
+func (h *host) settle(t *placed) {
+	h.tasks[t.ID] = true
+	h.add(&t.Task, 1)
+}
 
 // add counts a task in (1) or out (-1).
 func (h *host) add(t *Task, by int) {

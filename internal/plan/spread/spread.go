@@ -118,22 +118,31 @@ type Leaver struct {
 func Leave(tasks []Leaver, stay map[string]int, n int) []string {
 	zone := map[string]int{}
 	maps.Copy(zone, stay)
-	for _, t := range tasks {
+	// queues are the places in tasks of a rank's leavers, by zone.
+	queues := map[int]map[string][]int{}
+	for i, t := range tasks {
 		zone[t.Zone]++
+		if queues[t.Rank] == nil {
+			queues[t.Rank] = map[string][]int{}
+		}
+		queues[t.Rank][t.Zone] = append(queues[t.Rank][t.Zone], i)
 	}
-	left := slices.Clone(tasks)
 	var chosen []string
-	for range min(n, len(tasks)) {
-		best := 0
-		for i, t := range left[1:] {
-			b := left[best]
-			if t.Rank < b.Rank || t.Rank == b.Rank && zone[t.Zone] > zone[b.Zone] {
-				best = i + 1
+	for _, rank := range slices.Sorted(maps.Keys(queues)) {
+		byZone := queues[rank]
+		for len(chosen) < n && len(byZone) > 0 {
+			from, found := "", false
+			for z, q := range byZone {
+				if !found || zone[z] > zone[from] || zone[z] == zone[from] && q[0] < byZone[from][0] {
+					from, found = z, true
+				}
+			}
+			chosen = append(chosen, tasks[byZone[from][0]].ID)
+			zone[from]--
+			if byZone[from] = byZone[from][1:]; len(byZone[from]) == 0 {
+				delete(byZone, from)
 			}
 		}
-		chosen = append(chosen, left[best].ID)
-		zone[left[best].Zone]--
-		left = slices.Delete(left, best, best+1)
 	}
 	return chosen
 }

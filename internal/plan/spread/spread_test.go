@@ -2,6 +2,8 @@ package spread
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -137,6 +139,38 @@ func TestProvidersKeepTheirShares(t *testing.T) {
 			if d := float64(have) - share; d >= float64(len(strategy)) || d <= -float64(len(strategy)) {
 				t.Fatalf("%s has %d of a share of %.1f: %v", p.Name, have, share, counts)
 			}
+		}
+	})
+}
+
+// Leave chooses what a look at all leavers for each choice would.
+func TestLeaveIsGreedy(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var tasks []Leaver
+		zone := map[string]int{"a": rapid.IntRange(0, 3).Draw(t, "stay")}
+		stay := maps.Clone(zone)
+		for i := range rapid.IntRange(0, 12).Draw(t, "tasks") {
+			l := Leaver{ID: fmt.Sprint(i), Zone: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "zone"), Rank: rapid.IntRange(0, 2).Draw(t, "rank")}
+			tasks = append(tasks, l)
+			zone[l.Zone]++
+		}
+		n := rapid.IntRange(0, 13).Draw(t, "n")
+		got := Leave(tasks, stay, n)
+		left := slices.Clone(tasks)
+		var want []string
+		for range min(n, len(tasks)) {
+			best := slices.MinFunc(left, func(x, y Leaver) int {
+				if x.Rank != y.Rank {
+					return x.Rank - y.Rank
+				}
+				return zone[y.Zone] - zone[x.Zone]
+			})
+			want = append(want, best.ID)
+			zone[best.Zone]--
+			left = slices.DeleteFunc(left, func(l Leaver) bool { return l.ID == best.ID })
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v of %v", got, want, tasks)
 		}
 	})
 }
