@@ -68,7 +68,7 @@ func run(ctx context.Context, binary string, rounds, many int) (text string, err
 		}
 	}
 	began := time.Now()
-	ids, err := b.launch(ctx, many, "")
+	ids, err := b.launch(ctx, many, plainImage, "", "")
 	if err != nil {
 		return "", err
 	}
@@ -96,6 +96,10 @@ func run(ctx context.Context, binary string, rounds, many int) (text string, err
 		return "", err
 	}
 	gone := time.Since(began)
+	ecs, err := b.containerInstances(ctx, rounds, many)
+	if err != nil {
+		return "", err
+	}
 
 	var out strings.Builder
 	out.WriteString("## Instances\n\nFrom the call of RunInstances, one instance at a time, with user data that writes a file. No peer starts any.\n\n")
@@ -109,13 +113,16 @@ func run(ctx context.Context, binary string, rounds, many int) (text string, err
 		[]string{"processes", strconv.Itoa(processes)},
 		[]string{"memory of all (PSS)", report.Megabytes(sum)},
 		[]string{"memory of one (PSS)", report.Megabytes(sum / int64(many))}))
+	out.WriteString(ecs)
 	return out.String(), nil
 }
+
+const plainImage = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 
 // one launches an instance, measures it, and terminates it.
 func (b *bench) one(ctx context.Context, running, booted *report.Samples[time.Duration]) error {
 	began := time.Now()
-	ids, err := b.launch(ctx, 1, "#!/bin/sh\necho done > /var/proof\n")
+	ids, err := b.launch(ctx, 1, plainImage, "", "#!/bin/sh\necho done > /var/proof\n")
 	if err != nil {
 		return err
 	}
@@ -133,10 +140,12 @@ func (b *bench) one(ctx context.Context, running, booted *report.Samples[time.Du
 	return b.await(ctx, ids, b.gone)
 }
 
-func (b *bench) launch(ctx context.Context, n int, userData string) ([]string, error) {
+func (b *bench) launch(ctx context.Context, n int, image, profile, userData string) ([]string, error) {
 	in := &ec2.RunInstancesInput{
-		ImageId:      new("resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"),
-		InstanceType: types.InstanceTypeT3Micro, MinCount: new(int32(n)), MaxCount: new(int32(n)),
+		ImageId: new(image), InstanceType: types.InstanceTypeT3Micro, MinCount: new(int32(n)), MaxCount: new(int32(n)),
+	}
+	if profile != "" {
+		in.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: new(profile)}
 	}
 	if userData != "" {
 		in.UserData = new(base64.StdEncoding.EncodeToString([]byte(userData)))
