@@ -30,6 +30,10 @@ type node struct {
 
 	mu   sync.Mutex
 	rand *rand.Rand
+	// grid, when set, is what the times of reports are multiples of. Without
+	// it, no two tasks start at one moment of the fake time, and whatever waits
+	// for several changes to look at them at once waits in vain.
+	grid time.Duration
 	runs map[string]*run
 	// ports are those that agents have given out, by instance.
 	ports map[string]map[int]string
@@ -155,6 +159,9 @@ func (n *node) run(id, image string, now time.Time) (started, dies time.Time) {
 	r := n.runs[id]
 	if r == nil {
 		r = &run{started: now.Add(wait)}
+		if n.grid > 0 {
+			r.started = r.started.Truncate(n.grid).Add(n.grid)
+		}
 		if strings.HasPrefix(image, "crash") {
 			r.dies = r.started.Add(time.Second)
 		}

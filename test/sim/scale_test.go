@@ -26,6 +26,7 @@ func TestLargeCluster(t *testing.T) {
 	}
 	seed := seedOf(t)
 	in(t, seed, func(t *testing.T, w *world) {
+		w.node.grid = 500 * time.Millisecond
 		s := &scale{history: newHistory(w, nil), t: t, rand: rand.New(rand.NewPCG(seed, 6)), n: n}
 		defer s.end()
 		s.run()
