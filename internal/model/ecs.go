@@ -113,8 +113,10 @@ type CapacityProviderStrategyItem struct {
 
 // Launch types, and Fargate's capacity providers.
 const (
-	LaunchTypeEC2     = "EC2"
-	LaunchTypeFargate = "FARGATE"
+	LaunchTypeEC2 = "EC2"
+	// LaunchTypeExternal is for machines of the user's: ECS Anywhere.
+	LaunchTypeExternal = "EXTERNAL"
+	LaunchTypeFargate  = "FARGATE"
 
 	CapacityProviderFargate     = "FARGATE"
 	CapacityProviderFargateSpot = "FARGATE_SPOT"

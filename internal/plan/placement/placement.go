@@ -51,6 +51,8 @@ type Instance struct {
 	AgentConnected bool
 	AgentVersion   string
 	EC2InstanceID  string
+	// External is a machine of the user's, and takes no tasks but those for such.
+	External bool
 	// CapacityProvider is that of the instance's Auto Scaling group; "" for
 	// instances that no capacity provider has.
 	CapacityProvider string
@@ -77,6 +79,8 @@ type Task struct {
 type Demand struct {
 	Group     string
 	Resources Resources
+	// External tasks run on the user's own machines, all others do not.
+	External bool
 	// CapacityProvider, when set, is the provider that the instance must have.
 	CapacityProvider string
 	// Ports are the host ports that the task definition fixes.
@@ -184,5 +188,5 @@ func stageOf(s model.ECSPlacementStrategy) (stage, error) {
 func keyOf(d Demand) string {
 	ports := slices.Clone(d.Ports)
 	slices.SortFunc(ports, func(a, b Port) int { return int(a.Number) - int(b.Number) })
-	return fmt.Sprintf("%q %q %v %v %q %q %q", d.CapacityProvider, d.Group, d.Resources, ports, d.Attributes, d.Constraints, d.Strategies)
+	return fmt.Sprintf("%t %q %q %v %v %q %q %q", d.External, d.CapacityProvider, d.Group, d.Resources, ports, d.Attributes, d.Constraints, d.Strategies)
 }

@@ -12,7 +12,8 @@ type Reason string
 // The reasons, in the order in which an instance is asked. The later one
 // applies, the closer the instance is to taking the task.
 const (
-	// Elsewhere is an instance that does not belong to the capacity provider.
+	// Elsewhere is an instance that does not belong to the capacity provider, or
+	// to the launch type.
 	Elsewhere Reason = "CAPACITY PROVIDER"
 	Inactive  Reason = "INACTIVE"
 	Agent     Reason = "AGENT"
@@ -109,6 +110,9 @@ func (r *Request) refusesAlways(h *host) Reason {
 
 // lacks asks what the instance is, whatever its state.
 func (r *Request) lacks(h *host) Reason {
+	if r.demand.External != h.External {
+		return Elsewhere
+	}
 	if p := r.demand.CapacityProvider; p != "" && h.CapacityProvider != p {
 		return Elsewhere
 	}

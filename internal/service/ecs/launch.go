@@ -59,7 +59,10 @@ func (s *Service) resolveLaunch(ctx context.Context, sc scope, c *model.Cluster,
 	case l.launchType == "":
 		l.launchType = model.LaunchTypeEC2
 	}
-	onInstances := l.launchType == model.LaunchTypeEC2 || len(l.strategy) > 0
+	kind := l.launchType
+	if kind == "" {
+		kind = model.LaunchTypeEC2
+	}
 	switch {
 	case l.fargate():
 		if !slices.Contains(d.Compatibilities, model.LaunchTypeFargate) {
@@ -79,14 +82,14 @@ func (s *Service) resolveLaunch(ctx context.Context, sc scope, c *model.Cluster,
 			return nil, ecs.NewPlatformUnknownException("The specified platform version does not exist: %s", l.platformVersion)
 		}
 		l.platformFamily = "Linux"
-	case !onInstances:
-		return nil, unsupported("The launch type " + l.launchType)
+	case kind != model.LaunchTypeEC2 && kind != model.LaunchTypeExternal:
+		return nil, unsupported("The launch type " + kind)
 	case val(in.platformVersion) != "":
-		return nil, ecs.NewInvalidParameterException("The platform version must be null when specifying an EC2 launch type.")
+		return nil, ecs.NewInvalidParameterException("The platform version must be null when specifying an %s launch type.", kind)
 	case !slices.Contains(d.Compatibilities, model.LaunchTypeEC2) && l.launchType == "":
 		return nil, ecs.NewInvalidParameterException("The task definition is configured to use the launch type FARGATE and is not compatible with the capacity provider strategy.")
-	case !slices.Contains(d.Compatibilities, model.LaunchTypeEC2):
-		return nil, ecs.NewInvalidParameterException("Task definition does not support launch_type EC2.")
+	case !slices.Contains(d.Compatibilities, kind):
+		return nil, ecs.NewInvalidParameterException("Task definition does not support launch_type %s.", kind)
 	default:
 		if err := checkRunnable(d); err != nil {
 			return nil, err

@@ -303,7 +303,18 @@ func TestServiceOnInstances(t *testing.T) {
 		change        func(*ecs.CreateServiceInput)
 		code, message string
 	}{
-		"rebalancing": {func(in *ecs.CreateServiceInput) { in.AvailabilityZoneRebalancing = "ENABLED" }, "UnsupportedFeatureException", "rebalancing"},
+		"rebalancing": {func(in *ecs.CreateServiceInput) { in.AvailabilityZoneRebalancing = "ENABLED" }, "InvalidParameterException", "Availability Zone Rebalancing only supports availability zone spread as task placement strategy."},
+		"rebalancing at most once": {func(in *ecs.CreateServiceInput) {
+			in.AvailabilityZoneRebalancing, in.PlacementStrategy = "ENABLED", nil
+			in.DeploymentConfiguration = &ecs.DeploymentConfiguration{MaximumPercent: new(int32(100)), MinimumHealthyPercent: new(int32(50))}
+		}, "InvalidParameterException", "maximumPercent must be greater than 100"},
+		"rebalancing in a zone": {func(in *ecs.CreateServiceInput) {
+			in.AvailabilityZoneRebalancing, in.PlacementStrategy = "ENABLED", nil
+			in.PlacementConstraints = []ecs.PlacementConstraint{{Type: "memberOf", Expression: new("attribute:ecs.availability-zone == us-east-1a")}}
+		}, "InvalidParameterException", "attribute:ecs.availability-zone"},
+		"rebalancing daemons": {func(in *ecs.CreateServiceInput) {
+			in.AvailabilityZoneRebalancing, in.PlacementStrategy, in.SchedulingStrategy, in.DesiredCount = "ENABLED", nil, "DAEMON", nil
+		}, "InvalidParameterException", "daemon scheduling strategy"},
 		"constraint": {func(in *ecs.CreateServiceInput) {
 			in.PlacementConstraints = []ecs.PlacementConstraint{{Type: "memberOf", Expression: new("nothing")}}
 		}, "InvalidParameterException", "Invalid expression"},

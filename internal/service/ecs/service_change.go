@@ -41,9 +41,6 @@ func (s *Service) applyChange(ctx context.Context, sc scope, spec *model.Service
 	case ch.desiredCount != nil && *ch.desiredCount > maxTasksPerService:
 		return ecs.NewInvalidParameterException("Desired count exceeds limit.")
 	}
-	if ch.rebalancing != "" {
-		spec.AvailabilityZoneRebalancing = string(ch.rebalancing)
-	}
 	daemon := spec.SchedulingStrategy == string(ecs.SchedulingStrategyDaemon)
 	switch {
 	case ch.desiredCount != nil && daemon:
@@ -54,15 +51,17 @@ func (s *Service) applyChange(ctx context.Context, sc scope, spec *model.Service
 	if err := applyDeploymentConfiguration(&spec.DeploymentConfiguration, ch.deploymentConfiguration, daemon); err != nil {
 		return err
 	}
-	fargate := spec.LaunchType == model.LaunchTypeFargate || model.StrategyOnFargate(spec.CapacityProviderStrategy)
-	if err := checkRebalancing(spec, daemon, fargate); err != nil {
+	if err := applyPlacement(spec, d, ch, daemon); err != nil {
 		return err
 	}
-	if err := applyPlacement(spec, d, ch, daemon); err != nil {
+	if err := applyRebalancing(spec, d, ch.rebalancing); err != nil {
 		return err
 	}
 	if ch.loadBalancers != nil {
 		spec.LoadBalancers = convertedList[model.ServiceLoadBalancer](ch.loadBalancers)
+		if spec.LaunchType == model.LaunchTypeExternal && len(ch.loadBalancers) > 0 {
+			return ecs.NewInvalidParameterException("Load balancers are not supported with EXTERNAL launch type.")
+		}
 		for i := range ch.loadBalancers {
 			if ch.loadBalancers[i].AdvancedConfiguration != nil {
 				return unsupported("The parameter advancedConfiguration")
@@ -83,21 +82,6 @@ func (s *Service) applyChange(ctx context.Context, sc scope, spec *model.Service
 		return ecs.NewInvalidParameterException("Health check grace period is only valid for services configured to use load balancers")
 	default:
 		spec.HealthCheckGracePeriodSeconds = new(int(*ch.gracePeriod))
-	}
-	return nil
-}
-
-func checkRebalancing(spec *model.ServiceSpec, daemon, fargate bool) error {
-	if spec.AvailabilityZoneRebalancing != string(ecs.AvailabilityZoneRebalancingEnabled) {
-		return nil
-	}
-	switch {
-	case daemon:
-		return ecs.NewInvalidParameterException("Availability Zone rebalancing is not supported with the daemon scheduling strategy.")
-	case !fargate:
-		return unsupported("Availability Zone rebalancing with the launch type " + spec.LaunchType)
-	case *spec.DeploymentConfiguration.MaximumPercent <= 100:
-		return ecs.NewInvalidParameterException("The deployment configuration maximumPercent must be greater than 100 to use Availability Zone rebalancing.")
 	}
 	return nil
 }

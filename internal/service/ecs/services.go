@@ -182,9 +182,6 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 		constraints: in.PlacementConstraints, strategy: in.PlacementStrategy,
 		exec: val(in.EnableExecuteCommand), rebalancing: in.AvailabilityZoneRebalancing,
 	}
-	if change.rebalancing == "" {
-		change.rebalancing = defaultRebalancing(l, in.DeploymentConfiguration)
-	}
 	if err := s.applyChange(ctx, sc, spec, d, l.vpcID, change); err != nil {
 		return nil, err
 	}
@@ -192,14 +189,6 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 		spec.PropagateTags = string(ecs.PropagateTagsNone)
 	}
 	return spec, nil
-}
-
-// defaultRebalancing is ENABLED wherever that can be.
-func defaultRebalancing(l *launch, c *ecs.DeploymentConfiguration) ecs.AvailabilityZoneRebalancing {
-	if !l.fargate() || c != nil && c.MaximumPercent != nil && *c.MaximumPercent <= 100 {
-		return ecs.AvailabilityZoneRebalancingDisabled
-	}
-	return ecs.AvailabilityZoneRebalancingEnabled
 }
 
 // newDeployment is a PRIMARY deployment of the service's present spec.

@@ -64,11 +64,16 @@ func (s *Service) startOn(ctx context.Context, sc scope, in *ecs.RunTaskInput, r
 		if err != nil {
 			return none, err
 		}
-		l, params, err := s.taskParams(ctx, sc, cluster.V, def.V, in)
+		recordID, err := child("container-instance", cluster.V.ClusterName, ref)
 		if err != nil {
 			return none, err
 		}
-		recordID, err := child("container-instance", cluster.V.ClusterName, ref)
+		row, there := tables.ECSContainerInstances.Get(ctx, s.store, sc.account, sc.region, recordID)
+		run := *in
+		if there == nil && row.V.External {
+			run.LaunchType = ecs.LaunchTypeExternal
+		}
+		l, params, err := s.taskParams(ctx, sc, cluster.V, def.V, &run)
 		if err != nil {
 			return none, err
 		}
@@ -80,12 +85,11 @@ func (s *Service) startOn(ctx context.Context, sc scope, in *ecs.RunTaskInput, r
 		fail := func(why placement.Reason) (result, error) {
 			return result{failure: &ecs.Failure{Arn: &arn, Reason: new(string(why))}}, nil
 		}
-		row, err := tables.ECSContainerInstances.Get(ctx, s.store, sc.account, sc.region, recordID)
 		switch {
-		case errors.Is(err, store.ErrNotFound) || err == nil && !sc.inScope(ref):
+		case errors.Is(there, store.ErrNotFound) || there == nil && !sc.inScope(ref):
 			return fail("MISSING")
-		case err != nil:
-			return none, err
+		case there != nil:
+			return none, there
 		case s.placer == nil || row.V.Status == model.ContainerInstanceInactive:
 			return fail(placement.Inactive)
 		}

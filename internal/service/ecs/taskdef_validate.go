@@ -42,7 +42,10 @@ func normalize(d *model.TaskDefinition) {
 			}
 		}
 	}
-	d.Compatibilities = []string{model.LaunchTypeEC2}
+	if checkExternal(d) == nil {
+		d.Compatibilities = append(d.Compatibilities, model.LaunchTypeExternal)
+	}
+	d.Compatibilities = append(d.Compatibilities, model.LaunchTypeEC2)
 	if checkFargate(d) == nil {
 		d.Compatibilities = append(d.Compatibilities, model.LaunchTypeFargate)
 	}
@@ -131,8 +134,30 @@ func checkTaskDefinition(d *model.TaskDefinition) error {
 	if err := checkDefinitionConstraints(d); err != nil {
 		return err
 	}
+	if slices.Contains(d.RequiresCompatibilities, model.LaunchTypeExternal) {
+		if err := checkExternal(d); err != nil {
+			return err
+		}
+	}
 	if slices.Contains(d.RequiresCompatibilities, model.LaunchTypeFargate) {
 		return checkFargate(d)
+	}
+	return nil
+}
+
+// checkExternal finds what tasks on machines outside of AWS cannot have.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-anywhere.html
+func checkExternal(d *model.TaskDefinition) error {
+	switch {
+	case d.NetworkMode == "awsvpc":
+		return clientErrorf("External compatible task definitions do not support networkMode awsvpc")
+	case d.ProxyConfiguration != nil:
+		return clientErrorf("External compatible task definitions do not support proxyConfiguration")
+	}
+	for _, v := range d.Volumes {
+		if v.EFSVolumeConfiguration != nil {
+			return clientErrorf("External compatible task definitions do not support efsVolumeConfiguration")
+		}
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func TestRunTaskRefusals(t *testing.T) {
 		"no instances":   {func(in *ecs.RunTaskInput) { in.LaunchType = "" }, "InvalidParameterException", "No Container Instances were found in your cluster."},
 		"platform":       {func(in *ecs.RunTaskInput) { in.PlatformVersion = new("9.9.9") }, "PlatformUnknownException", "9.9.9"},
 		"exec":           {func(in *ecs.RunTaskInput) { in.EnableExecuteCommand = new(true) }, "UnsupportedFeatureException", "ECS Exec"},
-		"external":       {func(in *ecs.RunTaskInput) { in.LaunchType = "EXTERNAL" }, "UnsupportedFeatureException", "EXTERNAL"},
+		"external":       {func(in *ecs.RunTaskInput) { in.LaunchType = "EXTERNAL" }, "InvalidParameterException", "Task definition does not support launch_type EXTERNAL."},
 		"subnet":         {func(in *ecs.RunTaskInput) { in.NetworkConfiguration.AwsvpcConfiguration.Subnets = []string{"subnet-x"} }, "InvalidParameterException", "The subnet ID 'subnet-x' does not exist"},
 		"two VPCs":       {func(in *ecs.RunTaskInput) { in.NetworkConfiguration.AwsvpcConfiguration.Subnets[1] = "subnet-other" }, "InvalidParameterException", "same VPC"},
 		"group":          {func(in *ecs.RunTaskInput) { in.NetworkConfiguration.AwsvpcConfiguration.SecurityGroups[0] = "sg-x" }, "InvalidParameterException", "The security group 'sg-x' does not exist"},

@@ -33,7 +33,7 @@ func (s *Subnets) Add(id, vpcID, zone string) {
 func Compile(t *model.Task, d *model.TaskDefinition, fallback []model.ECSPlacementStrategy, subnets Subnets) (*placement.Request, error) {
 	p := taskOf(t)
 	demand := placement.Demand{
-		Group: p.Group, Resources: p.Resources, Ports: p.Ports, CapacityProvider: t.Spec.CapacityProviderName,
+		Group: p.Group, Resources: p.Resources, Ports: p.Ports, External: t.Spec.LaunchType == model.LaunchTypeExternal, CapacityProvider: t.Spec.CapacityProviderName,
 		Attributes:  slices.Clone(d.RequiresAttributes),
 		Constraints: slices.Clone(t.Spec.PlacementConstraints), Strategies: t.Spec.PlacementStrategy,
 	}

@@ -45,6 +45,7 @@ type cluster struct {
 	fleet     *placement.Fleet
 	instances map[string]store.Row[model.ContainerInstance] // by id
 	claims    map[string]store.Row[model.InstanceClaim]
+	draining  map[string]bool // of the instances
 	// chosen are placements that are not in the records yet.
 	chosen map[string]bool
 }
@@ -148,8 +149,7 @@ func (b *Book) event(e store.Event) error {
 	switch key.Kind {
 	case tables.ECSContainerInstances.Kind():
 		if e.Type == store.Delete {
-			c.fleet.Remove(id)
-			delete(c.instances, id)
+			c.remove(id)
 			return nil
 		}
 		r, err := tables.ECSContainerInstances.Row(e.Record)
@@ -202,7 +202,7 @@ func (b *Book) at(p place) *cluster {
 	if c == nil {
 		c = &cluster{
 			fleet: placement.NewFleet(), instances: make(map[string]store.Row[model.ContainerInstance]),
-			claims: make(map[string]store.Row[model.InstanceClaim]), chosen: make(map[string]bool),
+			claims: make(map[string]store.Row[model.InstanceClaim]), draining: make(map[string]bool), chosen: make(map[string]bool),
 		}
 		b.clusters[p] = c
 	}
@@ -212,12 +212,20 @@ func (b *Book) at(p place) *cluster {
 func (b *Book) putInstance(r store.Row[model.ContainerInstance]) {
 	c, id := b.cluster(r.Key)
 	if r.V.Status == model.ContainerInstanceInactive {
-		c.fleet.Remove(id)
-		delete(c.instances, id)
+		c.remove(id)
 		return
 	}
 	c.instances[id] = r
+	if delete(c.draining, id); r.V.Status == model.ContainerInstanceDraining {
+		c.draining[id] = true
+	}
 	c.fleet.Put(describe(r.V))
+}
+
+func (c *cluster) remove(instance string) {
+	c.fleet.Remove(instance)
+	delete(c.instances, instance)
+	delete(c.draining, instance)
 }
 
 func (b *Book) putClaim(r store.Row[model.InstanceClaim]) {
@@ -240,7 +248,7 @@ func (b *Book) putTask(r store.Row[model.Task]) {
 func describe(i *model.ContainerInstance) placement.Instance {
 	p := placement.Instance{
 		ID: i.ID, Active: i.Status == model.ContainerInstanceActive, AgentConnected: i.Connection.Connected, AgentVersion: i.AgentVersion,
-		EC2InstanceID: i.EC2InstanceID, CapacityProvider: i.CapacityProviderName, RegisteredAt: i.RegisteredAt, Attributes: i.Attributes,
+		External: i.External, EC2InstanceID: i.EC2InstanceID, CapacityProvider: i.CapacityProviderName, RegisteredAt: i.RegisteredAt, Attributes: i.Attributes,
 		Total: placement.Resources{CPU: i.CPU, Memory: i.Memory, ENIs: i.ENIs, GPUs: len(i.GPUs)},
 	}
 	for _, n := range i.ReservedPorts {
