@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
@@ -133,12 +134,18 @@ func writeSysctls(values map[string]string) error {
 func (n *Network) NetnsPath(name string) string { return filepath.Join(n.cfg.Dir, "ns", name) }
 
 // CreateNetns makes a namespace for a task or a load balancer and returns its
-// path. One that exists is kept as it is. Programs in it may bind low ports
-// and send pings without privileges, as in Docker.
+// path, as MakeNetns does.
 func (n *Network) CreateNetns(_ context.Context, name string) (string, error) {
 	path := n.NetnsPath(name)
+	return path, MakeNetns(path)
+}
+
+// MakeNetns makes a namespace for containers and mounts it at path. One that
+// exists is kept as it is. Programs in it may bind low ports and send pings
+// without privileges, as in Docker.
+func MakeNetns(path string) error {
 	if _, err := makeNetns(path); err != nil {
-		return "", err
+		return err
 	}
 	err := runIn(path, func() error {
 		if err := loopbackUp(); err != nil {
@@ -150,10 +157,26 @@ func (n *Network) CreateNetns(_ context.Context, name string) (string, error) {
 		})
 	})
 	if err != nil {
-		return "", fmt.Errorf("set up network namespace %s: %w", name, err)
+		return fmt.Errorf("set up network namespace %s: %w", path, err)
 	}
-	return path, nil
+	return nil
 }
+
+// DropNetns removes a namespace that MakeNetns made. Removing what is not
+// there is no error.
+func DropNetns(path string) error { return dropNetns(path) }
+
+// IsNetns tells whether a namespace is mounted at path.
+func IsNetns(path string) bool { return isNetns(path) }
+
+// Sysctl sets values under /proc/sys/net of the namespace at path: by
+// ipv4/ip_forward and the like.
+func Sysctl(path string, values map[string]string) error {
+	return runIn(path, func() error { return writeSysctls(values) })
+}
+
+// OpenHandle opens netlink in the namespace at path. The caller closes it.
+func OpenHandle(path string) (*netlink.Handle, error) { return openHandle(path) }
 
 // DeleteNetns removes a namespace that CreateNetns made. Removing what is not
 // there is no error.
