@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	apiautoscaling "roadstead.dev/internal/api/autoscaling"
 	apiec2 "roadstead.dev/internal/api/ec2"
 	apiecr "roadstead.dev/internal/api/ecr"
 	apiecs "roadstead.dev/internal/api/ecs"
@@ -28,6 +29,7 @@ import (
 	"roadstead.dev/internal/registry/blob"
 	"roadstead.dev/internal/registry/token"
 	"roadstead.dev/internal/seal"
+	"roadstead.dev/internal/service/autoscaling"
 	"roadstead.dev/internal/service/ec2"
 	"roadstead.dev/internal/service/ecr"
 	"roadstead.dev/internal/service/ecr/catalog"
@@ -137,7 +139,9 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	a.parameters = ssm.New(ssm.Config{Store: s.store, Key: sealing})
 	a.logs = logs.New(s.store, a.logstore)
 	a.spool = spool.New(spool.Config{Dir: s.spoolDir(), Streams: a.logs, Events: a.logstore, Clock: s.clock, Log: s.log})
+	groups := autoscaling.New(autoscaling.Config{Store: s.store})
 	a.services = []gateway.Service{
+		gateway.Bind(apiautoscaling.New(groups), groups),
 		gateway.Bind(apiec2.New(networks), networks),
 		gateway.Bind(apiecr.New(images), images),
 		gateway.Bind(apiecs.New(tasks), tasks),

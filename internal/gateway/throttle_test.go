@@ -17,6 +17,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/api/autoscaling"
 	"roadstead.dev/internal/api/ec2"
 	"roadstead.dev/internal/api/ecr"
 	"roadstead.dev/internal/api/ecs"
@@ -42,7 +43,7 @@ func (n *never) Allow(account, region, service, operation string) bool {
 // Each service refuses in its own code, status and form, and only who is known
 // is counted.
 func TestThrottledInTheServicesWords(t *testing.T) {
-	services := []*api.Service{ec2.New(nil), ecr.New(nil), ecs.New(nil), elbv2.New(nil), iam.New(nil), logs.New(nil), secretsmanager.New(nil), ssm.New(nil), sts.New(nil)}
+	services := []*api.Service{autoscaling.New(nil), ec2.New(nil), ecr.New(nil), ecs.New(nil), elbv2.New(nil), iam.New(nil), logs.New(nil), secretsmanager.New(nil), ssm.New(nil), sts.New(nil)}
 	limit := &never{}
 	cfg := gateway.Config{Credentials: directory{}, Authorizer: policies{}, Account: account, Throttle: limit}
 	for _, s := range services {
@@ -58,6 +59,7 @@ func TestThrottledInTheServicesWords(t *testing.T) {
 		status             int
 		body               string
 	}{
+		{"autoscaling", "DescribeTags", 400, "<Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message>"},
 		{"ec2", "DescribeVpcs", 503, "<Errors><Error><Code>RequestLimitExceeded</Code><Message>Request limit exceeded.</Message></Error></Errors>"},
 		{"ecr", "DescribeRepositories", 400, `{"__type":"ThrottlingException","message":"Rate exceeded"}`},
 		{"ecs", "ListClusters", 400, `{"__type":"ThrottlingException","message":"Rate exceeded"}`},

@@ -78,6 +78,8 @@ func (d *Directory) tagsOf(ctx context.Context, a model.ARN) (model.Tags, error)
 		id, _, _ = strings.Cut(id, ":")
 	case "secretsmanager":
 		read, id = taggedTypes["secretsmanager"], secretName(a)
+	case "autoscaling": // autoScalingGroup:<id>:autoScalingGroupName/<name>
+		read = autoScalingTags
 	case "iam":
 		id = id[strings.LastIndexByte(id, '/')+1:]
 	}
@@ -131,6 +133,19 @@ func lower(_ model.ARN, id string) string { return strings.ToLower(id) }
 func taskDefinitionID(a model.ARN, _ string) string {
 	id, _ := model.TaskDefinitionIDFromARN(a.String())
 	return id
+}
+
+// autoScalingTags reads an Auto Scaling group's tags.
+func autoScalingTags(ctx context.Context, s store.Store, a model.ARN, name string) (model.Tags, error) {
+	row, err := tables.AutoScalingGroups.Get(ctx, s, a.Account, a.Region, name)
+	if err != nil {
+		return nil, err
+	}
+	tags := model.Tags{}
+	for _, t := range row.V.Tags {
+		tags[t.Key] = t.Value
+	}
+	return tags, nil
 }
 
 // parameterTags reads a parameter's tags; its name may begin with a slash that
