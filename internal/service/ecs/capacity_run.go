@@ -48,50 +48,32 @@ func (s *Service) place(ctx context.Context, sc scope, cluster store.Row[model.C
 			out.drop()
 		}
 	}()
-	var waiting int
-	for len(tasks) > 0 {
-		provider := tasks[0].Spec.CapacityProviderName
-		var some, rest []*model.Task
-		for _, t := range tasks {
-			if t.Spec.CapacityProviderName == provider {
-				some = append(some, t)
-			} else {
-				rest = append(rest, t)
-			}
-		}
-		tasks = rest
-		scales, err := s.scales(ctx, sc, provider)
-		if err != nil {
+	wants, err := wantsOf(tasks, d, l)
+	if err != nil {
+		return nil, err
+	}
+	if s.placer != nil {
+		if out.choice, err = s.choose(ctx, cluster, wants); err != nil {
 			return nil, err
 		}
-		left := some
-		if s.placer != nil {
-			choice, err := s.choose(ctx, cluster, d, l, some)
-			if err != nil {
-				return nil, err
-			}
-			settle(choice, l)
-			left = some[len(choice.Placed):]
-			if !scales {
-				if len(choice.Placed) == 0 && len(choice.Closest()) == 0 {
-					choice.Drop()
-					return nil, errNoInstances(provider)
-				}
-				some = some[:len(choice.Placed)]
-				out.failures = append(out.failures, failures(sc, cluster.V, choice)...)
-			}
-			if out.choice == nil {
-				out.choice = choice
-			} else {
-				out.choice.Add(choice)
-			}
-		} else if !scales {
+		settle(out.choice, l)
+	}
+	var waiting int
+	for _, w := range wants {
+		provider := w.Tasks[0].Spec.CapacityProviderName
+		scales, err := s.scales(ctx, sc, provider)
+		switch {
+		case err != nil:
+			return nil, err
+		case scales:
+			waiting += len(w.Tasks) - w.Placed
+			out.tasks = append(out.tasks, w.Tasks...)
+			continue
+		case w.Placed == 0 && len(w.Closest()) == 0:
 			return nil, errNoInstances(provider)
 		}
-		if scales {
-			waiting += len(left)
-		}
-		out.tasks = append(out.tasks, some...)
+		out.tasks = append(out.tasks, w.Tasks[:w.Placed]...)
+		out.failures = append(out.failures, failures(sc, cluster.V, w)...)
 	}
 	if waiting == 0 {
 		return out, nil
@@ -101,6 +83,24 @@ func (s *Service) place(ctx context.Context, sc scope, cluster store.Row[model.C
 		err = ecs.NewClientException("Tasks provisioning capacity limit exceeded.")
 	}
 	return out, err
+}
+
+// wantsOf sorts the tasks by their capacity providers.
+func wantsOf(tasks []*model.Task, d *model.TaskDefinition, l *launch) ([]*fleet.Want, error) {
+	var wants []*fleet.Want
+	for _, t := range tasks {
+		at := slices.IndexFunc(wants, func(w *fleet.Want) bool { return w.Tasks[0].Spec.CapacityProviderName == t.Spec.CapacityProviderName })
+		if at >= 0 {
+			wants[at].Tasks = append(wants[at].Tasks, t)
+			continue
+		}
+		r, err := fleet.Compile(t, d, nil, l.places())
+		if err != nil {
+			return nil, ecs.NewInvalidParameterException("%s.", capital(err.Error()))
+		}
+		wants = append(wants, &fleet.Want{Request: r, Tasks: []*model.Task{t}})
+	}
+	return wants, nil
 }
 
 // scales tells whether the capacity provider scales its group.

@@ -18,7 +18,7 @@ import (
 type Placer interface {
 	Ready(ctx context.Context) error
 	CatchUp(ctx context.Context, account, region, cluster string) error
-	Choose(account, region, cluster string, r *placement.Request, tasks []*model.Task) *fleet.Choice
+	ChooseMany(account, region, cluster string, wants []*fleet.Want) *fleet.Choice
 	ChooseOn(account, region, cluster, instance string, r *placement.Request, task *model.Task) *fleet.Choice
 }
 
@@ -109,24 +109,20 @@ func (l *launch) places() fleet.Subnets {
 	return s
 }
 
-// choose finds instances for the tasks, which are all alike.
-func (s *Service) choose(ctx context.Context, cluster store.Row[model.Cluster], d *model.TaskDefinition, l *launch, tasks []*model.Task) (*fleet.Choice, error) {
-	r, err := fleet.Compile(tasks[0], d, nil, l.places())
-	if err != nil {
-		return nil, ecs.NewInvalidParameterException("%s.", capital(err.Error()))
-	}
+// choose finds instances for the tasks, which are alike in each of the wants.
+func (s *Service) choose(ctx context.Context, cluster store.Row[model.Cluster], wants []*fleet.Want) (*fleet.Choice, error) {
 	if err := s.placer.Ready(ctx); err != nil {
 		return nil, err
 	}
 	k := cluster.Key
-	ch := s.placer.Choose(k.Account, k.Region, k.ID, r, tasks)
-	if len(ch.Placed) < len(tasks) {
+	ch := s.placer.ChooseMany(k.Account, k.Region, k.ID, wants)
+	if slices.ContainsFunc(wants, func(w *fleet.Want) bool { return w.Placed < len(w.Tasks) }) {
 		// What has registered before the request must count.
 		ch.Drop()
 		if err := s.placer.CatchUp(ctx, k.Account, k.Region, k.ID); err != nil {
 			return nil, err
 		}
-		ch = s.placer.Choose(k.Account, k.Region, k.ID, r, tasks)
+		ch = s.placer.ChooseMany(k.Account, k.Region, k.ID, wants)
 	}
 	return ch, nil
 }
@@ -143,9 +139,9 @@ func settle(ch *fleet.Choice, l *launch) []*model.Task {
 
 // failures tells of each instance why it did not take another task, the
 // closest first.
-func failures(sc scope, c *model.Cluster, ch *fleet.Choice) []ecs.Failure {
+func failures(sc scope, c *model.Cluster, w *fleet.Want) []ecs.Failure {
 	out := []ecs.Failure{}
-	for _, r := range ch.Closest() {
+	for _, r := range w.Closest() {
 		out = append(out, ecs.Failure{
 			Arn: new(model.ECSContainerInstanceARN(sc.region, sc.account, c.ClusterName, r.Instance)), Reason: new(string(r.Reason)),
 		})

@@ -71,20 +71,12 @@ func (ch *Choice) Settle(subnets Subnets, newID func() string) {
 }
 
 // Closest are the instances that refused and count for the user: those that
-// take no tasks at all are as good as not there. The closest to taking the
-// task is the first.
-func (ch *Choice) Closest() []placement.Refusal {
-	return slices.DeleteFunc(slices.Clone(ch.Refused), func(r placement.Refusal) bool {
+// take no tasks at all, or none of the capacity provider's, are as good as not
+// there. The closest to taking the task is the first.
+func (ch *Choice) Closest() []placement.Refusal { return closest(ch.Refused) }
+
+func closest(refused []placement.Refusal) []placement.Refusal {
+	return slices.DeleteFunc(slices.Clone(refused), func(r placement.Refusal) bool {
 		return r.Reason == placement.Inactive || r.Reason == placement.Elsewhere
 	})
-}
-
-// Add joins another choice to this one, of the same book and cluster, so that
-// both are committed or dropped as one. No instance may be in both; those of
-// two capacity providers never are.
-func (ch *Choice) Add(o *Choice) {
-	ch.Placed = append(ch.Placed, o.Placed...)
-	ch.Refused = append(ch.Refused, o.Refused...)
-	maps.Copy(ch.claims, o.claims)
-	o.done = true
 }
