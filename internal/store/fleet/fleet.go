@@ -44,8 +44,9 @@ type place struct{ account, region, name string }
 type cluster struct {
 	fleet     *placement.Fleet
 	instances map[string]store.Row[model.ContainerInstance] // by id
-	claims    map[string]store.Row[model.InstanceClaim]
+	claims    map[string]claim
 	draining  map[string]bool // of the instances
+	turns     turns
 	// chosen are placements that are not in the records yet.
 	chosen map[string]bool
 }
@@ -202,7 +203,7 @@ func (b *Book) at(p place) *cluster {
 	if c == nil {
 		c = &cluster{
 			fleet: placement.NewFleet(), instances: make(map[string]store.Row[model.ContainerInstance]),
-			claims: make(map[string]store.Row[model.InstanceClaim]), draining: make(map[string]bool), chosen: make(map[string]bool),
+			claims: make(map[string]claim), draining: make(map[string]bool), turns: make(turns), chosen: make(map[string]bool),
 		}
 		b.clusters[p] = c
 	}
@@ -230,7 +231,7 @@ func (c *cluster) remove(instance string) {
 
 func (b *Book) putClaim(r store.Row[model.InstanceClaim]) {
 	c, id := b.cluster(r.Key)
-	c.claims[id] = r
+	c.told(id, r)
 }
 
 func (b *Book) putTask(r store.Row[model.Task]) {

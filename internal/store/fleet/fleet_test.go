@@ -199,6 +199,53 @@ func TestTwoServers(t *testing.T) {
 	}
 }
 
+// TestOneInstance places on one instance from many sides at once: those of one
+// book do not get in each other's way, and what somebody else does to the
+// instance is noticed.
+func TestOneInstance(t *testing.T) {
+	s := open(t)
+	b := follow(t, s)
+	register(t, s, b, "i1", 8*20)
+	r := request(t, task("0", "1"))
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for n := range 20 {
+				tk := task(fmt.Sprintf("%d-%d", w, n), "1")
+				ch := b.Choose(account, region, "c", r, []*model.Task{tk})
+				if n%5 == 4 {
+					ch.Drop()
+					continue
+				}
+				if _, err := put(t.Context(), ch); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	claim, err := tables.ECSInstanceClaims.Get(t.Context(), s, account, region, "c/i1")
+	if err != nil || claim.V.Count != 8*16 {
+		t.Errorf("claim %+v, %v", claim.V, err)
+	}
+
+	tk := task("late", "1")
+	ch, next := b.Choose(account, region, "c", r, []*model.Task{tk}), b.Choose(account, region, "c", r, []*model.Task{task("later", "1")})
+	tx := store.NewTxn()
+	tables.ECSInstanceClaims.Replace(tx, claim, &model.InstanceClaim{Count: 1000})
+	if _, err := tx.Commit(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	for _, ch := range []*Choice{ch, next} {
+		if _, err := put(t.Context(), ch); !errors.Is(err, ErrStale) {
+			t.Errorf("commit of what was chosen before: %v", err)
+		}
+	}
+	if _, err := put(t.Context(), b.Choose(account, region, "c", r, []*model.Task{tk})); err != nil {
+		t.Errorf("commit of what was chosen behind it: %v", err)
+	}
+}
+
 func TestCallersOwnConflict(t *testing.T) {
 	s := open(t)
 	b := follow(t, s)

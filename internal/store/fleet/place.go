@@ -2,8 +2,7 @@ package fleet
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"maps"
 
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/placement"
@@ -24,7 +23,7 @@ type Choice struct {
 	// Instances is the number of instances that the cluster has.
 	Instances int
 
-	claims map[string]store.Row[model.InstanceClaim]
+	claims map[string]claim // as they were when the room was found
 	done   bool
 }
 
@@ -77,18 +76,18 @@ func (b *Book) ChooseEach(account, region, clusterName string, instances []strin
 // begin begins a choice; the caller holds the lock.
 func (b *Book) begin(at place) (*cluster, *Choice) {
 	c := b.at(at)
-	return c, &Choice{book: b, place: at, claims: make(map[string]store.Row[model.InstanceClaim]), Instances: c.fleet.Len()}
+	return c, &Choice{book: b, place: at, claims: make(map[string]claim), Instances: c.fleet.Len()}
 }
 
 // keep keeps room for a task on an instance; the caller holds the lock.
 func (ch *Choice) keep(c *cluster, id string, t *model.Task) {
 	c.fleet.Assign(id, taskOf(t))
 	c.chosen[t.TaskID] = true
-	claim, ok := c.claims[id]
-	if !ok {
-		claim.Key = tables.ECSInstanceClaims.Key(ch.place.account, ch.place.region, ch.place.name+"/"+id)
+	if _, ok := ch.claims[id]; !ok {
+		known := c.claims[id]
+		known.Key = tables.ECSInstanceClaims.Key(ch.place.account, ch.place.region, ch.place.name+"/"+id)
+		ch.claims[id] = known
 	}
-	ch.claims[id] = claim
 	ch.Placed = append(ch.Placed, Placed{t, c.instances[id].V})
 }
 
@@ -96,13 +95,7 @@ func (ch *Choice) keep(c *cluster, id string, t *model.Task) {
 func (b *Book) Leaving(account, region, clusterName string) map[string]bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	leaving := make(map[string]bool)
-	for id, i := range b.at(place{account, region, clusterName}).instances {
-		if i.V.Status == model.ContainerInstanceDraining {
-			leaving[id] = true
-		}
-	}
-	return leaving
+	return maps.Clone(b.at(place{account, region, clusterName}).draining)
 }
 
 // Eligible are the instances of a cluster that are to have a task of a DAEMON
@@ -111,82 +104,6 @@ func (b *Book) Eligible(account, region, clusterName string, r *placement.Reques
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.at(place{account, region, clusterName}).fleet.Eligible(r)
-}
-
-// Commit commits tx, to which the caller has added the tasks with their
-// instances, together with the claims of the choice. It fails with ErrStale
-// when somebody else placed something on one of the instances, and with
-// store.ErrConflict when a condition of the caller's does not hold; nothing is
-// written then, and the choice is dropped.
-func (ch *Choice) Commit(ctx context.Context, tx *store.Txn) (uint64, error) {
-	last := make(map[string]string, len(ch.claims))
-	for _, p := range ch.Placed {
-		last[p.Instance.ID] = p.Task.TaskID
-	}
-	for id, claim := range ch.claims {
-		count := int64(1)
-		if claim.V != nil {
-			count = claim.V.Count + 1
-		}
-		v := &model.InstanceClaim{Count: count, TaskID: last[id]}
-		if claim.V == nil {
-			tables.ECSInstanceClaims.Create(tx, claim.Key.Account, claim.Key.Region, claim.Key.ID, v)
-		} else {
-			tables.ECSInstanceClaims.Replace(tx, claim, v)
-		}
-	}
-	revision, err := tx.Commit(ctx, ch.book.store)
-	if err == nil {
-		ch.done = true
-		return revision, nil
-	}
-	ch.Drop()
-	if !errors.Is(err, store.ErrConflict) {
-		return 0, err
-	}
-	stale, newest := ch.stale(ctx)
-	if !stale {
-		return 0, err
-	}
-	// Let the book catch up with who was faster.
-	if werr := ch.book.Reach(ctx, newest); werr != nil {
-		return 0, werr
-	}
-	return 0, fmt.Errorf("%w: %w", ErrStale, err)
-}
-
-// stale tells whether a claim is no longer as it was known, and the revision
-// of the newest that is not.
-func (ch *Choice) stale(ctx context.Context) (stale bool, newest uint64) {
-	for _, claim := range ch.claims {
-		now, err := tables.ECSInstanceClaims.Get(ctx, ch.book.store, claim.Key.Account, claim.Key.Region, claim.Key.ID)
-		switch {
-		case err == nil && now.Modified != claim.Modified:
-			stale, newest = true, max(newest, now.Modified)
-		case errors.Is(err, store.ErrNotFound) && claim.V != nil:
-			stale = true // the instance is gone
-		}
-	}
-	return stale, newest
-}
-
-// Drop gives up the room that a choice keeps. Dropping one that was committed
-// or dropped does nothing.
-func (ch *Choice) Drop() {
-	if ch.done {
-		return
-	}
-	ch.done = true
-	ch.book.mu.Lock()
-	defer ch.book.mu.Unlock()
-	c := ch.book.at(ch.place)
-	for _, p := range ch.Placed {
-		// One that is in the records by now is not the choice's to take back.
-		if c.chosen[p.Task.TaskID] {
-			delete(c.chosen, p.Task.TaskID)
-			c.fleet.Release(p.Task.TaskID)
-		}
-	}
 }
 
 // Reach waits until the book has what was written at a revision, which must be
