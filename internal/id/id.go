@@ -40,7 +40,7 @@ func UUID() string {
 // Newest is a random id in the form of a UUID that sorts before those of
 // earlier milliseconds.
 func Newest(now time.Time) string {
-	left := uint64(1<<48-1) - uint64(now.UnixMilli())&(1<<48-1) //nolint:gosec // bits, not a quantity
+	left := uint64(1<<48-1) - uint64(now.UnixMilli())&(1<<48-1)
 	h := fmt.Sprintf("%012x", left)
 	return h[:8] + "-" + h[8:] + UUID()[13:]
 }

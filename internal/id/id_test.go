@@ -17,7 +17,7 @@ func TestNewest(t *testing.T) {
 		}
 		last = id
 	}
-	if Newest(at) == Newest(at) {
+	if again := Newest(at); again == Newest(at) {
 		t.Error("twice the same id")
 	}
 }

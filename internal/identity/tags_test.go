@@ -34,6 +34,7 @@ func TestResourceTags(t *testing.T) {
 		tables.ECSServices.Put(tx, account, region, "web/app", &model.Service{Tags: tags})
 		tables.ECSTaskDefinitions.Put(tx, account, region, model.TaskDefinitionID("app", 3), &model.TaskDefinition{Tags: tags})
 		tables.TargetGroups.Put(tx, account, region, "0123456789abcdef", &model.TargetGroup{Tags: tags})
+		tables.AutoScalingGroups.Put(tx, account, region, "web", &model.AutoScalingGroup{Tags: []model.ASGTag{{Key: "team", Value: tags["team"]}}})
 		tables.LogGroups.Put(tx, account, region, "/app/web", &model.LogGroup{Name: "/app/web", Tags: tags})
 		tables.Secrets.Put(tx, account, region, "db", &model.Secret{Name: "db", Tags: tags})
 		tables.Parameters.Put(tx, account, region, "/app/p", &model.Parameter{Name: "/app/p", Tags: tags})
@@ -43,7 +44,7 @@ func TestResourceTags(t *testing.T) {
 		for service, resource := range map[string]string{
 			"ec2": arn("ec2", "vpc/vpc-1"), "ecr": arn("ecr", "repository/web/app"), "elasticloadbalancing": arn("elasticloadbalancing", "targetgroup/web/0123456789abcdef"),
 			"logs": arn("logs", "log-group:/app/web:*"), "secretsmanager": arn("secretsmanager", "secret:db-a1B2c3"), "ssm": arn("ssm", "parameter/app/p"),
-			"ecs": arn("ecs", "cluster/web"), "iam": model.RoleARN(account, "/x/", "web"),
+			"ecs": arn("ecs", "cluster/web"), "autoscaling": arn("autoscaling", "autoScalingGroup:1:autoScalingGroupName/web"), "iam": model.RoleARN(account, "/x/", "web"),
 		} {
 			key := strings.Replace(key, "SERVICE", service, 1)
 			user := b.addUser(t, `"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"`+key+`":"${aws:PrincipalTag/team}"}}`)

@@ -46,6 +46,7 @@ var sensible = []struct{ service, operation, input string }{
 	{"ec2", "AssociateVpcCidrBlock", `{"VpcId":"@vpcid#0","CidrBlock":"10.30.0.0/16"}`},
 	{"ec2", "CreateTags", `{"Resources":["@vpcid#0"],"Tags":[{"Key":"Name","Value":"x"}]}`},
 	{"ec2", "DescribeNetworkInterfaces", `{"Filters":[{"Name":"vpc-id","Values":["@vpcid#0"]}],"MaxResults":5}`},
+	{"ec2", "CreateLaunchTemplate", `{"LaunchTemplateName":"node","LaunchTemplateData":{"ImageId":"resolve:ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id","InstanceType":"t3.micro"}}`},
 	{"ec2", "DescribeSecurityGroups", `{"Filters":[{"Name":"group-name","Values":["*"]}],"MaxResults":5}`},
 
 	{"iam", "CreateRole", `{"RoleName":"task","AssumeRolePolicyDocument":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"Service\":\"ecs-tasks.amazonaws.com\"},\"Action\":\"sts:AssumeRole\"}]}"}`},
@@ -99,6 +100,16 @@ var sensible = []struct{ service, operation, input string }{
 	{"ecs", "UpdateTaskProtection", `{"cluster":"default","tasks":["@taskarn#0"],"protectionEnabled":true,"expiresInMinutes":5}`},
 	{"ecs", "ListTasks", `{"cluster":"default","serviceName":"web","desiredStatus":"RUNNING","maxResults":1}`},
 	{"ecs", "PutClusterCapacityProviders", `{"cluster":"default","capacityProviders":["FARGATE"],"defaultCapacityProviderStrategy":[{"capacityProvider":"FARGATE","weight":1,"base":1}]}`},
+
+	{"autoscaling", "CreateAutoScalingGroup", `{"AutoScalingGroupName":"nodes","MinSize":0,"MaxSize":3,"VPCZoneIdentifier":"@subnetid#0","LaunchTemplate":{"LaunchTemplateName":"node","Version":"1"},"TerminationPolicies":["OldestInstance"],"InstanceMaintenancePolicy":{"MinHealthyPercentage":90,"MaxHealthyPercentage":120},"Tags":[{"Key":"a","Value":"b","PropagateAtLaunch":true}],"LifecycleHookSpecificationList":[{"LifecycleHookName":"up","LifecycleTransition":"autoscaling:EC2_INSTANCE_LAUNCHING","HeartbeatTimeout":30}]}`},
+	{"autoscaling", "CreateAutoScalingGroup", `{"AutoScalingGroupName":"mixed","MinSize":0,"MaxSize":3,"AvailabilityZones":["us-east-1a"],"MixedInstancesPolicy":{"LaunchTemplate":{"LaunchTemplateSpecification":{"LaunchTemplateName":"node"},"Overrides":[{"InstanceType":"t3.micro","WeightedCapacity":"1"},{"InstanceType":"t3.small","WeightedCapacity":"2"}]},"InstancesDistribution":{"OnDemandBaseCapacity":1,"SpotAllocationStrategy":"price-capacity-optimized"}}}`},
+	{"autoscaling", "UpdateAutoScalingGroup", `{"AutoScalingGroupName":"nodes","MaxSize":2,"HealthCheckType":"ELB","HealthCheckGracePeriod":5,"MixedInstancesPolicy":{"InstancesDistribution":{"OnDemandPercentageAboveBaseCapacity":50}}}`},
+	{"autoscaling", "PutLifecycleHook", `{"AutoScalingGroupName":"nodes","LifecycleHookName":"down","LifecycleTransition":"autoscaling:EC2_INSTANCE_TERMINATING","DefaultResult":"CONTINUE"}`},
+	{"autoscaling", "StartInstanceRefresh", `{"AutoScalingGroupName":"nodes","DesiredConfiguration":{"LaunchTemplate":{"LaunchTemplateName":"node","Version":"1"}},"Preferences":{"MinHealthyPercentage":50,"MaxHealthyPercentage":100,"InstanceWarmup":0,"SkipMatching":true}}`},
+	{"autoscaling", "CreateOrUpdateTags", `{"Tags":[{"ResourceId":"nodes","ResourceType":"auto-scaling-group","Key":"k","Value":"v","PropagateAtLaunch":false}]}`},
+	{"autoscaling", "SuspendProcesses", `{"AutoScalingGroupName":"nodes","ScalingProcesses":["Launch"]}`},
+	{"autoscaling", "SetDesiredCapacity", `{"AutoScalingGroupName":"nodes","DesiredCapacity":1}`},
+	{"autoscaling", "DescribeTags", `{"Filters":[{"Name":"auto-scaling-group","Values":["nodes"]}],"MaxRecords":2}`},
 
 	{"secretsmanager", "CreateSecret", `{"Name":"db","SecretString":"{\"user\":\"x\"}"}`},
 	{"secretsmanager", "PutResourcePolicy", `{"SecretId":"db","ResourcePolicy":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"111122223333\"},\"Action\":\"secretsmanager:GetSecretValue\",\"Resource\":\"*\"}]}"}`},

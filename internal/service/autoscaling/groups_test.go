@@ -85,17 +85,25 @@ func TestWrongGroups(t *testing.T) {
 		{"min below zero", func(in *api2.CreateAutoScalingGroupInput) { in.MinSize = new(int32(-1)) }, "ValidationError", "Value '-1' at 'minSize'"},
 		{"desired beyond max", func(in *api2.CreateAutoScalingGroupInput) { in.DesiredCapacity = new(int32(4)) }, "ValidationError", "Desired capacity:4 must be between the specified min size:1 and max size:3"},
 		{"nothing to launch from", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchTemplate = nil }, "ValidationError", "Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter."},
-		{"a launch configuration", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchTemplate, in.LaunchConfigurationName = nil, new("lc") }, "ValidationError", "Launch configuration name not found"},
+		{"a launch configuration", func(in *api2.CreateAutoScalingGroupInput) {
+			in.LaunchTemplate, in.LaunchConfigurationName = nil, new("lc")
+		}, "ValidationError", "Launch configuration name not found"},
 		{"both", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchConfigurationName = new("lc") }, "ValidationError", "Valid requests must contain either"},
 		{"an instance as the model", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchTemplate, in.InstanceId = nil, new("i-1") }, "UnsupportedOperation", "Launch Configuration"},
-		{"a template that is not there", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchTemplate = named("none") }, "ValidationError",
-			"You must use a valid fully-formed launch template. The specified launch template, with template name none, does not exist."},
+		{
+			"a template that is not there", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchTemplate = named("none") }, "ValidationError",
+			"You must use a valid fully-formed launch template. The specified launch template, with template name none, does not exist.",
+		},
 		{"a template without a name", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchTemplate = &api2.LaunchTemplateSpecification{} }, "ValidationError", "Valid requests must contain either launchTemplateId or LaunchTemplateName"},
 		{"a version that is not there", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchTemplate.Version = new("7") }, "ValidationError", "You must use a valid fully-formed launch template. Could not find the specified version 7"},
-		{"a template without an image", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchTemplate = named("nothing") }, "ValidationError",
-			"You must use a valid fully-formed launch template. The request must contain the parameter ImageId"},
-		{"groups twice", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchTemplate = named("both") }, "InvalidQueryParameter",
-			"Invalid launch template: When a network interface is provided, the security groups must be a part of it."},
+		{
+			"a template without an image", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchTemplate = named("nothing") }, "ValidationError",
+			"You must use a valid fully-formed launch template. The request must contain the parameter ImageId",
+		},
+		{
+			"groups twice", func(in *api2.CreateAutoScalingGroupInput) { in.LaunchTemplate = named("both") }, "InvalidQueryParameter",
+			"Invalid launch template: When a network interface is provided, the security groups must be a part of it.",
+		},
 		{"nowhere", func(in *api2.CreateAutoScalingGroupInput) { in.VPCZoneIdentifier = nil }, "ValidationError", "At least one Availability Zone or VPC Subnet is required."},
 		{"a subnet that is not there", func(in *api2.CreateAutoScalingGroupInput) { in.VPCZoneIdentifier = new("subnet-a, subnet-x") }, "ValidationError", "The subnet ID 'subnet-x' does not exist"},
 		{"subnets of two VPCs", func(in *api2.CreateAutoScalingGroupInput) { in.VPCZoneIdentifier = new("subnet-b,subnet-z") }, "ValidationError", "same VPC"},
@@ -103,8 +111,10 @@ func TestWrongGroups(t *testing.T) {
 			in.VPCZoneIdentifier, in.AvailabilityZones = nil, []string{"eu-west-1x"}
 		}, "ValidationError", "Invalid availability zones: [eu-west-1x]"},
 		{"a zone id that is not there", func(in *api2.CreateAutoScalingGroupInput) { in.AvailabilityZoneIds = []string{"euw1-az9"} }, "ValidationError", "euw1-az9"},
-		{"zones of other subnets", func(in *api2.CreateAutoScalingGroupInput) { in.AvailabilityZones = []string{"eu-west-1a"} }, "ValidationError",
-			"The availability zones of the specified subnets and the AutoScalingGroup do not match"},
+		{
+			"zones of other subnets", func(in *api2.CreateAutoScalingGroupInput) { in.AvailabilityZones = []string{"eu-west-1a"} }, "ValidationError",
+			"The availability zones of the specified subnets and the AutoScalingGroup do not match",
+		},
 		{"a zone without a default subnet", func(in *api2.CreateAutoScalingGroupInput) {
 			in.VPCZoneIdentifier, in.AvailabilityZones = nil, []string{"eu-west-1c"}
 		}, "ValidationError", "No default subnet for availability zone: 'eu-west-1c'"},
@@ -149,7 +159,9 @@ func TestWrongGroups(t *testing.T) {
 		}, "ValidationError", "ARN specified for Service-Linked Role does not exist."},
 		{"a tag of AWS's", func(in *api2.CreateAutoScalingGroupInput) { in.Tags = []api2.Tag{{Key: new("aws:x")}} }, "ValidationError", "aws:"},
 		{"a tag twice", func(in *api2.CreateAutoScalingGroupInput) { in.Tags = []api2.Tag{{Key: new("x")}, {Key: new("x")}} }, "ValidationError", "Duplicate keys"},
-		{"a tag of another group", func(in *api2.CreateAutoScalingGroupInput) { in.Tags = []api2.Tag{{Key: new("x"), ResourceId: new("y")}} }, "ValidationError", "ResourceId"},
+		{"a tag of another group", func(in *api2.CreateAutoScalingGroupInput) {
+			in.Tags = []api2.Tag{{Key: new("x"), ResourceId: new("y")}}
+		}, "ValidationError", "ResourceId"},
 		{"a hook without a name for when", func(in *api2.CreateAutoScalingGroupInput) {
 			in.LifecycleHookSpecificationList = []api2.LifecycleHookSpecification{{LifecycleHookName: new("h"), LifecycleTransition: new("now")}}
 		}, "ValidationError", "Lifecycle Transition must be specified"},

@@ -148,7 +148,7 @@ func text(s string) *string {
 	return &s
 }
 
-func number(n int) *int32 { return new(int32(n)) } //nolint:gosec // each came in as one
+func number(n int) *int32 { return new(int32(n)) }
 
 // optional is nil for nil.
 func optional(n *int) *int32 {

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"roadstead.dev/internal/api"
+	apiautoscaling "roadstead.dev/internal/api/autoscaling"
 	apiec2 "roadstead.dev/internal/api/ec2"
 	apiecr "roadstead.dev/internal/api/ecr"
 	apiecs "roadstead.dev/internal/api/ecs"
@@ -31,6 +32,7 @@ import (
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/gateway"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/service/autoscaling"
 	"roadstead.dev/internal/service/ec2"
 	"roadstead.dev/internal/service/ecr"
 	"roadstead.dev/internal/service/ecr/catalog"
@@ -93,10 +95,12 @@ func newWorld(t *testing.T) *world {
 	groups := logs.New(st, nil)
 	secrets := secretsmanager.New(secretsmanager.Config{Store: st, Clock: clock.System{}})
 	parameters := ssm.New(ssm.Config{Store: st})
+	fleets := autoscaling.New(autoscaling.Config{Store: st})
 	w.s = resourcegroupstaggingapi.New(resourcegroupstaggingapi.Config{Store: st, Operations: gateway.NewInvoker(w.denied,
 		gateway.Bind(apiec2.New(networks), networks), gateway.Bind(apiecr.New(images), images), gateway.Bind(apiecs.New(tasks), tasks),
 		gateway.Bind(apielbv2.New(balancers), balancers), gateway.Bind(apiiam.New(people), people), gateway.Bind(apilogs.New(groups), groups),
-		gateway.Bind(apisecretsmanager.New(secrets), secrets), gateway.Bind(apissm.New(parameters), parameters))})
+		gateway.Bind(apisecretsmanager.New(secrets), secrets), gateway.Bind(apissm.New(parameters), parameters),
+		gateway.Bind(apiautoscaling.New(fleets), fleets))})
 	w.fill()
 	return w
 }
@@ -418,6 +422,33 @@ func TestRefusals(t *testing.T) {
 		"describe": func() error { _, err := w.s.DescribeReportCreation(w.ctx(), nil); return err },
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, call(), "ConstraintViolationException", "organization") })
+	}
+}
+
+// Auto Scaling groups are tagged and not listed, as on AWS.
+func TestAutoScalingGroups(t *testing.T) {
+	w := newWorld(t)
+	arn := model.MakeARN("autoscaling", region, account, "autoScalingGroup:1:autoScalingGroupName/web")
+	tx := store.NewTxn()
+	tables.AutoScalingGroups.Create(tx, account, region, "web", &model.AutoScalingGroup{Name: "web", ARN: arn, Tags: []model.ASGTag{{Key: "old", Value: "1"}}})
+	if _, err := tx.Commit(t.Context(), w.st); err != nil {
+		t.Fatal(err)
+	}
+	if failed := w.tag(map[string]string{"k": "v", "old": "2"}, arn); len(failed) != 0 {
+		t.Errorf("failed: %v", failed)
+	}
+	if failed := w.untag([]string{"k"}, arn); len(failed) != 0 {
+		t.Errorf("failed: %v", failed)
+	}
+	row, err := tables.AutoScalingGroups.Get(t.Context(), w.st, account, region, "web")
+	if want := []model.ASGTag{{Key: "old", Value: "2"}}; err != nil || !cmp.Equal(row.V.Tags, want) {
+		t.Errorf("tags %v, %v", row.V.Tags, err)
+	}
+	if failed := w.tag(map[string]string{"k": "v"}, strings.Replace(arn, "web", "none", 1)); len(failed) != 1 {
+		t.Errorf("failed: %v", failed)
+	}
+	if found := w.get(rgta.GetResourcesInput{}); len(found) != 0 {
+		t.Errorf("found %v", found)
 	}
 }
 
