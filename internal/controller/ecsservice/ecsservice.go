@@ -129,9 +129,12 @@ func (c *services) step(ctx context.Context, key controller.Key) (controller.Res
 	if more {
 		return controller.Result{RequeueAfter: time.Millisecond}, nil
 	}
-	if waits && (again == 0 || again > roomEvery) {
+	switch {
+	case waits && (again == 0 || again > roomEvery):
 		// Room tells when it appears; this is for what tells no event.
 		again = roomEvery
+	case len(v.zones) > 0 && onInstances(v.service.V.Primary()) && (again == 0 || again > rebalanceEvery):
+		again = rebalanceEvery
 	}
 	return controller.Result{RequeueAfter: again, Rest: time.Duration(len(v.tasks)) * restForTask}, nil
 }

@@ -23,8 +23,10 @@ type Placer interface {
 	Ready(ctx context.Context) error
 	Reach(ctx context.Context, revision uint64) error
 	Choose(account, region, cluster string, r *placement.Request, tasks []*model.Task) *fleet.Choice
+	ChooseMany(account, region, cluster string, wants []*fleet.Want) *fleet.Choice
 	ChooseEach(account, region, cluster string, instances []string, r *placement.Request, tasks []*model.Task) *fleet.Choice
 	Eligible(account, region, cluster string, r *placement.Request) []string
+	Zones(account, region, cluster string, r *placement.Request) []string
 	Leaving(account, region, cluster string) map[string]bool
 }
 
@@ -36,7 +38,7 @@ const roomEvery = time.Minute
 
 // onInstances tells whether a deployment's tasks run on container instances.
 func onInstances(d *model.Deployment) bool {
-	return len(d.CapacityProviderStrategy) == 0 && d.LaunchType != model.LaunchTypeFargate
+	return !model.StrategyOnFargate(d.CapacityProviderStrategy) && d.LaunchType != model.LaunchTypeFargate
 }
 
 func daemon(s *model.ServiceSpec) bool { return s.SchedulingStrategy == "DAEMON" }
@@ -160,7 +162,7 @@ func (c *services) readInstances(ctx context.Context, key controller.Key, v *vie
 	}
 	// Where it is to be depends on no more of its tasks.
 	t := &model.Task{Spec: model.TaskSpec{
-		Group: "service:" + svc.ServiceName, NetworkMode: def.V.NetworkMode,
+		Group: "service:" + svc.ServiceName, NetworkMode: def.V.NetworkMode, LaunchType: d.LaunchType,
 		PlacementConstraints: slices.Concat(def.V.PlacementConstraints, svc.Spec.PlacementConstraints),
 	}}
 	r, err := fleet.Compile(t, def.V, nil, subnets)
@@ -246,7 +248,7 @@ func (c *services) placeOnInstances(ctx context.Context, v *view, plan *deployme
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	r, err := fleet.Compile(tasks[0], def, placement.ServiceDefault, subnets)
+	r, err := fleet.Compile(inZones(tasks[0], plan.StartIn), def, placement.ServiceDefault, subnets)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -263,6 +265,10 @@ func (c *services) placeOnInstances(ctx context.Context, v *view, plan *deployme
 	switch closest := choice.Closest(); {
 	case len(placed) == len(tasks):
 		plan.Placed()
+	case len(plan.StartIn) > 0:
+		if e := plan.UnplacedIn(svc.ServiceName, plan.StartIn, now); e != "" {
+			events = append(events, e)
+		}
 	case len(closest) == 0:
 		say(none, none)
 	default:

@@ -70,10 +70,10 @@ func (c *services) read(ctx context.Context, key controller.Key) (*view, error) 
 	if err := c.readStopped(ctx, v); err != nil {
 		return nil, err
 	}
-	if v.zones, err = c.zones(ctx, v.service); err != nil {
+	if err = c.readInstances(ctx, key, v); err != nil {
 		return nil, err
 	}
-	if err = c.readInstances(ctx, key, v); err != nil {
+	if v.zones, err = c.zones(ctx, v.service); err != nil {
 		return nil, err
 	}
 	v.events, err = tables.ECSServiceEvents.Get(ctx, c.Store, key.Account, key.Region, key.ID)
@@ -81,26 +81,6 @@ func (c *services) read(ctx context.Context, key controller.Key) (*view, error) 
 		return nil, err
 	}
 	return v, nil
-}
-
-// zones are the availability zones of the service's subnets, if it asks for
-// its tasks to be balanced over them.
-func (c *services) zones(ctx context.Context, svc store.Row[model.Service]) ([]string, error) {
-	d := svc.V.Primary()
-	if d == nil || svc.V.Spec.AvailabilityZoneRebalancing != "ENABLED" {
-		return nil, nil
-	}
-	subnets, err := c.subnets(ctx, svc.Key, d)
-	if err != nil {
-		return nil, err
-	}
-	var zones []string
-	for _, s := range subnets {
-		if s.Zone != "" && !slices.Contains(zones, s.Zone) {
-			zones = append(zones, s.Zone)
-		}
-	}
-	return zones, nil
 }
 
 // readStopped adds the tasks that have stopped since they were last accounted
@@ -255,7 +235,7 @@ func (v *view) task(t *model.Task) deployment.Task {
 		ID: t.TaskID, Deployment: t.Spec.DeploymentID, Zone: t.Spec.AvailabilityZone,
 		Wanted: t.Desired.Status != model.TaskStopped, CreatedAt: t.Spec.CreatedAt, StartedAt: t.Status.StartedAt,
 		Targets: v.targets[t.TaskID], Node: t.Status.Node, Leaving: v.leaving[t.Status.Node],
-		ByUser: t.Desired.StopCode == model.StopUserInitiated || t.Desired.StopCode == model.StopTerminationNotice,
+		ByUser: t.Desired.StopCode == model.StopUserInitiated || t.Desired.StopCode == model.StopTerminationNotice || t.Desired.StopCode == model.StopSpotInterruption,
 	}
 	switch rank := lifecycle.Rank(t.Status.LastStatus); {
 	case rank < lifecycle.Rank(model.TaskRunning):

@@ -117,13 +117,13 @@ type ec2 struct {
 	kill       func()
 }
 
-// instance makes an EC2 instance, and starts its agent.
-func (p *plane) instance(id, dir string) *ec2 {
+// instance makes an EC2 instance in a zone, and starts its agent.
+func (p *plane) instance(id, zone, dir string) *ec2 {
 	p.t.Helper()
 	m := &ec2{p: p, id: id, dir: dir, cable: &cable{dial: p.dial}, containers: fake.NewState()}
 	tx := store.NewTxn()
 	tables.Instances.Put(tx, account, region, id, &model.Instance{
-		ID: id, Spec: model.InstanceSpec{Type: "m5.large", Zone: region + "a"},
+		ID: id, Spec: model.InstanceSpec{Type: "m5.large", Zone: region + zone},
 		Desired: model.InstanceDesired{State: model.InstanceRunning}, Status: model.InstanceStatus{State: model.InstanceRunning},
 	})
 	if _, err := tx.Commit(p.t.Context(), p.store); err != nil {
@@ -268,7 +268,7 @@ func withInstances(t *testing.T, f func(p *plane, a, b *ec2)) {
 	dirs := []string{t.TempDir(), t.TempDir()}
 	withPlane(t, func(p *plane) {
 		end := p.control()
-		a, b := p.instance("i-aaaaaaaaaaaaaaaaa", dirs[0]), p.instance("i-bbbbbbbbbbbbbbbbb", dirs[1])
+		a, b := p.instance("i-aaaaaaaaaaaaaaaaa", "a", dirs[0]), p.instance("i-bbbbbbbbbbbbbbbbb", "a", dirs[1])
 		wait(5 * time.Second)
 		p.must("root", "CreateService", `{"cluster":"c","serviceName":"s","taskDefinition":"web","desiredCount":2,"launchType":"EC2"}`)
 		wait(2 * time.Minute)
@@ -349,7 +349,9 @@ func TestNetworkCut(t *testing.T) {
 func TestInstanceTerminated(t *testing.T) {
 	withInstances(t, func(p *plane, a, b *ec2) {
 		task := a.on()[0]
-		a.change(func(i *model.Instance) { i.Desired.State, i.Status.State = model.InstanceTerminated, model.InstanceShuttingDown })
+		a.change(func(i *model.Instance) {
+			i.Desired.State, i.Status.State = model.InstanceTerminated, model.InstanceShuttingDown
+		})
 		a.kill()
 		wait(10 * time.Minute)
 		if len(p.tasks()) != 2 || a.registration().Status != model.ContainerInstanceActive {
@@ -384,7 +386,9 @@ func TestInstanceTerminated(t *testing.T) {
 func TestInstanceStopped(t *testing.T) {
 	withInstances(t, func(p *plane, a, b *ec2) {
 		task, before := a.on()[0], a.registration().ID
-		a.change(func(i *model.Instance) { i.Desired.State, i.Status.State = model.InstanceStopped, model.InstanceStopping })
+		a.change(func(i *model.Instance) {
+			i.Desired.State, i.Status.State = model.InstanceStopped, model.InstanceStopping
+		})
 		a.kill()
 		wait(10 * time.Minute)
 		if len(p.tasks()) != 2 {
@@ -399,7 +403,9 @@ func TestInstanceStopped(t *testing.T) {
 		if i := a.registration(); i.Status != model.ContainerInstanceActive || i.Connection.Connected || len(b.on()) != 2 {
 			t.Errorf("instance %+v, %v run", i, b.on())
 		}
-		a.change(func(i *model.Instance) { i.Desired.State, i.Status.State = model.InstanceRunning, model.InstanceRunning })
+		a.change(func(i *model.Instance) {
+			i.Desired.State, i.Status.State = model.InstanceRunning, model.InstanceRunning
+		})
 		a.containers = fake.NewState() // nothing outlives a stop
 		a.start()
 		wait(time.Minute)
@@ -409,5 +415,51 @@ func TestInstanceStopped(t *testing.T) {
 			t.Errorf("instance %+v; %v %v run", i, a.on(), b.on())
 		}
 		a.kill()
+	})
+}
+
+// events are those of the service, the oldest first.
+func (p *plane) events() (all []string) {
+	p.t.Helper()
+	row, err := tables.ECSServiceEvents.Get(p.t.Context(), p.store, account, region, "c/s")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, e := range slices.Backward(row.V.Events) {
+		all = append(all, e.Message)
+	}
+	return all
+}
+
+// A service is balanced over the zones that its cluster comes to have instances
+// in, and over no zone that has no room.
+func TestRebalance(t *testing.T) {
+	dir := t.TempDir()
+	withInstances(t, func(p *plane, a, b *ec2) {
+		p.must("root", "RegisterTaskDefinition", `{"family":"fat","networkMode":"host","containerDefinitions":[{"name":"fat","image":"example.com/fat:1","memory":4090}]}`)
+		// Nobody places on it before it is full.
+		c := p.instance("i-ccccccccccccccccc", "b", dir)
+		time.Sleep(100 * time.Millisecond)
+		full := p.must("root", "StartTask", `{"cluster":"c","taskDefinition":"fat","containerInstances":["`+c.registration().ID+`"]}`)
+		fat := full["tasks"].([]any)[0].(map[string]any)["taskArn"].(string)
+		wait(30 * time.Minute)
+		if len(p.tasks()) != 3 || len(a.on()) != 1 || len(b.on()) != 1 {
+			t.Errorf("%d tasks; %v %v", len(p.tasks()), a.on(), b.on())
+		}
+		const unbalanced = "(service s) is not AZ balanced with 2 tasks in us-east-1a and 0 tasks in us-east-1b. AZ Rebalancing in progress."
+		const stuck = "(service s) is unable to place a task in us-east-1b because no container instance met all of its requirements."
+		if e := p.events(); !slices.Contains(e, unbalanced) || !slices.Contains(e, stuck) {
+			t.Errorf("events %q", e)
+		}
+		p.must("root", "StopTask", `{"cluster":"c","task":"`+fat+`"}`)
+		wait(5 * time.Minute)
+		if len(c.on()) != 1 || len(a.on())+len(b.on()) != 1 {
+			t.Errorf("run: %v %v %v", a.on(), b.on(), c.on())
+		}
+		if e := p.events(); !slices.Contains(e, "(service s) is AZ balanced with 1 tasks in us-east-1a and 1 tasks in us-east-1b.") {
+			t.Errorf("events %q", e)
+		}
+		a.kill()
+		c.kill()
 	})
 }

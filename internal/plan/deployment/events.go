@@ -31,6 +31,16 @@ func (p *Plan) Unplaced(service, cause, how string, now time.Time) string {
 	return ""
 }
 
+// UnplacedIn is Unplaced for a task that was to balance the zones.
+func (p *Plan) UnplacedIn(service string, zones []string, now time.Time) string {
+	in := strings.Join(zones, " or ")
+	if s := &p.State; s.Unplaced != in || !now.Before(s.UnplacedAt.Add(unplacedEvery)) {
+		s.Unplaced, s.UnplacedAt = in, now
+		return fmt.Sprintf("(service %s) is unable to place a task in %s because no container instance met all of its requirements.", service, in)
+	}
+	return ""
+}
+
 // Placed notes that all tasks that were to start found an instance.
 func (p *Plan) Placed() { p.State.Unplaced, p.State.UnplacedAt = "", time.Time{} }
 

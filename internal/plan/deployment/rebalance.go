@@ -70,7 +70,14 @@ func (p *planner) rebalance(own, old fleet, live int) {
 		return
 	}
 	count := p.byZone(own)
-	if spreadOf(count) < 2 || p.now.Before(p.plan.State.Throttle.Until) {
+	if spreadOf(count) < 2 {
+		if p.plan.State.Rebalancing && len(count) > 0 {
+			p.event("is AZ balanced with %s.", zoneList(count))
+		}
+		p.plan.State.Rebalancing = false
+		return
+	}
+	if p.now.Before(p.plan.State.Throttle.Until) {
 		return
 	}
 	// A zone whose tasks are all protected gives none away.
@@ -79,7 +86,16 @@ func (p *planner) rebalance(own, old fleet, live int) {
 		return
 	}
 	p.plan.Start = 1
-	p.event("is not AZ balanced with %s. AZ Rebalancing in progress.", zoneList(count))
+	least := slices.Min(slices.Collect(maps.Values(count)))
+	for _, z := range slices.Sorted(maps.Keys(count)) {
+		if count[z] == least {
+			p.plan.StartIn = append(p.plan.StartIn, z)
+		}
+	}
+	if !p.plan.State.Rebalancing {
+		p.plan.State.Rebalancing = true
+		p.event("is not AZ balanced with %s. AZ Rebalancing in progress.", zoneList(count))
+	}
 }
 
 func zoneList(count map[string]int) string {

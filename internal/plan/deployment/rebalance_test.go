@@ -21,7 +21,7 @@ func zoned(t *testing.T, zones ...string) *world {
 func TestRebalance(t *testing.T) {
 	w := zoned(t, "a", "a", "a", "b")
 	p := w.next()
-	if p.Start != 1 || len(p.Stops) != 0 {
+	if p.Start != 1 || len(p.Stops) != 0 || !slices.Equal(p.StartIn, []string{"c"}) {
 		t.Fatalf("%+v", p)
 	}
 	w.task("t005").Zone = "c" // where the fewest are
@@ -37,6 +37,10 @@ func TestRebalance(t *testing.T) {
 	w.run()
 	if p := w.next(); p.Start != 0 || len(p.Stops) != 0 {
 		t.Fatalf("two, one and one are balanced: %+v", p)
+	}
+	w.next()
+	if n := len(w.events) - 1; w.events[n] != "(service web) has reached a steady state." || !slices.Contains(w.events, "(service web) is AZ balanced with 2 tasks in a, 1 tasks in b and 1 tasks in c.") || len(w.events) != 5 {
+		t.Errorf("%q", w.events)
 	}
 	if w.events[0] != "(service web) has started 1 tasks: (task t005)." ||
 		w.events[1] != "(service web) is not AZ balanced with 3 tasks in a, 1 tasks in b and 0 tasks in c. AZ Rebalancing in progress." {

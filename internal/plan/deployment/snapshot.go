@@ -126,7 +126,8 @@ type Task struct {
 	StartedAt time.Time
 	Health    ContainerHealth
 	Targets   []Target
-	// ByUser: StopTask ended it, so its end is nobody's failure.
+	// ByUser: StopTask ended it, or its host did, so its end is nobody's
+	// failure.
 	ByUser bool
 	// ProtectedUntil keeps it from being stopped for scaling.
 	ProtectedUntil time.Time
@@ -172,6 +173,8 @@ type State struct {
 	// UnplacedAt when that was announced; empty once all find one.
 	Unplaced   string    `json:"unplaced,omitempty"`
 	UnplacedAt time.Time `json:"unplacedAt,omitzero"`
+	// Rebalancing: it was announced that the zones are not balanced.
+	Rebalancing bool `json:"rebalancing,omitempty"`
 }
 
 // TaskState is what is remembered of one task.
@@ -217,6 +220,9 @@ type Plan struct {
 	Replaced int
 	// StartOn names the instances that a Daemon's tasks start on, Start of them.
 	StartOn []string
+	// StartIn names the availability zones that the one task to start is to be
+	// in, to balance them; empty for any.
+	StartIn []string
 	Stops   []Stop
 	// Deployments replace the snapshot's; those that are over are missing.
 	Deployments []Deployment
