@@ -2,6 +2,8 @@ package main
 
 import (
 	"roadstead.dev/internal/controller"
+	"roadstead.dev/internal/controller/autoscalinggroup"
+	"roadstead.dev/internal/controller/capacityprovider"
 	"roadstead.dev/internal/controller/ecrlifecycle"
 	"roadstead.dev/internal/controller/ecrreplication"
 	"roadstead.dev/internal/controller/ecscleanup"
@@ -15,11 +17,17 @@ const fargateNode = "fargate"
 
 // controllers are those that need nothing of this machine.
 func (s *server) controllers() []*controller.Controller {
+	providers := capacityprovider.Config{Store: s.store, Clock: s.clock, Placer: s.fleet}
 	return []*controller.Controller{
 		ecsservice.New(ecsservice.Config{Store: s.store, Clock: s.clock, Placer: s.fleet}),
 		ecstask.New(ecstask.Config{Store: s.store, Clock: s.clock, FargateNode: fargateNode}),
 		ecsinstance.New(ecsinstance.Config{Store: s.store, Clock: s.clock}),
 		ecstask.NewForget(ecstask.Config{Store: s.store, Clock: s.clock}),
+		autoscalinggroup.New(autoscalinggroup.Config{Store: s.store, Clock: s.clock, Log: s.log}),
+		autoscalinggroup.NewHistory(autoscalinggroup.Config{Store: s.store, Clock: s.clock}),
+		capacityprovider.New(providers),
+		capacityprovider.NewAttachments(providers),
+		capacityprovider.NewWaiting(providers),
 		ecscleanup.New(ecscleanup.Config{Store: s.store, Clock: s.clock}),
 		ecrlifecycle.New(ecrlifecycle.Config{Store: s.store, Clock: s.clock, Images: s.apis.catalog}),
 		ecrreplication.New(ecrreplication.Config{Store: s.store, Images: s.apis.mirror}),

@@ -2,7 +2,6 @@ package autoscaling
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	"roadstead.dev/internal/model"
@@ -18,6 +17,9 @@ const (
 
 // advance takes a member one step on in its lifecycle, as far as that is due.
 func (p *planner) advance(m *member) {
+	if m.v.Command.Name != "" && m.live() {
+		return // what the user asked for comes first
+	}
 	switch m.v.LifecycleState {
 	case model.ASGPending, model.ASGPendingProceed:
 		p.arrive(m)
@@ -256,13 +258,18 @@ func (p *planner) depart(m *member) {
 
 // dismiss makes every member of a group that is deleted go.
 func (p *planner) dismiss() {
+	from := 0
+	for i := range p.members {
+		if p.members[i].live() {
+			from += p.members[i].weight()
+		}
+	}
 	for i := range p.members {
 		m := &p.members[i]
 		if m.leaving() || m.step.Remove {
 			continue
 		}
-		p.leave(m, "At "+Stamp(p.now)+" a user request force deleted AutoScalingGroup changing the desired capacity from "+
-			strconv.Itoa(p.Group.Desired)+" to 0.  "+selected(p.now, m.InstanceID))
+		p.leave(m, p.shrinks(from, 0, m.InstanceID))
 		if p.Group.ForceDelete && !m.EC2.Ending {
 			p.plan.Terminate = append(p.plan.Terminate, m.InstanceID)
 		}

@@ -315,7 +315,7 @@ func (s *scaler) balance() {
 func (s *scaler) launch() {
 	st := &s.Group.Status
 	lacks := s.want - s.counted
-	if lacks <= 0 && len(s.extra) == 0 || s.hold || s.suspended(Launch) || len(s.Places) == 0 || len(s.Pools) == 0 {
+	if lacks <= 0 && len(s.extra) == 0 || s.hold || s.suspended(Launch) {
 		return
 	}
 	if s.plan.Status.Failures > 0 {
@@ -326,6 +326,10 @@ func (s *scaler) launch() {
 		if !s.due(st.FailedAt.Add(Backoff(st.Failures))) {
 			return
 		}
+	}
+	if len(s.Places) == 0 || len(s.Pools) == 0 {
+		s.plan.Unable = s.grows(s.counted, s.want)
+		return
 	}
 	live := s.all((*member).live)
 	shop := s.shop(live)

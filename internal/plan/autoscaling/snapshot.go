@@ -100,6 +100,9 @@ type Plan struct {
 	// Terminate names the members that EC2 is to end.
 	Terminate []string
 	Launches  []Start
+	// Unable is the cause of a launch for which there is no place or nothing to
+	// launch; empty when there is.
+	Unable string
 	// Told are activities that are no instance's.
 	Told []Activity
 	// Status is the group's new one.
