@@ -33,9 +33,11 @@ func (c *services) place(ctx context.Context, v *view, d *model.Deployment, n in
 			strategy = append(strategy, spread.Provider{Name: item.CapacityProvider, Base: item.Base, Weight: item.Weight})
 		}
 		for _, p := range spread.Providers(strategy, perProvider, n) {
-			if p == model.CapacityProviderFargate || p == model.CapacityProviderFargateSpot {
-				places = append(places, place{launchType: model.LaunchTypeFargate, provider: p})
+			launchType := model.LaunchTypeEC2
+			if model.OnFargate(p) {
+				launchType = model.LaunchTypeFargate
 			}
+			places = append(places, place{launchType: launchType, provider: p})
 		}
 	default:
 		for range n {

@@ -204,7 +204,11 @@ func (c *services) start(ctx context.Context, tx *store.Txn, v *view, plan *depl
 	var messages []string
 	var choice *fleet.Choice
 	if onInstances(primary) {
-		if tasks, choice, messages, err = c.placeOnInstances(ctx, v, plan, def.V, primary, tasks, now); err != nil {
+		find := c.placeOnInstances
+		if len(primary.CapacityProviderStrategy) > 0 {
+			find = c.placeOnProviders
+		}
+		if tasks, choice, messages, err = find(ctx, v, plan, def.V, primary, tasks, now); err != nil {
 			return nil, nil, err
 		}
 	}

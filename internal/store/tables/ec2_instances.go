@@ -15,6 +15,8 @@ const (
 	ByName = "name"
 	// ByEC2Instance: the EC2 instance's id.
 	ByEC2Instance = "ec2Instance"
+	// ByCapacityProvider: the capacity provider's name.
+	ByCapacityProvider = "capacityProvider"
 	// ByProfileAssociation: the id of the instance profile's association.
 	ByProfileAssociation = "profileAssociation"
 	// ByToken: the client token.
@@ -52,7 +54,8 @@ var (
 var (
 	// ECSContainerInstances list by prefix "<cluster>/".
 	ECSContainerInstances = store.NewTable[model.ContainerInstance]("ecs", "ContainerInstance").
-				WithIndex(ByEC2Instance, func(v *model.ContainerInstance) []string { return nonEmpty(v.EC2InstanceID) })
+				WithIndex(ByEC2Instance, func(v *model.ContainerInstance) []string { return nonEmpty(v.EC2InstanceID) }).
+				WithIndex(ByCapacityProvider, func(v *model.ContainerInstance) []string { return nonEmpty(v.CapacityProviderName) })
 	ECSInstanceClaims    = store.NewTable[model.InstanceClaim]("ecs", "InstanceClaim")
 	ECSCapacityProviders = store.NewTable[model.CapacityProvider]("ecs", "CapacityProvider")
 	// ECSCapacityProviderGroups hold the name of the capacity provider of an
