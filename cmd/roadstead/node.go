@@ -68,6 +68,9 @@ func runNode(ctx context.Context, o *nodeOptions, logTo io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if names := agent.Unheeded(os.Environ()); len(names) > 0 {
+		log.Warn("settings that this agent does not act upon", "names", names)
+	}
 	metadata := imds.New(imds.Options{})
 	machine, region, err := thisMachine(ctx, settings, metadata)
 	if err != nil {
@@ -106,6 +109,7 @@ func runNode(ctx context.Context, o *nodeOptions, logTo io.Writer) error {
 	n, err := node.New(node.Config{
 		Name: "node", Engine: home.Images{Engine: lazy, Port: at.Port()}, Transport: a, Network: agent.MachineNetwork{Netns: "/proc/1/ns/net"}, StateDir: o.dataDir,
 		Registries: agent.Images{API: apis, Secrets: secrets}, Secrets: secrets, Logs: logs, ExecutionCredentials: logs.Refresh,
+		StopTimeout: settings.StopTimeout, CachedImages: settings.CachedImages,
 		APIEndpoint: endpoint, RetryDelay: 250 * time.Millisecond, Clock: clock.System{}, Log: log,
 	})
 	if err != nil {
@@ -115,6 +119,10 @@ func runNode(ctx context.Context, o *nodeOptions, logTo io.Writer) error {
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return logs.Run(ctx, log) })
 		g.Go(func() error { return serveNode(ctx, n, log) })
+		g.Go(func() error { return listen(ctx, agent.IntrospectionAddress, a.Introspection(n)) })
+		if settings.SpotDraining && !settings.External {
+			g.Go(func() error { return a.DrainOnInterruption(ctx, metadata) })
+		}
 		return g.Wait()
 	})
 }
@@ -144,19 +152,25 @@ func serveNode(ctx context.Context, n *node.Node, log *slog.Logger) error {
 	} else {
 		defer undo()
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", agent.MetadataAddress)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return listen(ctx, agent.MetadataAddress, n.MachineMetadata()) })
+	g.Go(func() error { return n.Run(ctx) })
+	return g.Wait()
+}
+
+// listen serves HTTP at an address until ctx ends.
+func listen(ctx context.Context, address string, h http.Handler) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return fmt.Errorf("serve tasks' metadata: %w", err)
+		return fmt.Errorf("serve %s: %w", address, err)
 	}
-	s := &http.Server{Handler: n.MachineMetadata(), ReadHeaderTimeout: 10 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	err = n.Run(ctx)
-	_ = s.Close()
-	if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
-		err = errors.Join(err, serr)
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
 	}
-	return err
+	return ctx.Err()
 }
 
 // engine is the containerd of the machine's tasks. What names end in .localhost

@@ -57,6 +57,10 @@ func New(cfg Config) (*Agent, error) {
 // Run registers the machine, then runs the node, whose transport the agent is,
 // until ctx ends.
 func (a *Agent) Run(ctx context.Context, runNode func(context.Context) error) error {
+	if err := a.addInstanceTags(ctx); err != nil {
+		// As the published agent does, it registers without them.
+		a.cfg.Log.Error("the container instance does not get its EC2 instance's tags", "error", err)
+	}
 	id, err := a.register(ctx)
 	if err != nil {
 		return err

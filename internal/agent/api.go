@@ -52,6 +52,7 @@ var (
 	serviceLogs    = service{"logs", "Logs_20140328"}
 	serviceSecrets = service{"secretsmanager", "secretsmanager"}
 	serviceSSM     = service{"ssm", "AmazonSSM"}
+	serviceEC2     = service{signingName: "ec2"}
 )
 
 // call is a call of one operation.
@@ -73,26 +74,9 @@ func (a *API) do(ctx context.Context, c call, in, out any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", c.operation, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(a.Endpoint, "/")+"/", bytes.NewReader(body))
+	b, err := a.post(ctx, c, body, "application/x-amz-json-1.1")
 	if err != nil {
 		return err
-	}
-	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	req.Header.Set("X-Amz-Target", c.service.target+"."+c.operation)
-	if err := a.sign(ctx, req, body, c); err != nil {
-		return err
-	}
-	resp, err := a.Client.Do(req)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.operation, err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.operation, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return apiError(c.operation, resp.StatusCode, b)
 	}
 	if out == nil {
 		return nil
@@ -101,6 +85,34 @@ func (a *API) do(ctx context.Context, c call, in, out any) error {
 		return fmt.Errorf("decode the answer of %s: %w", c.operation, err)
 	}
 	return nil
+}
+
+// post sends an operation's request and returns its answer.
+func (a *API) post(ctx context.Context, c call, body []byte, contentType string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(a.Endpoint, "/")+"/", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", contentType)
+	if c.service.target != "" {
+		req.Header.Set("X-Amz-Target", c.service.target+"."+c.operation)
+	}
+	if err := a.sign(ctx, req, body, c); err != nil {
+		return nil, err
+	}
+	resp, err := a.Client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.operation, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.operation, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, apiError(c.operation, resp.StatusCode, b)
+	}
+	return b, nil
 }
 
 func apiError(operation string, status int, body []byte) error {
@@ -112,6 +124,9 @@ func apiError(operation string, status int, body []byte) error {
 	_ = json.Unmarshal(body, &e) // a body that is no JSON names no code
 	if e.Message == "" {
 		e.Message = e.Upper
+	}
+	if e.Type == "" && e.Message == "" { // EC2's are XML
+		e.Message = string(body[:min(len(body), 500)])
 	}
 	return &Error{Operation: operation, Code: e.Type[strings.LastIndexByte(e.Type, '#')+1:], Message: e.Message, Status: status}
 }

@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Settings are what /etc/ecs/ecs.config says.
@@ -24,6 +26,42 @@ type Settings struct {
 	ReservedPorts, ReservedUDPPorts []int
 	// External: the machine is no EC2 instance.
 	External bool
+	// StopTimeout is how long containers have to end that say nothing of it.
+	StopTimeout time.Duration
+	// CachedImages are taken without a look at their registry.
+	CachedImages bool
+	// SpotDraining drains the instance when it is told of its interruption.
+	SpotDraining bool
+	// InstanceTags: the container instance gets the tags of its EC2 instance.
+	InstanceTags bool
+}
+
+// Bounds of the time that containers have to end.
+const (
+	defaultStopTimeout = 30 * time.Second
+	minStopTimeout     = time.Second
+)
+
+// heeded are the variables that are acted upon, here or by the program's
+// command.
+var heeded = []string{
+	"ECS_CLUSTER", "ECS_INSTANCE_ATTRIBUTES", "ECS_CONTAINER_INSTANCE_TAGS", "ECS_CONTAINER_INSTANCE_PROPAGATE_TAGS_FROM", "ECS_RESERVED_PORTS",
+	"ECS_RESERVED_PORTS_UDP", "ECS_RESERVED_MEMORY", "ECS_EXTERNAL", "ECS_CONTAINER_STOP_TIMEOUT", "ECS_IMAGE_PULL_BEHAVIOR",
+	"ECS_ENABLE_SPOT_INSTANCE_DRAINING", "ECS_DATADIR", "ECS_LOGFILE",
+}
+
+// Unheeded names the variables of an environment, NAME=VALUE each, that are for
+// the agent and that it does not act upon.
+func Unheeded(environment []string) []string {
+	var out []string
+	for _, kv := range environment {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, "ECS_") && !slices.Contains(heeded, name) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // standardPorts are those that agents keep by default: SSH's, Docker's and
@@ -37,7 +75,7 @@ const (
 
 // SettingsFrom reads the environment.
 func SettingsFrom(get func(string) string) (Settings, error) {
-	s := Settings{Cluster: get("ECS_CLUSTER"), ReservedPorts: standardPorts, External: get("ECS_EXTERNAL") == "true"}
+	s := Settings{Cluster: get("ECS_CLUSTER"), ReservedPorts: standardPorts, External: get("ECS_EXTERNAL") == "true", StopTimeout: defaultStopTimeout}
 	if s.Cluster == "" {
 		s.Cluster = "default"
 	}
@@ -60,6 +98,28 @@ func SettingsFrom(get func(string) string) (Settings, error) {
 		}
 		s.ReservedMemory = n
 	}
+	if v := get("ECS_CONTAINER_STOP_TIMEOUT"); v != "" {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < minStopTimeout {
+			errs = append(errs, fmt.Errorf("ECS_CONTAINER_STOP_TIMEOUT: %q is no time of a second or more, such as 30s", v))
+		}
+		s.StopTimeout = d
+	}
+	switch v := get("ECS_IMAGE_PULL_BEHAVIOR"); v {
+	case "", "default", "always":
+	case "once", "prefer-cached":
+		s.CachedImages = true
+	default:
+		errs = append(errs, fmt.Errorf("ECS_IMAGE_PULL_BEHAVIOR: %q is none of default, always, once, prefer-cached", v))
+	}
+	switch v := get("ECS_CONTAINER_INSTANCE_PROPAGATE_TAGS_FROM"); v {
+	case "", "none":
+	case "ec2_instance":
+		s.InstanceTags = true
+	default:
+		errs = append(errs, fmt.Errorf("ECS_CONTAINER_INSTANCE_PROPAGATE_TAGS_FROM: %q is neither none nor ec2_instance", v))
+	}
+	s.SpotDraining = get("ECS_ENABLE_SPOT_INSTANCE_DRAINING") == "true"
 	for _, p := range append(append([]int{}, s.ReservedPorts...), s.ReservedUDPPorts...) {
 		if p < 1 || p > 65535 {
 			errs = append(errs, fmt.Errorf("reserved ports: %d is no port", p))

@@ -37,7 +37,7 @@ var capabilities = []string{
 	"com.amazonaws.ecs.capability.logging-driver.awslogs", "com.amazonaws.ecs.capability.logging-driver.none", "ecs.capability.execution-role-awslogs",
 	"ecs.capability.secrets.asm.environment-variables", "ecs.capability.secrets.ssm.environment-variables",
 	"ecs.capability.secrets.asm.bootstrap.log-driver", "ecs.capability.secrets.ssm.bootstrap.log-driver",
-	"ecs.capability.private-registry-authentication.secretsmanager",
+	"ecs.capability.private-registry-authentication.secretsmanager", "ecs.capability.docker-plugin.local",
 }
 
 type (

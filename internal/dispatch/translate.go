@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -82,7 +83,11 @@ func volume(v model.TaskVolume) acs.Volume {
 	case v.EFSVolumeConfiguration != nil:
 		out.Type = "efs"
 	case v.DockerVolumeConfiguration != nil:
+		d := v.DockerVolumeConfiguration
 		out.Type = "docker"
+		out.Docker = &acs.DockerVolumeConfiguration{
+			Scope: cmp.Or(d.Scope, "task"), Autoprovision: isTrue(d.Autoprovision), Driver: cmp.Or(d.Driver, "local"), DriverOpts: d.DriverOpts, Labels: d.Labels,
+		}
 	case v.Host != nil && v.Host.SourcePath != "":
 		out.Host = &acs.HostVolumeProperties{SourcePath: v.Host.SourcePath}
 	}

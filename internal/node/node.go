@@ -36,6 +36,11 @@ type Config struct {
 	// process, and nobody in them reads files. Nothing is kept on disk then, and
 	// the next process gets the tasks as new ones, which start again.
 	Volatile bool
+	// StopTimeout is how long containers have to end that say nothing of it; 0
+	// means 30 s.
+	StopTimeout time.Duration
+	// CachedImages are taken without a look at their registry.
+	CachedImages bool
 	// APIEndpoint is the value of AWS_ENDPOINT_URL in containers; empty sets
 	// none.
 	APIEndpoint string
@@ -75,6 +80,9 @@ type Node struct {
 func New(cfg Config) (*Node, error) {
 	if cfg.RetryDelay == 0 {
 		cfg.RetryDelay = time.Second
+	}
+	if cfg.StopTimeout == 0 {
+		cfg.StopTimeout = defaultStopTimeout
 	}
 	n := &Node{
 		cfg: cfg, files: files{dir: filepath.Join(cfg.StateDir, "tasks"), volatile: cfg.Volatile, log: cfg.Log}, creds: newCredentials(),

@@ -23,6 +23,9 @@ func (n *Node) makeResources(ctx context.Context, t *acs.Task) (netns string, er
 		if err := writeFiles(n.dir(t.Arn), t); err != nil {
 			return "", err
 		}
+		if err := makeVolumes(t, n.dir(t.Arn), n.sharedVolumes()); err != nil {
+			return "", err
+		}
 	}
 	if err := n.ensureGroup(ctx, t); err != nil {
 		return "", err
@@ -61,8 +64,7 @@ func (n *Node) removeResources(ctx context.Context, t *acs.Task) error {
 	return errors.Join(errs...)
 }
 
-// writeFiles writes hosts, resolv.conf and hostname, and makes the task's own
-// volumes.
+// writeFiles writes hosts, resolv.conf and hostname.
 func writeFiles(dir string, t *acs.Task) error {
 	// Users of containers pass through it and read the files.
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -71,15 +73,6 @@ func writeFiles(dir string, t *acs.Task) error {
 	for name, content := range map[string]string{"hosts": hosts(t), "resolv.conf": resolvConf(t), "hostname": hostname(t) + "\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			return fmt.Errorf("write the task's %s: %w", name, err)
-		}
-	}
-	for _, v := range t.Volumes {
-		source, err := volumeSource(t, v.Name, dir)
-		if err != nil {
-			return err
-		}
-		if err := os.MkdirAll(source, 0o755); err != nil {
-			return fmt.Errorf("make volume %s: %w", v.Name, err)
 		}
 	}
 	return nil

@@ -31,8 +31,10 @@ const defaultNofile = 65535
 type specContext struct {
 	node  string
 	netns string
-	// files is the task's folder: hosts, resolv.conf, hostname, volumes.
+	// files is the task's folder: hosts, resolv.conf, hostname, volumes; shared
+	// is that of the volumes that tasks share.
 	files    string
+	shared   string
 	hostname string
 	// env is ECS's own environment for the container.
 	env []string
@@ -81,7 +83,7 @@ func containerSpec(t *acs.Task, c *acs.Container, state *containerState, x specC
 	if config.Hostname != "" {
 		spec.Hostname = config.Hostname
 	}
-	spec.Mounts, err = mounts(t, c, x.files)
+	spec.Mounts, err = mounts(t, c, x.files, x.shared)
 	if err != nil {
 		return engine.ContainerSpec{}, err
 	}
@@ -159,7 +161,7 @@ func ulimits(in []acs.DockerUlimit) []engine.Ulimit {
 
 // mounts are the task's files, the container's volumes, and what it has from
 // other containers.
-func mounts(t *acs.Task, c *acs.Container, dir string) ([]engine.Mount, error) {
+func mounts(t *acs.Task, c *acs.Container, dir, shared string) ([]engine.Mount, error) {
 	var out []engine.Mount
 	if dir == "" {
 		return nil, nil
@@ -172,7 +174,7 @@ func mounts(t *acs.Task, c *acs.Container, dir string) ([]engine.Mount, error) {
 		return nil, err
 	}
 	for _, p := range points {
-		source, err := volumeSource(t, p.SourceVolume, dir)
+		source, err := volumeSource(t, p.SourceVolume, dir, shared)
 		if err != nil {
 			return nil, err
 		}
@@ -206,21 +208,4 @@ func mountPoints(t *acs.Task, c *acs.Container, seen []string) ([]acs.MountPoint
 		}
 	}
 	return points, nil
-}
-
-// volumeSource is the folder of a volume: of the host's, or of the task's own.
-func volumeSource(t *acs.Task, name, dir string) (string, error) {
-	for _, v := range t.Volumes {
-		if v.Name != name {
-			continue
-		}
-		if v.Type != "" && v.Type != "host" {
-			return "", fmt.Errorf("volume %s: volumes of type %s are not there", name, v.Type)
-		}
-		if v.Host != nil && v.Host.SourcePath != "" {
-			return v.Host.SourcePath, nil
-		}
-		return filepath.Join(dir, "volumes", name), nil
-	}
-	return "", fmt.Errorf("volume %s is not in the task", name)
 }

@@ -383,7 +383,7 @@ func (t *task) pullOne(ctx context.Context, task *acs.Task, c *acs.Container) (e
 	}
 	delay := t.node.cfg.RetryDelay
 	for try := 0; ; try++ {
-		img, err := t.node.cfg.Engine.PullImage(ctx, engine.PullRequest{Ref: c.Image, Auth: auth})
+		img, err := t.node.cfg.Engine.PullImage(ctx, engine.PullRequest{Ref: c.Image, Auth: auth, IfNotPresent: t.node.cfg.CachedImages})
 		if err == nil {
 			return img, nil
 		}
@@ -428,7 +428,7 @@ func (t *task) create(s *taskState, name string) error {
 		return nil
 	}
 	spec, err := containerSpec(&s.Task, def, c, specContext{
-		node: t.node.cfg.Name, netns: s.NetNS, files: t.node.dir(t.arn), hostname: hostname(&s.Task),
+		node: t.node.cfg.Name, netns: s.NetNS, files: t.node.dir(t.arn), shared: t.node.sharedVolumes(), hostname: hostname(&s.Task),
 		env: t.node.environment(&s.Task, c.ID), secrets: secrets.env, logURI: uri,
 	})
 	if err == nil {
@@ -534,7 +534,7 @@ func (t *task) exit(name string, e engine.Exit) {
 	})
 }
 
-// defaultStopTimeout is Fargate's.
+// defaultStopTimeout is Fargate's, and the published agent's.
 const defaultStopTimeout = 30 * time.Second
 
 // stop stops containers at the same time.
@@ -546,7 +546,7 @@ func (t *task) stop(ctx context.Context, names []string) error {
 	for i, name := range names {
 		id, def := s.container(name).ID, s.definition(name)
 		wg.Go(func() {
-			timeout := defaultStopTimeout
+			timeout := t.node.cfg.StopTimeout
 			if def.StopTimeout > 0 {
 				timeout = time.Duration(def.StopTimeout) * time.Second
 			}

@@ -83,6 +83,13 @@ func (n *nodes) joined(instance string) ecstypes.ContainerInstance {
 	return got
 }
 
+// inside runs a command in an instance.
+func (n *nodes) inside(instance string, command ...string) (string, error) {
+	args := append([]string{"-t", fmt.Sprint(n.fleet.first(instance)), "-m", "-p", "-n"}, command...)
+	out, err := exec.CommandContext(n.t.Context(), "nsenter", args...).CombinedOutput()
+	return string(out), err
+}
+
 // place runs a task on the cluster's instances.
 func (n *nodes) place(definition string, change func(*ecs.RunTaskInput)) string {
 	n.t.Helper()
@@ -136,14 +143,18 @@ func (st *stack) logged(line string) {
 // server, of its agent, and of its agent's permission.
 func TestContainerInstances(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("nsenter"); err != nil {
-		t.Skip("needs nsenter")
+	for _, program := range []string{"nsenter", "curl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip("needs " + program)
+		}
 	}
 	n := newNodes(t, ownServer(t, "containerd"))
 	ctx := t.Context()
 
 	began := time.Now()
-	id := n.boot("ECS_INSTANCE_ATTRIBUTES={\"stack\":\"blue\"}\nECS_RESERVED_MEMORY=256", nil)
+	id := n.boot("ECS_INSTANCE_ATTRIBUTES={\"stack\":\"blue\"}\nECS_RESERVED_MEMORY=256\nECS_CONTAINER_INSTANCE_PROPAGATE_TAGS_FROM=ec2_instance", func(in *ec2.RunInstancesInput) {
+		in.TagSpecifications = []ec2types.TagSpecification{{ResourceType: ec2types.ResourceTypeInstance, Tags: []ec2types.Tag{{Key: new("team"), Value: new("a")}}}}
+	})
 	node := n.joined(id)
 	t.Logf("the instance joined after %v", time.Since(began).Round(time.Millisecond))
 	remaining := func() map[string]int32 {
@@ -159,6 +170,14 @@ func TestContainerInstances(t *testing.T) {
 	}
 	if got := remaining(); got["CPU"] != 2048 || got["MEMORY"] != 2048-256 {
 		t.Errorf("a t3.small offers %v", got)
+	}
+
+	tags, err := n.ecs.ListTagsForResource(ctx, &ecs.ListTagsForResourceInput{ResourceArn: node.ContainerInstanceArn})
+	if err != nil || len(tags.Tags) != 1 || *tags.Tags[0].Value != "a" {
+		t.Errorf("the container instance's tags: %+v, %v", tags, err)
+	}
+	if out, err := n.inside(id, "curl", "-s", "http://localhost:51678/v1/metadata"); err != nil || !strings.Contains(out, *node.ContainerInstanceArn) {
+		t.Errorf("introspection: %s, %v", out, err)
 	}
 
 	// A task that says who it is: its role by its credentials, its secret.
@@ -191,6 +210,18 @@ func TestContainerInstances(t *testing.T) {
 		t.Errorf("with a task of 128 MiB %v is left", got)
 	}
 
+	// Tasks of the instance share a volume by its name.
+	shared := func(in *ecs.RegisterTaskDefinitionInput) {
+		onInstances(ecstypes.NetworkModeNone)(in)
+		in.Volumes = []ecstypes.Volume{{Name: new("common"), DockerVolumeConfiguration: &ecstypes.DockerVolumeConfiguration{Scope: ecstypes.ScopeShared, Autoprovision: new(true)}}}
+	}
+	w := n.container("write", "/common/proof")
+	w.PortMappings, w.MountPoints = nil, []ecstypes.MountPoint{{SourceVolume: new("common"), ContainerPath: new("/common")}}
+	writer := n.await(n.place(n.register("writer", shared, w), nil), "STOPPED")
+	if code := writer.Containers[0].ExitCode; code == nil || *code != 0 || n.fleet.read(id, "var/lib/ecs/volumes/common/proof") == "" {
+		t.Errorf("the shared volume: exit %v, %q", code, n.fleet.read(id, "var/lib/ecs/volumes/common/proof"))
+	}
+
 	// The server is killed; the agent is killed. The task goes on.
 	if err := n.kill(); err != nil {
 		t.Fatal(err)
@@ -199,7 +230,7 @@ func TestContainerInstances(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.joined(id)
-	if out, err := exec.CommandContext(ctx, "nsenter", "-t", fmt.Sprint(n.fleet.first(id)), "-m", "-p", "pkill", "-9", "-f", "roadstead node").CombinedOutput(); err != nil {
+	if out, err := n.inside(id, "pkill", "-9", "-f", "roadstead node"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	eventually(t, 30*time.Second, "the agent's second start", func() error {

@@ -143,9 +143,21 @@ type EnvironmentFile struct {
 // fsxWindowsFileServer; a host volume without a source path lives and dies
 // with the task.
 type Volume struct {
-	Name string                `json:"name"`
-	Type string                `json:"type,omitempty"`
-	Host *HostVolumeProperties `json:"host,omitempty"`
+	Name   string                     `json:"name"`
+	Type   string                     `json:"type,omitempty"`
+	Host   *HostVolumeProperties      `json:"host,omitempty"`
+	Docker *DockerVolumeConfiguration `json:"dockerVolumeConfiguration,omitempty"`
+}
+
+// DockerVolumeConfiguration of a docker volume.
+type DockerVolumeConfiguration struct {
+	// Scope is task, whose volume ends with it, or shared by the instance's
+	// tasks.
+	Scope         string            `json:"scope,omitempty"`
+	Autoprovision bool              `json:"autoprovision,omitempty"`
+	Driver        string            `json:"driver,omitempty"`
+	DriverOpts    map[string]string `json:"driverOpts,omitempty"`
+	Labels        map[string]string `json:"labels,omitempty"`
 }
 
 // HostVolumeProperties of a host volume.

@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -365,6 +366,26 @@ func requiredAttributes(d *model.TaskDefinition) []model.ECSAttribute {
 		if c.RepositoryCredentials != nil {
 			need["ecs.capability.private-registry-authentication.secretsmanager"] = true
 		}
+		if len(c.EnvironmentFiles) > 0 {
+			need["ecs.capability.env-files.s3"] = true
+		}
+		if c.FirelensConfiguration != nil {
+			need["ecs.capability.firelens."+c.FirelensConfiguration.Type] = true
+		}
+	}
+	for _, v := range d.Volumes {
+		switch {
+		case v.DockerVolumeConfiguration != nil:
+			need["ecs.capability.docker-plugin."+cmp.Or(v.DockerVolumeConfiguration.Driver, "local")] = true
+		case v.EFSVolumeConfiguration != nil:
+			need["ecs.capability.efs"] = true
+		}
+	}
+	if d.PIDMode != "" || d.IPCMode != "" {
+		need["ecs.capability.pid-ipc-namespace-sharing"] = true
+	}
+	if d.CPU != "" || d.Memory != "" {
+		need["ecs.capability.task-cpu-mem-limit"] = true
 	}
 	if d.TaskRoleARN != "" {
 		need["com.amazonaws.ecs.capability.task-iam-role"] = true
