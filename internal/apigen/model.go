@@ -177,7 +177,37 @@ func loadModel(files fs.FS, name string) (*model, error) {
 	if err := json.NewDecoder(z).Decode(m); err != nil {
 		return nil, fmt.Errorf("models/%s.json.gz: %w", name, err)
 	}
-	return m, nil
+	return m, m.addMembers(files, name)
+}
+
+// addMembers reads operations/<name>.members, where there is one.
+func (m *model) addMembers(files fs.FS, name string) error {
+	path := "operations/" + name + ".members"
+	b, err := fs.ReadFile(files, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(b)) {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		member, of, _ := strings.Cut(line, " ")
+		owner, member, ok := strings.Cut(member, ".")
+		s := m.Shapes[owner]
+		if !ok || s == nil || s.Members == nil || m.Shapes[of] == nil {
+			return fmt.Errorf("%s: %q names no shapes of the model", path, line)
+		}
+		if _, there := s.Members.Refs[member]; there {
+			return fmt.Errorf("%s: the model has %s.%s", path, owner, member)
+		}
+		s.Members.Names = append(s.Members.Names, member)
+		s.Members.Refs[member] = ref{Shape: of}
+	}
+	return nil
 }
 
 // listed is one line of a list of operations: a name, and behind a # what a

@@ -1244,6 +1244,7 @@ func shapes() []api.Shape {
 			{Name: "tags", Shape: "Tags"},
 			{Name: "totalResources", Shape: "Resources"},
 			{Name: "versionInfo", Shape: "VersionInfo"},
+			{Name: "clientToken", Shape: "String"},
 		}},
 		{Name: "RegisterContainerInstanceResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "containerInstance", Shape: "ContainerInstance"},

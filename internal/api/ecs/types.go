@@ -2055,6 +2055,7 @@ type RegisterContainerInstanceInput struct {
 	Tags                              []Tag
 	TotalResources                    []Resource
 	VersionInfo                       *VersionInfo
+	ClientToken                       *string
 }
 
 // RegisterContainerInstanceOutput is the model's RegisterContainerInstanceResponse.

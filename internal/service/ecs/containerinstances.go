@@ -328,6 +328,8 @@ func (s *Service) UpdateContainerAgent(ctx context.Context, in *ecs.UpdateContai
 		return nil, ecs.NewInvalidParameterException("Referenced container instance %s not found.", val(in.ContainerInstance))
 	case err != nil:
 		return nil, err
+	case row.V.AgentVersion == "":
+		return nil, ecs.NewMissingVersionException("Amazon ECS can't determine the current version of the Amazon ECS container agent on the container instance.")
 	}
 	return nil, ecs.NewNoUpdateAvailableException("There is no update available for your container agent.")
 }

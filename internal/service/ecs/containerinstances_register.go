@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,9 @@ func (s *Service) RegisterContainerInstance(ctx context.Context, in *ecs.Registe
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
+	if in.ClientToken != nil && !registerToken.MatchString(*in.ClientToken) {
+		return nil, ecs.NewInvalidParameterException("clientToken must have at most 64 printable characters.")
+	}
 	ec2, err := s.machine(ctx, sc, in)
 	if err != nil {
 		return nil, err
@@ -40,7 +44,7 @@ func (s *Service) RegisterContainerInstance(ctx context.Context, in *ecs.Registe
 		return nil, err
 	}
 	return retry(ctx, func() (*ecs.RegisterContainerInstanceOutput, error) {
-		old, err := s.registered(ctx, sc, cluster.V, in, ec2)
+		old, token, err := s.registered(ctx, sc, cluster.V, in, ec2)
 		if err != nil {
 			return nil, err
 		}
@@ -54,6 +58,9 @@ func (s *Service) RegisterContainerInstance(ctx context.Context, in *ecs.Registe
 			i.Version = 1
 			tables.ECSClusters.Check(tx, cluster)
 			tables.ECSContainerInstances.Create(tx, sc.account, sc.region, i.ClusterName+"/"+i.ID, &i)
+			if token.Key.ID != "" {
+				tables.ECSClientTokens.Replace(tx, token, &model.ECSClientToken{Resources: []string{i.ARN}, ExpiresAt: sc.now.Add(clientTokenLife)})
+			}
 		} else {
 			if err := again(old.V, &i); err != nil {
 				return nil, err
@@ -75,29 +82,41 @@ func (s *Service) RegisterContainerInstance(ctx context.Context, in *ecs.Registe
 }
 
 // registered is the container instance that registers again, no row for one
-// that is new.
-func (s *Service) registered(ctx context.Context, sc scope, cluster *model.Cluster, in *ecs.RegisterContainerInstanceInput, ec2 *model.Instance) (store.Row[model.ContainerInstance], error) {
+// that is new. An external one is known by the request's client token alone,
+// whose row it returns, to be written with a new instance.
+func (s *Service) registered(ctx context.Context, sc scope, cluster *model.Cluster, in *ecs.RegisterContainerInstanceInput, ec2 *model.Instance) (instance store.Row[model.ContainerInstance], token store.Row[model.ECSClientToken], err error) {
+	switch ref := val(in.ContainerInstanceArn); {
+	case ref != "":
+		instance, err = s.registeredAs(ctx, sc, cluster, ref, ec2)
+	case ec2 != nil:
+		instance, err = s.registeredOn(ctx, sc, cluster, ec2)
+	case val(in.ClientToken) != "":
+		return s.registeredBy(ctx, sc, cluster, *in.ClientToken)
+	}
+	return instance, token, err
+}
+
+// registeredAs is the instance that the agent says it is.
+func (s *Service) registeredAs(ctx context.Context, sc scope, cluster *model.Cluster, ref string, ec2 *model.Instance) (store.Row[model.ContainerInstance], error) {
 	var none store.Row[model.ContainerInstance]
-	if ref := val(in.ContainerInstanceArn); ref != "" {
-		row, _, err := s.containerInstance(ctx, sc, cluster.ClusterName, ref)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			return none, ecs.NewInvalidParameterException("Referenced container instance %s not found.", ref)
-		case err != nil:
-			return none, err
-		case row.V.Status == model.ContainerInstanceInactive:
-			return none, ecs.NewClientException("The referenced container instance was inactive.")
-		case row.V.EC2InstanceID != instanceID(ec2):
-			return none, ecs.NewClientException("Container instance %s is not the instance that registers.", row.V.ARN)
-		}
-		if ec2 == nil && row.V.AgentID != sc.call.Identity.UserID {
-			return none, ecs.NewClientException("Container instance %s was registered with other credentials.", row.V.ARN)
-		}
-		return row, nil
+	row, _, err := s.containerInstance(ctx, sc, cluster.ClusterName, ref)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return none, ecs.NewInvalidParameterException("Referenced container instance %s not found.", ref)
+	case err != nil:
+		return none, err
+	case row.V.Status == model.ContainerInstanceInactive:
+		return none, ecs.NewClientException("The referenced container instance was inactive.")
+	case row.V.EC2InstanceID != instanceID(ec2):
+		return none, ecs.NewClientException("Container instance %s is not the instance that registers.", row.V.ARN)
+	case ec2 == nil && row.V.AgentID != sc.call.Identity.UserID:
+		return none, ecs.NewClientException("Container instance %s was registered with other credentials.", row.V.ARN)
 	}
-	if ec2 == nil {
-		return none, nil
-	}
+	return row, nil
+}
+
+// registeredOn is the instance that an EC2 instance is already.
+func (s *Service) registeredOn(ctx context.Context, sc scope, cluster *model.Cluster, ec2 *model.Instance) (store.Row[model.ContainerInstance], error) {
 	rows, err := tables.ECSContainerInstances.List(ctx, s.store, store.Query{
 		Account: sc.account, Region: sc.region, Prefix: cluster.ClusterName + "/",
 		Index: store.Index{Name: tables.ByEC2Instance, Value: ec2.ID},
@@ -107,7 +126,26 @@ func (s *Service) registered(ctx context.Context, sc scope, cluster *model.Clust
 			return r, nil
 		}
 	}
-	return none, err
+	return store.Row[model.ContainerInstance]{}, err
+}
+
+var registerToken = regexp.MustCompile(`^[!-~]{1,64}$`)
+
+// registeredBy is the external instance that the caller has registered under a
+// client token: his agent has not heard the answer. What it tells anew counts.
+func (s *Service) registeredBy(ctx context.Context, sc scope, cluster *model.Cluster, token string) (none store.Row[model.ContainerInstance], known store.Row[model.ECSClientToken], err error) {
+	known, err = tables.ECSClientTokens.Get(ctx, s.store, sc.account, sc.region, "RegisterContainerInstance/"+cluster.ClusterName+"/"+sc.call.Identity.UserID+"/"+token)
+	if errors.Is(err, store.ErrNotFound) || err == nil && !sc.now.Before(known.V.ExpiresAt) {
+		return none, known, nil
+	}
+	if err != nil {
+		return none, known, err
+	}
+	row, _, err := s.containerInstance(ctx, sc, cluster.ClusterName, known.V.Resources[0])
+	if errors.Is(err, store.ErrNotFound) || err == nil && row.V.Status == model.ContainerInstanceInactive {
+		return none, known, nil
+	}
+	return row, known, err
 }
 
 func instanceID(i *model.Instance) string {

@@ -254,7 +254,55 @@ func TestListContainerInstances(t *testing.T) {
 	_, err := h.ListContainerInstances(h.ctx, &ecs.ListContainerInstancesInput{Cluster: new("c"), Filter: new("attribute:")})
 	refused(t, err, "InvalidParameterException", "Invalid filter")
 	_, err = h.UpdateContainerAgent(h.ctx, &ecs.UpdateContainerAgentInput{Cluster: new("c"), ContainerInstance: &arns[0]})
+	refused(t, err, "MissingVersionException", "")
+	if _, err := tables.ECSContainerInstances.Update(h.ctx, h.harness.store, account, region, strings.SplitN(arns[0], "/", 2)[1], func(i *model.ContainerInstance) error {
+		i.AgentVersion = "1.105.0"
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.UpdateContainerAgent(h.ctx, &ecs.UpdateContainerAgentInput{Cluster: new("c"), ContainerInstance: &arns[0]})
 	refused(t, err, "NoUpdateAvailableException", "")
+}
+
+// An external agent that has not heard that it is registered asks again, by the
+// same client token.
+func TestRegisterAgainByToken(t *testing.T) {
+	h := startInstances(t)
+	register := func(token string) string {
+		t.Helper()
+		in := registerInstance("", func(in *ecs.RegisterContainerInstanceInput) { in.InstanceIdentityDocument = nil })
+		if token != "" {
+			in.ClientToken = &token
+		}
+		return *must(h.RegisterContainerInstance(h.ctx, in))(t).ContainerInstance.ContainerInstanceArn
+	}
+	first := register("t1")
+	if again := register("t1"); again != first {
+		t.Errorf("registered as %s, was %s", again, first)
+	}
+	other := map[string]bool{first: true}
+	for _, token := range []string{"t2", "", ""} {
+		if arn := register(token); other[arn] {
+			t.Errorf("%q is %s again", token, arn)
+		} else {
+			other[arn] = true
+		}
+	}
+	h.as("i-2") // somebody else's token is not his
+	if arn := register("t1"); other[arn] {
+		t.Errorf("registered as somebody else's %s", arn)
+	}
+	h.as("i-1")
+	must(h.DeregisterContainerInstance(h.ctx, &ecs.DeregisterContainerInstanceInput{Cluster: new("c"), ContainerInstance: &first}))(t)
+	second := register("t1")
+	if second == first || register("t1") != second {
+		t.Errorf("registered as %s after %s", second, first)
+	}
+	in := registerInstance("i-1")
+	in.ClientToken = new("a\x00b")
+	_, err := h.RegisterContainerInstance(h.ctx, in)
+	refused(t, err, "InvalidParameterException", "clientToken")
 }
 
 func TestAttributes(t *testing.T) {
