@@ -9,7 +9,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-terraform down build deps test test-fast fuzz hostile lint fmt generate check-generated compat presubmit bench clean
+.PHONY: help demo demo-terraform down build deps test test-fast fuzz hostile sim lint fmt generate check-generated compat presubmit bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ HOSTILETIME ?= 40m
 hostile: ## send the server everything that no well-meaning client would, and print the counts
 	$(GO) test -count=1 -timeout $(HOSTILETIME) -v ./test/hostile -args -exhaustive
 
+sim: ## simulate 5,000 instances with 100,000 tasks, and thousands of random histories
+	$(GO) test -count=1 -timeout 40m -v -run 'TestLargeCluster|TestHistories' ./test/sim -full
+
 lint: ## run the linters, the dependency arrows among them
 	$(TOOL) golangci-lint run ./...
 
@@ -66,7 +69,7 @@ vulncheck: ## look for known vulnerabilities (needs the internet)
 
 presubmit: fmt generate lint test ## what to run before sending a change
 
-bench: bench-start bench-runtask bench-instances bench-api bench-registry bench-store bench-kill ## run all benchmarks, in less than 15 minutes; results go to bench/README.md
+bench: bench-start bench-runtask bench-instances bench-placement bench-api bench-registry bench-store bench-kill ## run all benchmarks, in less than 15 minutes; results go to bench/README.md
 
 bench-go: ## run the benchmarks of single functions
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
@@ -88,6 +91,9 @@ bench-store: ## measure how times change with what the store holds
 
 bench-instances: ## measure launching instances, and the memory of a hundred idle ones
 	$(SUDO) $(GO) run ./bench/instances
+
+bench-placement: ## measure placements a second from 10 instances to 5,000, and RunTask beside moto's
+	$(GO) run ./bench/placement
 
 bench-kill: ## kill -9 in the middle of writes, and look what is left
 	$(GO) run ./bench/kill
