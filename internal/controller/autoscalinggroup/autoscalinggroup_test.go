@@ -597,12 +597,11 @@ func TestSpotInterruption(t *testing.T) {
 				spot = m.InstanceID
 			}
 		}
-		if _, err := tables.Instances.Update(t.Context(), x.store, account, region, spot, func(v *model.Instance) error {
+		_, err := tables.Instances.Update(t.Context(), x.store, account, region, spot, func(v *model.Instance) error {
 			v.Desired.SpotInterruptionAt = time.Now().Add(2 * time.Minute)
 			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
+		})
+		x.ok(nil, err)
 		x.pass(time.Second)
 		x.is(2, 2, 0)
 		if x.ec2(spot).State() != model.InstanceTerminated || x.told("Terminating EC2 instance: "+spot, "rebalance recommendation") == nil {
