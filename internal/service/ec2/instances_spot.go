@@ -8,12 +8,15 @@ import (
 	"roadstead.dev/internal/api/ec2"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/instances"
 	"roadstead.dev/internal/store/tables"
 )
 
 func spotState(v *model.Instance) (state, code string) {
 	ended := v.Desired.State == model.InstanceTerminated
 	switch {
+	case ended && v.Desired.ReasonCode == instances.Interrupted.Code:
+		return "closed", "instance-terminated-no-capacity"
 	case v.Spec.SpotCancelled && ended:
 		return "cancelled", "instance-terminated-by-user"
 	case v.Spec.SpotCancelled:
