@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -74,8 +75,9 @@ type apis struct {
 	secrets    *secretsmanager.Service
 	parameters *ssm.Service
 	throttle   *throttle.Limiter
-	// agents are where the agents of container instances connect.
-	agents map[string]gateway.Signed
+	// signed are where the agents of container instances connect, and where Spot
+	// capacity is taken back.
+	signed map[string]gateway.Signed
 	clock  clock.Clock
 	log    *slog.Logger
 }
@@ -127,7 +129,8 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		return nil, errors.Join(err, a.logstore.Close())
 	}
 	tasks := ecs.New(ecs.Config{Store: s.store, Placer: s.fleet, Fleet: s.fleet, Reports: s.dispatcher, Documents: identityDocuments{s.identities}, Log: s.log})
-	a.agents = agentConnections(s, tasks)
+	a.signed = agentConnections(s, tasks)
+	maps.Copy(a.signed, interruptions(s.store))
 	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry, Upstreams: a.mirror})
 	balancers := elbv2.New(elbv2.Config{Store: s.store})
 	if err := balancers.NameAll(ctx); err != nil {
@@ -184,7 +187,7 @@ func (a *apis) config(s *server) gateway.Config {
 	return gateway.Config{
 		Services: a.services, Credentials: s.directory, Authorizer: s.directory, Clock: s.clock, Log: s.log,
 		Account: s.accountID, Registry: a.registry, Ready: s.readiness, Throttle: a.throttle,
-		Mounts: map[string]http.Handler{caPath: serveCA(s.ca)}, Signed: a.agents,
+		Mounts: map[string]http.Handler{caPath: serveCA(s.ca)}, Signed: a.signed,
 	}
 }
 

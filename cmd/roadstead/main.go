@@ -59,6 +59,6 @@ networks with security groups.`,
 		SilenceErrors: true,
 	}
 	o.bind(root.PersistentFlags())
-	root.AddCommand(upCommand(o), downCommand(o), envCommand(o), caCommand(o), statusCommand(o), doctorCommand(o), versionCommand(), nodeCommand())
+	root.AddCommand(upCommand(o), downCommand(o), envCommand(o), caCommand(o), statusCommand(o), doctorCommand(o), interruptCommand(o), versionCommand(), nodeCommand())
 	return root
 }
