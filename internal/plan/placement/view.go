@@ -9,9 +9,11 @@ import "github.com/google/btree"
 // instance moves it along one path of the tree.
 type view struct {
 	request *Request
-	root    *node
-	seats   map[*host]*seat
-	used    uint64 // when it was last asked, by the count of questions
+	// fixed: where a host's path leads does not depend on what is placed on it.
+	fixed bool
+	root  *node
+	seats map[*host]*seat
+	used  uint64 // when it was last asked, by the count of questions
 }
 
 // seat is where a host is in a view.
@@ -41,7 +43,10 @@ type node struct {
 const degree = 16
 
 func newView(r *Request) *view {
-	v := &view{request: r, seats: make(map[*host]*seat)}
+	v := &view{request: r, seats: make(map[*host]*seat), fixed: true}
+	for _, s := range r.stages {
+		v.fixed = v.fixed && s.spread
+	}
 	v.root = v.node(0, "", nil)
 	return v
 }
@@ -80,16 +85,21 @@ func (v *view) remove(h *host) {
 
 // changed moves a host whose tasks changed.
 func (v *view) changed(h *host) {
-	if s := v.seats[h]; s != nil {
-		v.rise(h, s)
-		v.sit(h, s)
+	s := v.seats[h]
+	if s == nil || v.fixed && s.able == v.able(h, s) && s.count == v.counts(h) {
+		return
 	}
+	v.rise(h, s)
+	v.sit(h, s)
 }
+
+func (v *view) able(h *host, s *seat) bool { return s.always == "" && v.request.refusesNow(h) == "" }
+
+func (v *view) counts(h *host) int { return h.query.TaskGroups[v.request.demand.Group] }
 
 // sit finds a host's path and counts it in along it.
 func (v *view) sit(h *host, s *seat) {
-	s.able = s.always == "" && v.request.refusesNow(h) == ""
-	s.count = h.query.TaskGroups[v.request.demand.Group]
+	s.able, s.count = v.able(h, s), v.counts(h)
 	s.path = append(s.path[:0], v.root)
 	at := v.root
 	for i, st := range v.request.stages {

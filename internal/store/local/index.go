@@ -2,6 +2,7 @@ package local
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/google/btree"
@@ -89,7 +90,8 @@ func (l *layer) get(key *store.Key) *Entry {
 func (l *layer) put(e *Entry) {
 	kl := l.kind(e.Record.Key.Kind)
 	if old, had := kl.primary.ReplaceOrInsert(e); had {
-		kl.unlink(old)
+		// An entry that stays takes the old one's place below.
+		kl.unlink(old, e)
 	}
 	kl.byPlace[placeOf(&e.Record.Key)] = e
 	for _, i := range e.Indexes {
@@ -110,15 +112,19 @@ func (l *layer) put(e *Entry) {
 func (l *layer) remove(key *store.Key) {
 	if kl := l.kinds[key.Kind]; kl != nil {
 		if old, had := kl.primary.Delete(&Entry{Record: store.Record{Key: *key}}); had {
-			kl.unlink(old)
+			kl.unlink(old, nil)
 			delete(kl.byPlace, placeOf(key))
 		}
 	}
 }
 
-func (kl *kindLayer) unlink(e *Entry) {
+// unlink removes the secondary entries of e but those that next, the entry
+// that follows it, has too.
+func (kl *kindLayer) unlink(e, next *Entry) {
 	for _, i := range e.Indexes {
-		kl.secondary[i.Name].Delete(secondary{i.Value, e})
+		if next == nil || !slices.Contains(next.Indexes, i) {
+			kl.secondary[i.Name].Delete(secondary{i.Value, e})
+		}
 	}
 }
 
