@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -106,8 +107,18 @@ func runNode(ctx context.Context, o *nodeOptions, logTo io.Writer) error {
 	}
 	logs := &agent.Logs{API: apis, Executable: program, Dir: filepath.Join(o.dataDir, "logs"), Clock: clock.System{}}
 	secrets := &execution.Secrets{Source: agent.Account{API: apis}}
+	var avoid []netip.Prefix
+	if !settings.External {
+		if avoid, err = agent.ReadVPCBlocks(ctx, metadata); err != nil {
+			return err
+		}
+	}
+	network, err := agent.NewNetwork(ctx, agent.NetworkConfig{Settings: settings, StateDir: o.dataDir, RunDir: o.runDir, Avoid: avoid, Log: log})
+	if err != nil {
+		return err
+	}
 	n, err := node.New(node.Config{
-		Name: "node", Engine: home.Images{Engine: lazy, Port: at.Port()}, Transport: a, Network: agent.MachineNetwork{Netns: "/proc/1/ns/net"}, StateDir: o.dataDir,
+		Name: "node", Engine: home.Images{Engine: lazy, Port: at.Port()}, Transport: a, Network: network, Interfaces: network, StateDir: o.dataDir,
 		Registries: agent.Images{API: apis, Secrets: secrets}, Secrets: secrets, Logs: logs, ExecutionCredentials: logs.Refresh,
 		StopTimeout: settings.StopTimeout, CachedImages: settings.CachedImages,
 		APIEndpoint: endpoint, RetryDelay: 250 * time.Millisecond, Clock: clock.System{}, Log: log,

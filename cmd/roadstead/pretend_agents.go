@@ -153,7 +153,7 @@ func (p *pretendedInstances) act(ctx context.Context, i *instance.Spec) error {
 		return err
 	}
 	n, err := node.New(node.Config{
-		Name: i.ID, Engine: fake.New(fake.NewState(), p.s.clock.Now), Transport: a, Volatile: true, RetryDelay: 250 * time.Millisecond, Clock: p.s.clock, Log: p.s.log,
+		Name: i.ID, Engine: fake.New(fake.NewState(), p.s.clock.Now), Transport: a, Network: agent.NewPretendedNetwork(settings), Volatile: true, RetryDelay: 250 * time.Millisecond, Clock: p.s.clock, Log: p.s.log,
 	})
 	if err != nil {
 		return err

@@ -45,6 +45,10 @@ type Agent struct {
 func New(cfg Config) (*Agent, error) {
 	if cfg.Capabilities == nil {
 		cfg.Capabilities = slices.Clone(capabilities)
+		if !cfg.Settings.External {
+			// Interfaces are EC2's.
+			cfg.Capabilities = append(cfg.Capabilities, "ecs.capability.task-eni")
+		}
 	}
 	if cfg.StateDir != "" {
 		if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {

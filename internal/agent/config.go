@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"roadstead.dev/internal/network/machine"
 )
 
 // Settings are what /etc/ecs/ecs.config says.
@@ -24,6 +26,9 @@ type Settings struct {
 	ReservedMemory int
 	// ReservedPorts and ReservedUDPPorts are those that no task gets.
 	ReservedPorts, ReservedUDPPorts []int
+	// DynamicPorts are the host ports that mappings without one get; zero means
+	// ECS's.
+	DynamicPorts machine.PortRange
 	// External: the machine is no EC2 instance.
 	External bool
 	// StopTimeout is how long containers have to end that say nothing of it.
@@ -46,7 +51,7 @@ const (
 // command.
 var heeded = []string{
 	"ECS_CLUSTER", "ECS_INSTANCE_ATTRIBUTES", "ECS_CONTAINER_INSTANCE_TAGS", "ECS_CONTAINER_INSTANCE_PROPAGATE_TAGS_FROM", "ECS_RESERVED_PORTS",
-	"ECS_RESERVED_PORTS_UDP", "ECS_RESERVED_MEMORY", "ECS_EXTERNAL", "ECS_CONTAINER_STOP_TIMEOUT", "ECS_IMAGE_PULL_BEHAVIOR",
+	"ECS_RESERVED_PORTS_UDP", "ECS_DYNAMIC_HOST_PORT_RANGE", "ECS_RESERVED_MEMORY", "ECS_EXTERNAL", "ECS_CONTAINER_STOP_TIMEOUT", "ECS_IMAGE_PULL_BEHAVIOR",
 	"ECS_ENABLE_SPOT_INSTANCE_DRAINING", "ECS_DATADIR", "ECS_LOGFILE",
 }
 
@@ -91,6 +96,13 @@ func SettingsFrom(get func(string) string) (Settings, error) {
 	decode("ECS_CONTAINER_INSTANCE_TAGS", &s.Tags)
 	decode("ECS_RESERVED_PORTS", &s.ReservedPorts)
 	decode("ECS_RESERVED_PORTS_UDP", &s.ReservedUDPPorts)
+	if v := get("ECS_DYNAMIC_HOST_PORT_RANGE"); v != "" {
+		r, err := portRange(v)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("ECS_DYNAMIC_HOST_PORT_RANGE: %w", err))
+		}
+		s.DynamicPorts = r
+	}
 	if v := strings.TrimSpace(get("ECS_RESERVED_MEMORY")); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 0 {

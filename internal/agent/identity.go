@@ -26,7 +26,11 @@ func dynamicData(ctx context.Context, metadata *imds.Client, path string) (strin
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = out.Content.Close() }()
-	b, err := io.ReadAll(io.LimitReader(out.Content, 1<<20))
+	return read(out.Content)
+}
+
+func read(answer io.ReadCloser) (string, error) {
+	defer func() { _ = answer.Close() }()
+	b, err := io.ReadAll(io.LimitReader(answer, 1<<20))
 	return strings.TrimSpace(string(b)), err
 }

@@ -166,7 +166,16 @@ func report(ch *acs.TaskStateChange) map[string]any {
 		}
 		return float64(t.UnixMilli()) / 1000
 	}
-	in := map[string]any{"cluster": ch.Cluster, "task": ch.Task, "status": ch.Status, "reason": ch.Reason}
+	in := map[string]any{"cluster": ch.Cluster, "task": ch.Task}
+	for name, v := range map[string]string{"status": ch.Status, "reason": ch.Reason} {
+		if v != "" {
+			in[name] = v
+		}
+	}
+	if ch.Status == "" && len(ch.Attachments) > 0 {
+		in["attachments"] = ch.Attachments
+		return in
+	}
 	for name, t := range map[string]*time.Time{"pullStartedAt": ch.PullStartedAt, "pullStoppedAt": ch.PullStoppedAt, "executionStoppedAt": ch.ExecutionStoppedAt} {
 		if t != nil {
 			in[name] = seconds(t)

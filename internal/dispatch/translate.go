@@ -201,6 +201,7 @@ func container(p Parts, def *model.ContainerDefinition) (acs.Container, error) {
 			ContainerPortRange: m.ContainerPortRange, Protocol: m.Protocol,
 		})
 	}
+	c.Links = def.Links
 	for _, m := range def.MountPoints {
 		c.MountPoints = append(c.MountPoints, acs.MountPoint{SourceVolume: m.SourceVolume, ContainerPath: m.ContainerPath, ReadOnly: isTrue(m.ReadOnly)})
 	}
@@ -228,6 +229,9 @@ func container(p Parts, def *model.ContainerDefinition) (acs.Container, error) {
 		}
 	}
 	config, host := dockerConfig(def, reservation)
+	if mode := t.Spec.NetworkMode; mode == "host" || mode == "none" {
+		host.NetworkMode = mode // which the published agent does not take from the task
+	}
 	if config.Healthcheck != nil {
 		c.HealthCheckType = "docker"
 	}
@@ -281,6 +285,7 @@ func dockerConfig(def *model.ContainerDefinition, reservation int64) (acs.Docker
 	config := acs.DockerContainerConfig{
 		User: def.User, WorkingDir: def.WorkingDirectory, Hostname: def.Hostname,
 		Tty: isTrue(def.PseudoTerminal), OpenStdin: isTrue(def.Interactive), Labels: maps.Clone(def.DockerLabels),
+		NetworkDisabled: isTrue(def.DisableNetworking),
 	}
 	if h := def.HealthCheck; h != nil && len(h.Command) > 0 {
 		test := h.Command

@@ -25,34 +25,34 @@ var _ node.Network = (*Network)(nil)
 
 // Attach makes the task's namespace with its interface in it. It waits until
 // the interface's security groups are in force.
-func (n *Network) Attach(ctx context.Context, t *acs.Task) (string, error) {
+func (n *Network) Attach(ctx context.Context, t *acs.Task) (node.Attached, error) {
 	taskARN, enis := t.Arn, t.ElasticNetworkInterfaces
 	path, err := n.Plane.CreateNetns(ctx, netnsName(taskARN))
 	if err != nil {
-		return "", err
+		return node.Attached{}, err
 	}
 	for i := range enis {
 		eni, err := n.record(ctx, taskARN, enis[i].EC2ID)
 		if err != nil {
-			return "", err
+			return node.Attached{}, err
 		}
 		subnet, err := n.subnet(ctx, taskARN, eni.SubnetID)
 		if err != nil {
-			return "", err
+			return node.Attached{}, err
 		}
 		mac, err := net.ParseMAC(eni.MAC)
 		if err != nil {
-			return "", fmt.Errorf("interface %s: %w", eni.ID, err)
+			return node.Attached{}, fmt.Errorf("interface %s: %w", eni.ID, err)
 		}
 		if err := n.Plane.Attach(ctx, network.Attachment{
 			VPCID: eni.VPCID, InterfaceID: eni.ID, Netns: path, Index: i, MAC: mac,
 			Address: netip.PrefixFrom(eni.PrivateIP, subnet.CIDR.Bits()), Secondary: eni.SecondaryIPs,
 			Gateway: network.GatewayOf(subnet.CIDR),
 		}); err != nil {
-			return "", err
+			return node.Attached{}, err
 		}
 	}
-	return path, nil
+	return node.Attached{Netns: path}, nil
 }
 
 // Detach removes the task's interface and namespace. An interface whose

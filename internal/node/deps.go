@@ -8,6 +8,7 @@ package node
 
 import (
 	"context"
+	"net/netip"
 
 	"roadstead.dev/internal/engine"
 	"roadstead.dev/internal/model/acs"
@@ -28,12 +29,43 @@ type Transport interface {
 
 // Network gives tasks their network. Both methods are idempotent.
 type Network interface {
-	// Attach makes the network that the task's mode asks for and returns the
-	// path of its namespace. An awsvpc task's interface (named eth1, as on
-	// Fargate) is put into one of its own.
-	Attach(ctx context.Context, t *acs.Task) (netns string, err error)
+	// Attach makes the network that the task's mode asks for: one namespace for
+	// the task, or one for each container. *ContainerError tells of a container
+	// that cannot have its own.
+	Attach(ctx context.Context, t *acs.Task) (Attached, error)
 	// Detach takes it away.
 	Detach(ctx context.Context, t *acs.Task) error
+}
+
+// Attached is the network of a task.
+type Attached struct {
+	// Netns is the path of the namespace of the containers that have no place
+	// of their own. Empty gives each one without interfaces.
+	Netns string
+	// Containers are places by the containers' names.
+	Containers map[string]Place
+}
+
+// Place is where one container is in the network.
+type Place struct {
+	// Netns is the path of its namespace.
+	Netns string `json:"netns,omitempty"`
+	// Address is zero for a container with its machine's addresses.
+	Address netip.Addr `json:"address,omitzero"`
+	// Bindings are its ports as its machine has them.
+	Bindings []acs.NetworkBinding `json:"bindings,omitempty"`
+}
+
+// ContainerError is why a container of a task cannot be started, in AWS's
+// words.
+type ContainerError struct{ Container, Reason string }
+
+func (e *ContainerError) Error() string { return e.Reason }
+
+// Interfaces are those of the machine.
+type Interfaces interface {
+	// WaitInterface returns once there is one with the MAC address.
+	WaitInterface(ctx context.Context, mac string) error
 }
 
 // RegistryCredentials finds the credentials for a container's image, asking

@@ -220,7 +220,8 @@ type metadataContainer struct {
 type metadataPort struct {
 	ContainerPort int32
 	Protocol      string
-	HostPort      int32 `json:",omitempty"`
+	HostPort      int32  `json:",omitempty"`
+	HostIP        string `json:"HostIp,omitempty"`
 }
 
 type containerLimits struct {
@@ -344,7 +345,7 @@ func describeContainer(s *taskState, c *containerState, v4 bool) metadataContain
 		DockerID: c.ID, Name: c.Name, DockerName: c.Name, Image: def.Image, ImageID: c.ImageID,
 		Labels: labels(&s.Task, def, config, ""), DesiredStatus: acs.DesiredRunning, KnownStatus: c.known(),
 		Limits: containerLimits{max(2, def.CPU), def.Memory}, CreatedAt: when(c.CreatedAt), StartedAt: when(c.StartedAt),
-		FinishedAt: when(c.FinishedAt), Type: "NORMAL", Networks: networks(&s.Task, v4),
+		FinishedAt: when(c.FinishedAt), Type: "NORMAL", Networks: networks(s, c, v4),
 	}
 	delete(d.Labels, labelNode)
 	if s.Stop {
@@ -356,13 +357,7 @@ func describeContainer(s *taskState, c *containerState, v4 bool) metadataContain
 	if c.Health != "" {
 		d.Health = &metadataHealth{Status: c.Health, Since: when(c.HealthSince), ExitCode: c.HealthExit, Output: c.HealthOutput}
 	}
-	for _, p := range def.PortMappings {
-		protocol := p.Protocol
-		if protocol == "" {
-			protocol = "tcp"
-		}
-		d.Ports = append(d.Ports, metadataPort{p.ContainerPort, protocol, p.HostPort})
-	}
+	d.Ports = ports(def, c)
 	if points, err := mountPoints(&s.Task, def, nil); err == nil {
 		for _, p := range points {
 			d.Volumes = append(d.Volumes, metadataVolume{DockerName: p.SourceVolume, Destination: p.ContainerPath})
@@ -379,34 +374,6 @@ func describeContainer(s *taskState, c *containerState, v4 bool) metadataContain
 		d.RestartCount = &c.RestartCount
 	}
 	return d
-}
-
-func networks(t *acs.Task, v4 bool) []metadataNetwork {
-	var out []metadataNetwork
-	for i, e := range t.ElasticNetworkInterfaces {
-		mode := t.NetworkMode
-		if mode == "" {
-			mode = "awsvpc"
-		}
-		n := metadataNetwork{NetworkMode: mode}
-		for _, a := range e.IPv4Addresses {
-			n.IPv4Addresses = append(n.IPv4Addresses, a.PrivateAddress)
-		}
-		for _, a := range e.IPv6Addresses {
-			n.IPv6Addresses = append(n.IPv6Addresses, a.Address)
-		}
-		if v4 {
-			index := int32(i)
-			n.AttachmentIndex, n.MACAddress = &index, e.MacAddress
-			n.DomainNameServers, n.DomainNameSearchList, n.PrivateDNSName = e.DomainNameServers, e.DomainName, e.PrivateDNSName
-			n.SubnetGatewayIPv4Address = e.SubnetGatewayIPv4Address
-			if p, err := netip.ParsePrefix(e.SubnetGatewayIPv4Address); err == nil {
-				n.IPv4SubnetCIDRBlock = p.Masked().String()
-			}
-		}
-		out = append(out, n)
-	}
-	return out
 }
 
 // stats answers with Docker's statistics of the container.

@@ -165,9 +165,13 @@ func dependencies(s *taskState, c *containerState, now time.Time) (state depende
 	return state, "", until
 }
 
-// implied are the dependencies that volumesFrom makes.
+// implied are the dependencies that links and volumesFrom make.
 func implied(c *acs.Container) []acs.ContainerDependency {
 	var out []acs.ContainerDependency
+	for _, l := range c.Links {
+		name, _ := link(l)
+		out = append(out, acs.ContainerDependency{ContainerName: name, Condition: acs.ConditionStart})
+	}
 	for _, v := range c.VolumesFrom {
 		out = append(out, acs.ContainerDependency{ContainerName: v.SourceContainer, Condition: acs.ConditionStart})
 	}

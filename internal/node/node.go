@@ -25,6 +25,9 @@ type Config struct {
 	Transport Transport
 	// Network nil gives tasks no namespace: they share the engine's default.
 	Network Network
+	// Interfaces are those that the control plane attaches to the machine for
+	// tasks; nil means that each is there at once.
+	Interfaces Interfaces
 	// Registries nil pulls anonymously; Logs nil discards all output; Secrets
 	// nil runs no task that has any.
 	Registries RegistryCredentials
@@ -69,6 +72,8 @@ type Node struct {
 	// ended remembers tasks that were here and are gone, so that a payload
 	// that was on its way does not start them again.
 	ended map[string]time.Time
+	// awaited are the attachments of interfaces that are waited for.
+	awaited map[string]bool
 	// timeline is the newest manifest's.
 	timeline int64
 	// running is the context and the group of the tasks' goroutines.
@@ -86,7 +91,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, files: files{dir: filepath.Join(cfg.StateDir, "tasks"), volatile: cfg.Volatile, log: cfg.Log}, creds: newCredentials(),
-		tasks: map[string]*task{}, ended: map[string]time.Time{},
+		tasks: map[string]*task{}, ended: map[string]time.Time{}, awaited: map[string]bool{},
 	}
 	if cfg.Volatile {
 		return n, nil

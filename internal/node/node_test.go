@@ -82,17 +82,18 @@ func (c *control) last() acs.TaskStateChange {
 type network struct {
 	mu       sync.Mutex
 	attached map[string]bool
+	places   map[string]Place
 	err      error
 }
 
-func (n *network) Attach(_ context.Context, t *acs.Task) (string, error) {
+func (n *network) Attach(_ context.Context, t *acs.Task) (Attached, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.err != nil {
-		return "", n.err
+		return Attached{}, n.err
 	}
 	n.attached[t.Arn] = true
-	return "/netns/" + taskID(t.Arn), nil
+	return Attached{Netns: "/netns/" + taskID(t.Arn), Containers: n.places}, nil
 }
 
 func (n *network) Detach(_ context.Context, t *acs.Task) error {

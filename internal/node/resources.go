@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"roadstead.dev/internal/engine"
 	"roadstead.dev/internal/model"
@@ -17,27 +15,24 @@ import (
 // dir is the task's folder of files that are mounted into its containers.
 func (n *Node) dir(arn string) string { return filepath.Join(n.cfg.StateDir, "files", taskID(arn)) }
 
-// makeResources makes the task's folder, limits and network. It is idempotent.
-func (n *Node) makeResources(ctx context.Context, t *acs.Task) (netns string, err error) {
-	if !n.cfg.Volatile {
-		if err := writeFiles(n.dir(t.Arn), t); err != nil {
-			return "", err
-		}
-		if err := makeVolumes(t, n.dir(t.Arn), n.sharedVolumes()); err != nil {
-			return "", err
-		}
-	}
+// makeResources makes the task's limits, network, files and volumes. It is
+// idempotent.
+func (n *Node) makeResources(ctx context.Context, t *acs.Task, containers []containerState) (net Attached, err error) {
 	if err := n.ensureGroup(ctx, t); err != nil {
-		return "", err
+		return net, err
 	}
-	if n.cfg.Network == nil {
-		return "", nil
+	if n.cfg.Network != nil {
+		if net, err = n.cfg.Network.Attach(ctx, t); err != nil {
+			return net, fmt.Errorf("attach the network interface: %w", err)
+		}
 	}
-	netns, err = n.cfg.Network.Attach(ctx, t)
-	if err != nil {
-		return "", fmt.Errorf("attach the network interface: %w", err)
+	if n.cfg.Volatile {
+		return net, nil
 	}
-	return netns, nil
+	if err := writeFiles(n.dir(t.Arn), t, containers, net); err != nil {
+		return net, err
+	}
+	return net, makeVolumes(t, n.dir(t.Arn), n.sharedVolumes())
 }
 
 // taskPIDs is how many processes and threads a task may have: half of what
@@ -62,87 +57,6 @@ func (n *Node) removeResources(ctx context.Context, t *acs.Task) error {
 		errs = append(errs, os.RemoveAll(n.dir(t.Arn)))
 	}
 	return errors.Join(errs...)
-}
-
-// writeFiles writes hosts, resolv.conf and hostname.
-func writeFiles(dir string, t *acs.Task) error {
-	// Users of containers pass through it and read the files.
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the task's folder: %w", err)
-	}
-	for name, content := range map[string]string{"hosts": hosts(t), "resolv.conf": resolvConf(t), "hostname": hostname(t) + "\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-			return fmt.Errorf("write the task's %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// hostname is the interface's private DNS name, as on Fargate.
-func hostname(t *acs.Task) string {
-	for _, e := range t.ElasticNetworkInterfaces {
-		if e.PrivateDNSName != "" {
-			return e.PrivateDNSName
-		}
-		if ip := e.PrimaryIPv4(); ip != "" {
-			return "ip-" + strings.ReplaceAll(ip, ".", "-")
-		}
-	}
-	if t.NetworkMode == "host" {
-		if name, err := os.Hostname(); err == nil {
-			return name
-		}
-	}
-	id := taskID(t.Arn)
-	return id[:min(12, len(id))]
-}
-
-// onMachine tells whether the task reaches the network as its machine does.
-func onMachine(t *acs.Task) bool {
-	return t.NetworkMode == "host" || t.NetworkMode == "bridge" || t.NetworkMode == "" && t.LaunchType != "FARGATE"
-}
-
-func hosts(t *acs.Task) string {
-	var b strings.Builder
-	b.WriteString("127.0.0.1 localhost\n")
-	for _, e := range t.ElasticNetworkInterfaces {
-		if ip := e.PrimaryIPv4(); ip != "" {
-			fmt.Fprintf(&b, "%s %s\n", ip, hostname(t))
-		}
-	}
-	// Containers of a task share the file; their extra hosts do too.
-	for _, c := range t.Containers {
-		_, host, err := c.DockerConfig.Parse()
-		if err != nil {
-			continue
-		}
-		for _, h := range host.ExtraHosts {
-			if name, ip, ok := strings.Cut(h, ":"); ok {
-				if _, err := netip.ParseAddr(ip); err == nil {
-					fmt.Fprintf(&b, "%s %s\n", ip, name)
-				}
-			}
-		}
-	}
-	return b.String()
-}
-
-func resolvConf(t *acs.Task) string {
-	if onMachine(t) {
-		// The machine's own resolver; a task without names runs too.
-		b, _ := os.ReadFile("/etc/resolv.conf")
-		return string(b)
-	}
-	var b strings.Builder
-	for _, e := range t.ElasticNetworkInterfaces {
-		if len(e.DomainName) > 0 {
-			fmt.Fprintf(&b, "search %s\n", strings.Join(e.DomainName, " "))
-		}
-		for _, s := range e.DomainNameServers {
-			fmt.Fprintf(&b, "nameserver %s\n", s)
-		}
-	}
-	return b.String()
 }
 
 // environment is what ECS itself puts into a container's environment.

@@ -70,7 +70,7 @@ func (n *Node) handle(m acs.Message) []acs.Message {
 			}
 		}
 	case *acs.AttachTaskNetworkInterfacesMessage:
-		// Interfaces come with the task itself as well.
+		n.await(m)
 		return []acs.Message{&acs.AckRequest{Cluster: m.ClusterArn, ContainerInstance: m.ContainerInstanceArn, MessageID: m.MessageID}}
 	case *acs.CloseMessage:
 		n.cfg.Log.Info("the control plane closes the session", "message", m.Message)

@@ -167,7 +167,7 @@ func mounts(t *acs.Task, c *acs.Container, dir, shared string) ([]engine.Mount, 
 		return nil, nil
 	}
 	for _, f := range []string{"hosts", "resolv.conf", "hostname"} {
-		out = append(out, engine.Mount{Source: filepath.Join(dir, f), Target: "/etc/" + f})
+		out = append(out, engine.Mount{Source: filepath.Join(filesDir(dir, t, c.Name), f), Target: "/etc/" + f})
 	}
 	points, err := mountPoints(t, c, nil)
 	if err != nil {

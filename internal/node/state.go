@@ -77,6 +77,9 @@ type containerState struct {
 	HealthOutput string    `json:"healthOutput,omitempty"`
 	HealthExit   int32     `json:"healthExit,omitempty"`
 	RestartCount int32     `json:"restartCount,omitempty"`
+	// Place is the container's own in the network, nil for one that is in its
+	// task's.
+	Place *Place `json:"place,omitempty"`
 }
 
 // container finds the state of a container by name.
@@ -168,6 +171,9 @@ func (s *taskState) change() acs.TaskStateChange {
 		}
 		if c.Step >= stepCreated {
 			cc.RuntimeID = c.ID
+		}
+		if c.Started && c.Place != nil {
+			cc.NetworkBindings = c.Place.Bindings
 		}
 		if status == acs.StatusStopped {
 			cc.ExitCode = c.ExitCode

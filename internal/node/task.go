@@ -316,11 +316,21 @@ type failure struct {
 func (f *failure) Error() string { return f.reason }
 
 func (t *task) makeResources(ctx context.Context, s *taskState) error {
-	netns, err := t.node.makeResources(ctx, &s.Task)
+	net, err := t.node.makeResources(ctx, &s.Task, s.Containers)
+	refused, ok := errors.AsType[*ContainerError](err)
 	switch {
 	case err == nil:
-		t.update(func(s *taskState) { s.Resources, s.NetNS = true, netns })
+		t.update(func(s *taskState) {
+			s.Resources, s.NetNS = true, net.Netns
+			for i := range s.Containers {
+				if p, ok := net.Containers[s.Containers[i].Name]; ok {
+					s.Containers[i].Place = &p
+				}
+			}
+		})
 		return nil
+	case ok:
+		return &failure{refused.Reason, []string{refused.Container}}
 	case ctx.Err() != nil:
 		return err
 	default:
@@ -428,8 +438,8 @@ func (t *task) create(s *taskState, name string) error {
 		return nil
 	}
 	spec, err := containerSpec(&s.Task, def, c, specContext{
-		node: t.node.cfg.Name, netns: s.NetNS, files: t.node.dir(t.arn), shared: t.node.sharedVolumes(), hostname: hostname(&s.Task),
-		env: t.node.environment(&s.Task, c.ID), secrets: secrets.env, logURI: uri,
+		node: t.node.cfg.Name, netns: s.netns(c), files: t.node.dir(t.arn), shared: t.node.sharedVolumes(), hostname: hostname(&s.Task, c),
+		env: append(t.node.environment(&s.Task, c.ID), linkEnvironment(s, def)...), secrets: secrets.env, logURI: uri,
 	})
 	if err == nil {
 		err = t.node.cfg.Engine.CreateContainer(t.up, spec)

@@ -164,7 +164,7 @@ func (m *ec2) start() {
 		Start: func(context.Context) (engine.Engine, error) { return fake.New(m.containers, nil), nil },
 	}
 	n, err := node.New(node.Config{
-		Name: "machine", Engine: lazy, Transport: a, Network: agent.MachineNetwork{Netns: "/proc/1/ns/net"}, StateDir: m.dir,
+		Name: "machine", Engine: lazy, Transport: a, Network: agent.NewPretendedNetwork(agent.Settings{}), StateDir: m.dir,
 		RetryDelay: 250 * time.Millisecond, Clock: clock.System{}, Log: log,
 	})
 	if err != nil {

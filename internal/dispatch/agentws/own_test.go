@@ -50,7 +50,7 @@ func (p *plane) machine(dir string, containers *fake.State, again bool) *machine
 	}
 	lazy := &agent.LazyEngine{There: func(context.Context) bool { return m.adopts }, Start: func(context.Context) (engine.Engine, error) { m.started++; return fake.New(m.engine, nil), nil }}
 	n, err := node.New(node.Config{
-		Name: "machine", Engine: lazy, Transport: a, Network: agent.MachineNetwork{Netns: "/proc/1/ns/net"}, StateDir: dir,
+		Name: "machine", Engine: lazy, Transport: a, Network: agent.NewPretendedNetwork(agent.Settings{}), StateDir: dir,
 		RetryDelay: 250 * time.Millisecond, Clock: clock.System{}, Log: log,
 	})
 	if err != nil {
@@ -103,9 +103,9 @@ func TestOwnAgent(t *testing.T) {
 		if o := p.observed(id); o.Status != "RUNNING" || m.started != 1 {
 			t.Fatalf("%+v, %d engines", o, m.started)
 		}
-		p.task(bad, arn, "bridge")
+		p.task(bad, arn, "nat")
 		settle()
-		if o := p.observed(bad); o.Status != "STOPPED" || !strings.Contains(o.Reason, "network mode bridge is not supported") {
+		if o := p.observed(bad); o.Status != "STOPPED" || !strings.Contains(o.Reason, "network mode nat is not supported") {
 			t.Errorf("%+v", o)
 		}
 

@@ -24,6 +24,8 @@ type DockerContainerConfig struct {
 	Labels      map[string]string  `json:"Labels,omitempty"`
 	StopSignal  string             `json:"StopSignal,omitempty"`
 	Healthcheck *DockerHealthcheck `json:"Healthcheck,omitempty"`
+	// NetworkDisabled leaves the container without interfaces.
+	NetworkDisabled bool `json:"NetworkDisabled,omitempty"`
 }
 
 // DockerHealthcheck is a health check. Test starts with CMD, CMD-SHELL or NONE. Durations are

@@ -66,13 +66,19 @@ type ContainerStateChange struct {
 	StoppedAt *time.Time `json:"stoppedAt,omitempty"`
 }
 
-// NetworkBinding is a port that a container got on its host.
+// NetworkBinding is a port, or a range of ports ("80-90"), that a container got
+// on its host.
 type NetworkBinding struct {
-	BindIP        string `json:"bindIP,omitempty"`
-	ContainerPort int32  `json:"containerPort,omitempty"`
-	HostPort      int32  `json:"hostPort,omitempty"`
-	Protocol      string `json:"protocol,omitempty"`
+	BindIP             string `json:"bindIP,omitempty"`
+	ContainerPort      int32  `json:"containerPort,omitempty"`
+	HostPort           int32  `json:"hostPort,omitempty"`
+	ContainerPortRange string `json:"containerPortRange,omitempty"`
+	HostPortRange      string `json:"hostPortRange,omitempty"`
+	Protocol           string `json:"protocol,omitempty"`
 }
+
+// AttachmentAttached is the status of an interface that a node has seen.
+const AttachmentAttached = "ATTACHED"
 
 // AttachmentStateChange reports an attachment's status.
 type AttachmentStateChange struct {

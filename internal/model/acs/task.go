@@ -42,8 +42,11 @@ type Container struct {
 	Command     []string          `json:"command,omitempty"`
 	Environment map[string]string `json:"environment,omitempty"`
 	// Overrides is a JSON object in a string; only "command" may be in it.
-	Overrides              string                      `json:"overrides,omitempty"`
-	PortMappings           []PortMapping               `json:"portMappings,omitempty"`
+	Overrides    string        `json:"overrides,omitempty"`
+	PortMappings []PortMapping `json:"portMappings,omitempty"`
+	// Links name containers of the task that this one finds by name or, behind
+	// a colon, by an alias.
+	Links                  []string                    `json:"links,omitempty"`
 	MountPoints            []MountPoint                `json:"mountPoints,omitempty"`
 	VolumesFrom            []VolumeFrom                `json:"volumesFrom,omitempty"`
 	DependsOn              []ContainerDependency       `json:"dependsOn,omitempty"`

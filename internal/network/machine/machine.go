@@ -206,7 +206,7 @@ func (n *Network) ensure(ctx context.Context, h *netlink.Handle, task string, a 
 	}
 	if len(n.held[task]) == 0 {
 		for _, p := range a.Places {
-			if err := n.hold(ctx, task, p.Container, p.Bindings); err != nil {
+			if err := n.hold(ctx, task, p.Bindings...); err != nil {
 				// The rules lead there all the same.
 				n.cfg.Log.WarnContext(ctx, "a published port is another program's too", "task", task, "error", err)
 			}
@@ -255,8 +255,9 @@ func (n *Network) Bridged(ctx context.Context, task string, containers []Contain
 func (n *Network) allot(ctx context.Context, task string, containers []Container) (*allots, error) {
 	a := &allots{}
 	last := n.state.Last
-	bindings, err := n.publish(ctx, task, containers)
+	bindings, err := n.ports.Publish(task, containers, func(b Binding) error { return n.hold(ctx, task, b) })
 	if err != nil {
+		n.unpublish(task)
 		return nil, err
 	}
 	for i, c := range containers {

@@ -137,7 +137,7 @@ func (p *Ports) Choose(owner string, m Mapping, usable func(Binding) error) (Bin
 	b := Binding{Container: m.Container, Count: max(1, m.Count), UDP: m.UDP}
 	size := p.dynamic.Last - p.dynamic.First + 1
 	start := p.next
-	for i := 0; i < size; i++ {
+	for i := range size {
 		b.Host = p.dynamic.First + (start-p.dynamic.First+i)%size
 		if !p.fits(b) {
 			continue
@@ -175,9 +175,10 @@ func isTaken(err error) bool {
 	return ok
 }
 
-// publish takes and holds the ports of a task's containers: first those that
-// mappings name.
-func (n *Network) publish(ctx context.Context, task string, containers []Container) ([][]Binding, error) {
+// Publish takes the ports of an owner's containers, those that mappings name
+// first, or none: then *PortError names the container. Bindings are in the order
+// of the mappings.
+func (p *Ports) Publish(owner string, containers []Container, usable func(Binding) error) ([][]Binding, error) {
 	out := make([][]Binding, len(containers))
 	for i, c := range containers {
 		out[i] = make([]Binding, len(c.Mappings))
@@ -188,13 +189,13 @@ func (n *Network) publish(ctx context.Context, task string, containers []Contain
 				if fixed != (m.Host != 0) {
 					continue
 				}
-				take := n.ports.Choose
+				take := p.Choose
 				if fixed {
-					take = n.ports.Fix
+					take = p.Fix
 				}
-				b, err := take(task, m, func(b Binding) error { return n.hold(ctx, task, c.Name, []Binding{b}) })
+				b, err := take(owner, m, usable)
 				if err != nil {
-					n.unpublish(task)
+					p.Free(owner)
 					if e, ok := errors.AsType[*PortError](err); ok {
 						e.Container = c.Name
 					}
@@ -218,7 +219,7 @@ func (n *Network) unpublish(task string) {
 
 // hold keeps ports of the machine from other programs, as long as this process
 // runs. *PortError tells of one that another program has.
-func (n *Network) hold(ctx context.Context, task, container string, bindings []Binding) error {
+func (n *Network) hold(ctx context.Context, task string, bindings ...Binding) error {
 	var got []io.Closer
 	for _, b := range bindings {
 		for i := range b.Count {
@@ -226,9 +227,6 @@ func (n *Network) hold(ctx context.Context, task, container string, bindings []B
 			if err != nil {
 				for _, c := range got {
 					_ = c.Close()
-				}
-				if e, ok := errors.AsType[*PortError](err); ok {
-					e.Container = container
 				}
 				return err
 			}
