@@ -148,6 +148,11 @@ func concerns(t *model.Task) bool {
 		lifecycle.Rank(t.Status.LastStatus) >= lifecycle.Rank(model.TaskPending) && t.Status.LastStatus != model.TaskStopped
 }
 
+// attaching tells whether a task's node is to find the task's interface.
+func attaching(t *model.Task) bool {
+	return t != nil && t.Status.Node != "" && t.Attaching() && t.Desired.Status == model.TaskRunning
+}
+
 // desired is what the task's node is to do.
 func desired(t *model.Task) string {
 	if lifecycle.Rank(t.Status.LastStatus) >= lifecycle.Rank(model.TaskStopping) {
@@ -161,7 +166,7 @@ func (d *Dispatcher) place(key store.Key, t *model.Task) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	node := ""
-	if concerns(t) {
+	if concerns(t) || attaching(t) {
 		node = t.Status.Node
 	}
 	if old := d.of[key]; old != node && old != "" {

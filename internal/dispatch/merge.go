@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"roadstead.dev/internal/model"
@@ -35,6 +36,13 @@ func Merge(o *model.TaskObserved, ch *acs.TaskStateChange) (changed bool) {
 	set(latest(&o.HealthStatus, ch.HealthStatus))
 	for i := range ch.Containers {
 		set(mergeContainer(o, &ch.Containers[i]))
+	}
+	for _, a := range ch.Attachments {
+		_, id, ok := strings.Cut(a.AttachmentArn, ":attachment/")
+		if ok && a.Status == acs.AttachmentAttached && !slices.Contains(o.Attached, id) {
+			o.Attached = append(o.Attached, id)
+			set(true)
+		}
 	}
 	return changed
 }
@@ -72,9 +80,11 @@ func mergeContainer(o *model.TaskObserved, ch *acs.ContainerStateChange) (change
 	}
 	if len(c.NetworkBindings) == 0 && len(ch.NetworkBindings) > 0 {
 		for _, b := range ch.NetworkBindings {
-			c.NetworkBindings = append(c.NetworkBindings, model.NetworkBinding{
-				BindIP: b.BindIP, ContainerPort: new(int(b.ContainerPort)), HostPort: new(int(b.HostPort)), Protocol: b.Protocol,
-			})
+			n := model.NetworkBinding{BindIP: b.BindIP, ContainerPortRange: b.ContainerPortRange, HostPortRange: b.HostPortRange, Protocol: b.Protocol}
+			if b.HostPortRange == "" {
+				n.ContainerPort, n.HostPort = new(int(b.ContainerPort)), new(int(b.HostPort))
+			}
+			c.NetworkBindings = append(c.NetworkBindings, n)
 		}
 		set(true)
 	}

@@ -66,6 +66,10 @@ type told struct {
 	expires time.Time
 	// failed is when making the message failed last.
 	failed time.Time
+	// attach is the message that told of the task's interface, until it is
+	// acknowledged; attachAt is when it was sent, zero for never.
+	attach   string
+	attachAt time.Time
 }
 
 // open starts serving a session; it ends with the connection, with Run, or
@@ -213,6 +217,13 @@ func (s *session) due() {
 		if t.message != "" && s.acked[t.message] {
 			t.message = ""
 		}
+		if t.attach != "" && s.acked[t.attach] {
+			t.attach = ""
+		}
+		if t.attach != "" && now.Sub(t.attachAt) >= resend {
+			t.attach, t.attachAt = "", time.Time{}
+			s.pending[k] = true
+		}
 		late := t.message != "" && now.Sub(t.at) >= resend
 		if late {
 			t.desired, t.message = "", ""
@@ -234,6 +245,9 @@ func (s *session) flush(ctx context.Context) error {
 	var tasks []acs.Task
 	var of []store.Key
 	for i, k := range keys {
+		if err := s.attach(ctx, k); err != nil {
+			return err
+		}
 		t, err := s.message(ctx, k)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -286,6 +300,9 @@ func (s *session) message(ctx context.Context, k store.Key) (*acs.Task, error) {
 		}
 		delete(s.sent, k)
 		return nil, nil //nolint:nilnil // nothing to tell
+	}
+	if attaching(row.V) {
+		return nil, nil //nolint:nilnil // what there is to tell, attach does
 	}
 	if !concerns(row.V) {
 		delete(s.sent, k)

@@ -66,6 +66,9 @@ type Interface struct {
 	Secondary []netip.Addr `json:"secondary,omitempty"`
 	// Index is the device's: 0 is eth0.
 	Index int `json:"index"`
+	// Bare ones are for a program in the instance, which gives them their
+	// addresses.
+	Bare bool `json:"bare,omitempty"`
 }
 
 // File is a file in the instance.
@@ -113,6 +116,9 @@ type process struct {
 	// machine went down did not end by itself.
 	Boot string `json:"boot,omitempty"`
 }
+
+// ErrBare says that an instance has its interfaces, but for bare ones.
+var ErrBare = errors.New("bare interfaces are not attached")
 
 // ErrNotFound says that there is no such instance.
 var ErrNotFound = errors.New("no such instance")

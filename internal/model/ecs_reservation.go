@@ -46,12 +46,11 @@ func (t *Task) Reservation() Reservation {
 		r.ENIs = 1
 	}
 	for _, c := range t.Observed.Containers {
-		for _, b := range c.NetworkBindings {
-			if b.HostPort == nil {
-				continue
-			}
-			if p := (HostPort{*b.HostPort, b.Protocol == "udp"}); !slices.Contains(r.Ports, p) {
-				r.Ports = append(slices.Clip(r.Ports), p)
+		for i := range c.NetworkBindings {
+			for _, p := range c.NetworkBindings[i].HostPorts() {
+				if !slices.Contains(r.Ports, p) {
+					r.Ports = append(slices.Clip(r.Ports), p)
+				}
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -214,6 +215,23 @@ type TaskAttachment struct {
 	// Details has subnetId, networkInterfaceId, macAddress, privateDnsName and
 	// privateIPv4Address as they become known, in this order.
 	Details []ECSNameValue `json:"details,omitempty"`
+	// AttachingAt is since when the node is to find the interface.
+	AttachingAt time.Time `json:"attachingAt,omitzero"`
+}
+
+// The statuses of an attachment that decisions are about.
+const (
+	TaskAttachmentPrecreated = "PRECREATED"
+	TaskAttachmentAttaching  = "ATTACHING"
+	TaskAttachmentAttached   = "ATTACHED"
+	TaskAttachmentDeleted    = "DELETED"
+)
+
+// Attaching tells whether the task's interface is there and its container
+// instance has not told of it yet.
+func (t *Task) Attaching() bool {
+	a := t.ENI()
+	return t.Status.LastStatus == TaskProvisioning && a != nil && a.Status == TaskAttachmentAttaching && !slices.Contains(t.Observed.Attached, a.ID)
 }
 
 // Detail is the value of the detail name, "" where there is none.
@@ -250,6 +268,8 @@ type TaskObserved struct {
 	// HealthStatus is HEALTHY, UNHEALTHY or UNKNOWN, of the essential
 	// containers that have a health check.
 	HealthStatus string `json:"healthStatus,omitempty"`
+	// Attached are the ids of the attachments that the node has seen.
+	Attached []string `json:"attached,omitempty"`
 	// Sequence is the number of the newest report that is in here; older ones
 	// are ignored.
 	Sequence int64 `json:"sequence,omitempty"`
@@ -271,12 +291,28 @@ type ContainerState struct {
 	RestartCount    int              `json:"restartCount,omitempty"`
 }
 
-// NetworkBinding is a container's port as the instance shows it.
+// NetworkBinding is a container's port, or a range of them ("80-90"), as the
+// instance shows it.
 type NetworkBinding struct {
-	BindIP        string `json:"bindIP,omitempty"`
-	ContainerPort *int   `json:"containerPort,omitempty"`
-	HostPort      *int   `json:"hostPort,omitempty"`
-	Protocol      string `json:"protocol,omitempty"`
+	BindIP             string `json:"bindIP,omitempty"`
+	ContainerPort      *int   `json:"containerPort,omitempty"`
+	HostPort           *int   `json:"hostPort,omitempty"`
+	ContainerPortRange string `json:"containerPortRange,omitempty"`
+	HostPortRange      string `json:"hostPortRange,omitempty"`
+	Protocol           string `json:"protocol,omitempty"`
+}
+
+// HostPorts are the instance's ports of the binding.
+func (b *NetworkBinding) HostPorts() []HostPort {
+	if b.HostPort != nil {
+		return []HostPort{{*b.HostPort, b.Protocol == "udp"}}
+	}
+	first, last, ok := strings.Cut(b.HostPortRange, "-")
+	var out []HostPort
+	for p := number(first); ok && p <= min(number(last), 65535); p++ {
+		out = append(out, HostPort{p, b.Protocol == "udp"})
+	}
+	return out
 }
 
 // TaskProtection keeps a service's task from scale-in and deployments until

@@ -56,13 +56,21 @@ func (n *Network) attach(a Attachment) error {
 	defer task.Close()
 
 	outer, inner := device(a.InterfaceID), "eth"+strconv.Itoa(a.Index)
-	if !paired(vpc, task, outer, inner, a.MAC) {
+	made := paired(vpc, task, outer, inner, a.MAC)
+	if a.Bare && !made {
+		// Its other end may have been moved on: with that it would be gone.
+		_, err := vpc.LinkByName(outer)
+		made = err == nil
+	}
+	if !made {
 		if err := n.makePair(vpc, task, a, outer, inner); err != nil {
 			return err
 		}
 	}
-	if err := setInner(task, a, inner); err != nil {
-		return fmt.Errorf("set up %s: %w", inner, err)
+	if !a.Bare {
+		if err := setInner(task, a, inner); err != nil {
+			return fmt.Errorf("set up %s: %w", inner, err)
+		}
 	}
 	if err := setOuter(vpc, a, outer); err != nil {
 		return fmt.Errorf("set up %s: %w", outer, err)

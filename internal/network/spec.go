@@ -117,7 +117,10 @@ type Attachment struct {
 	// Index is the device's number in the namespace: its name is eth<Index>.
 	// Device 0 carries the default route; others answer by their own.
 	Index int
-	MAC   net.HardwareAddr
+	// Bare makes the device alone. Whoever works in the namespace gives it its
+	// addresses, and may move it on to another one.
+	Bare bool
+	MAC  net.HardwareAddr
 	// Address is the interface's address with its subnet's length.
 	Address   netip.Prefix
 	Secondary []netip.Addr

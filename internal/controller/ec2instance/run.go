@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roadstead.dev/internal/controller"
@@ -51,7 +52,10 @@ func (c *Instances) run(ctx context.Context, row store.Row[model.Instance]) (tim
 	case !st.Running && current && st.Ended == instance.EndedByFailure:
 		return 0, c.end(ctx, row, broken, model.InstanceTerminated)
 	}
-	if err := c.ensure(ctx, row, st.Running); err != nil {
+	switch err := c.ensure(ctx, row, st.Running); {
+	case errors.Is(err, instance.ErrBare):
+		return 0, err // no fault of the instance's
+	case err != nil:
 		return 0, c.cannot(ctx, row, err)
 	}
 	if st, err = c.Runtime.State(v.ID); err != nil {
@@ -79,7 +83,9 @@ func (c *Instances) ensure(ctx context.Context, row store.Row[model.Instance], r
 	}
 	switch {
 	case !running:
-		err = c.Runtime.Boot(ctx, spec)
+		if err = c.Runtime.Boot(ctx, spec); err == nil && slices.ContainsFunc(spec.Interfaces, func(i instance.Interface) bool { return i.Bare }) {
+			err = c.Runtime.Connect(ctx, spec)
+		}
 	case !c.isConnected(&spec):
 		err = c.Runtime.Connect(ctx, spec)
 	}
@@ -112,6 +118,9 @@ func (c *Instances) spec(ctx context.Context, row store.Row[model.Instance]) (_ 
 	}
 	for _, id := range v.Spec.InterfaceIDs {
 		e, err := tables.NetworkInterfaces.Get(ctx, c.Store, row.Key.Account, row.Key.Region, id)
+		if errors.Is(err, store.ErrNotFound) && id != v.Spec.InterfaceIDs[0] {
+			continue // gone with its task in between
+		}
 		if err != nil {
 			return s, false, fmt.Errorf("interface %s: %w", id, err)
 		}
@@ -130,6 +139,8 @@ func (c *Instances) spec(ctx context.Context, row store.Row[model.Instance]) (_ 
 		s.Interfaces = append(s.Interfaces, instance.Interface{
 			ID: id, VPCID: e.V.VPCID, MAC: e.V.MAC, Index: int(e.V.Attachment.DeviceIndex),
 			Address: netip.PrefixFrom(e.V.PrivateIP, subnet.V.CIDR.Bits()), Secondary: e.V.SecondaryIPs,
+			// A service's own, which its agent in the instance takes.
+			Bare: e.V.RequesterManaged,
 		})
 	}
 	return s, moving, nil

@@ -17,6 +17,7 @@ import (
 	"roadstead.dev/internal/plan/lifecycle"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/eni"
+	"roadstead.dev/internal/store/instances"
 	"roadstead.dev/internal/store/tables"
 )
 
@@ -155,16 +156,24 @@ func (c *tasks) release(ctx context.Context, row store.Row[model.Task], t *model
 	id := ""
 	if a := t.ENI(); a != nil {
 		id = a.Detail("networkInterfaceId")
-		a.Status = "DELETED"
+		a.Status = model.TaskAttachmentDeleted
 	}
 	write := func(tx *store.Txn) error {
 		tables.ECSTasks.Replace(tx, row, t)
 		return nil
 	}
 	if id != "" {
-		_, err := tables.NetworkInterfaces.Get(ctx, c.Store, row.Key.Account, row.Key.Region, id)
+		e, err := tables.NetworkInterfaces.Get(ctx, c.Store, row.Key.Account, row.Key.Region, id)
 		if err == nil {
-			return c.deleteInterface(ctx, row, id, write)
+			return c.deleteInterface(ctx, row, id, func(tx *store.Txn) error {
+				if at := e.V.Attachment; at != nil && at.InstanceID != "" {
+					place := instances.Place{Account: row.Key.Account, Region: row.Key.Region}
+					if err := instances.RemoveInterface(ctx, c.Store, tx, place, at.InstanceID, id); err != nil {
+						return err
+					}
+				}
+				return write(tx)
+			})
 		}
 		if !errors.Is(err, store.ErrNotFound) {
 			return err

@@ -1,10 +1,13 @@
 package ecstask
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/lifecycle"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
@@ -18,7 +21,9 @@ func (x *fixture) onInstance(mode string) {
 		Status: model.ContainerInstanceActive, Attributes: map[string]string{model.AttributeZone: "eu-west-1a"},
 	}
 	tables.ECSContainerInstances.Put(tx, account, region, "c/i1", i)
-	tables.Instances.Put(tx, account, region, "i-1", &model.Instance{ID: "i-1", Desired: model.InstanceDesired{State: model.InstanceRunning}})
+	tables.Instances.Put(tx, account, region, "i-1", &model.Instance{
+		ID: "i-1", Spec: model.InstanceSpec{InterfaceIDs: []string{"eni-0"}}, Desired: model.InstanceDesired{State: model.InstanceRunning},
+	})
 	x.commit(tx)
 	x.update(func(t *model.Task) {
 		t.Spec.LaunchType, t.Spec.NetworkMode = model.LaunchTypeEC2, mode
@@ -40,6 +45,77 @@ func (x *fixture) instance(status string) {
 	}
 }
 
+// attached checks that the task's interface is its instance's, and reports that
+// the node has found it.
+func (x *fixture) attached(task *model.Task) *model.Task {
+	x.t.Helper()
+	x.is(task, model.TaskProvisioning)
+	a := task.ENI()
+	host := x.host()
+	if a.Status != model.TaskAttachmentAttaching || !slices.Equal(host.Spec.InterfaceIDs, []string{"eni-0", a.Detail("networkInterfaceId")}) {
+		x.t.Errorf("attachment %+v, instance %+v", a, host.Spec)
+	}
+	e, err := tables.NetworkInterfaces.Get(x.t.Context(), x.store, account, region, a.Detail("networkInterfaceId"))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if at := e.V.Attachment; at.InstanceID != "i-1" || at.DeviceIndex != 1 || !at.DeleteOnTermination || !e.V.RequesterManaged {
+		x.t.Errorf("interface %+v, %+v", e.V, at)
+	}
+	x.update(func(t *model.Task) { t.Observed.Attached = []string{a.ID} })
+	task, _ = x.reconcile()
+	if s := task.ENI().Status; s != model.TaskAttachmentAttached {
+		x.t.Errorf("the attachment is %s", s)
+	}
+	return task
+}
+
+// host is the instance's record.
+func (x *fixture) host() *model.Instance {
+	x.t.Helper()
+	row, err := tables.Instances.Get(x.t.Context(), x.store, account, region, "i-1")
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return row.V
+}
+
+// An interface that the instance never finds is given up, and one that the
+// instance has no room for is not made.
+func TestInterfaceNotAttached(t *testing.T) {
+	in(t, false, func(t *testing.T, x *fixture) {
+		x.onInstance("awsvpc")
+		task, _ := x.reconcile()
+		x.is(task, model.TaskProvisioning)
+		time.Sleep(lifecycle.AttachTimeout)
+		task, _ = x.reconcile()
+		x.is(task, model.TaskStopped)
+		if task.Desired.StoppedReason != "Timeout waiting for network interface provisioning to complete." || task.Desired.StopCode != model.StopTaskFailedToStart {
+			t.Errorf("stopped: %+v", task.Desired)
+		}
+		if ids := x.host().Spec.InterfaceIDs; !slices.Equal(ids, []string{"eni-0"}) {
+			t.Errorf("the instance has %v", ids)
+		}
+	})
+	in(t, false, func(t *testing.T, x *fixture) {
+		x.onInstance("awsvpc")
+		tx := store.NewTxn()
+		i := x.host()
+		i.Spec.Type, i.Spec.InterfaceIDs = "t3.micro", []string{"eni-0", "eni-1"} // it has two
+		for n, id := range i.Spec.InterfaceIDs {
+			at := &model.NetworkInterfaceAttachment{InstanceID: i.ID, DeviceIndex: int32(n)}
+			tables.NetworkInterfaces.Put(tx, account, region, id, &model.NetworkInterface{ID: id, Attachment: at})
+		}
+		tables.Instances.Put(tx, account, region, i.ID, i)
+		x.commit(tx)
+		task, _ := x.reconcile()
+		x.is(task, model.TaskStopped)
+		if want := "Unexpected EC2 error while attempting to attach network interface to instance 'i-1': AttachmentLimitExceeded"; task.Desired.StoppedReason != want {
+			t.Errorf("stopped: %+v", task.Desired)
+		}
+	})
+}
+
 // A task of an instance has an interface in awsvpc mode alone, and lives and
 // ends as one of Fargate does.
 func TestLifeOnInstance(t *testing.T) {
@@ -48,6 +124,9 @@ func TestLifeOnInstance(t *testing.T) {
 			in(t, false, func(_ *testing.T, x *fixture) {
 				x.onInstance(mode)
 				task, _ := x.reconcile()
+				if mode == "awsvpc" {
+					task = x.attached(task)
+				}
 				x.is(task, model.TaskPending)
 				if task.Status.Node != "i1" || task.Status.ExecutionCredentialsID == "" || task.Spec.AvailabilityZone != "eu-west-1a" {
 					x.t.Errorf("status %+v, zone %s", task.Status, task.Spec.AvailabilityZone)
@@ -101,7 +180,9 @@ func TestInstanceGone(t *testing.T) {
 				t.Run(name+" "+mode, func(t *testing.T) {
 					in(t, false, func(_ *testing.T, x *fixture) {
 						x.onInstance(mode)
-						x.reconcile()
+						if task, _ := x.reconcile(); mode == "awsvpc" {
+							x.attached(task)
+						}
 						x.is(x.observed(model.TaskRunning), model.TaskRunning)
 						code, reason := tt.code, tt.reason
 						if stopping {

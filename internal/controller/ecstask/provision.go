@@ -12,11 +12,13 @@ import (
 	"roadstead.dev/internal/plan/lifecycle"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/eni"
+	"roadstead.dev/internal/store/instances"
 	"roadstead.dev/internal/store/tables"
 )
 
-// provision makes the task's interface and writes t, in which it is PENDING
-// and a node's. When there can be no interface the task fails to start.
+// provision makes the task's interface and writes t, in which it is a node's.
+// It is PENDING then, unless the interface must first be seen on the task's
+// instance. When there can be no interface the task fails to start.
 func (c *tasks) provision(ctx context.Context, row store.Row[model.Task], t *model.Task, now time.Time) error {
 	switch {
 	case t.Spec.LaunchType == model.LaunchTypeFargate:
@@ -44,6 +46,9 @@ func (c *tasks) provision(ctx context.Context, row store.Row[model.Task], t *mod
 				return err
 			}
 			describeInterface(a, v, row.Key.Region)
+			if v.Attachment.InstanceID != "" {
+				a.Status = model.TaskAttachmentAttaching
+			}
 			tables.ECSTasks.Replace(tx, row, t)
 			return nil
 		},
@@ -52,11 +57,45 @@ func (c *tasks) provision(ctx context.Context, row store.Row[model.Task], t *mod
 		spec.GroupIDs = n.SecurityGroups
 		spec.AssignPublicIP = n.AssignPublicIP == "ENABLED"
 	}
+	if t.Spec.LaunchType != model.LaunchTypeFargate {
+		err := c.attach(ctx, row, t, &spec, now)
+		if refused, ok := errors.AsType[*eni.Error](err); ok {
+			return c.failToStart(ctx, row, "Unexpected EC2 error while attempting to attach network interface to instance '"+t.Status.EC2InstanceID+"': "+refused.Code, now)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	_, err := eni.Create(ctx, c.Store, now, spec)
 	if refused, ok := errors.AsType[*eni.Error](err); ok {
 		return c.failToStart(ctx, row, interfaceError(spec, refused), now)
 	}
 	return err
+}
+
+// attach makes spec's interface one of the task's instance, where the node is to
+// find it.
+func (c *tasks) attach(ctx context.Context, row store.Row[model.Task], t *model.Task, spec *eni.Spec, now time.Time) error {
+	at := instances.Place{Account: row.Key.Account, Region: row.Key.Region}
+	host, err := instances.Find(ctx, c.Store, at, t.Status.EC2InstanceID)
+	if err != nil {
+		return err
+	}
+	index, err := instances.FreeDevice(ctx, c.Store, at, host.V)
+	if err != nil {
+		return err
+	}
+	spec.Attachment.InstanceID, spec.Attachment.DeviceIndex, spec.Attachment.DeleteOnTermination = host.V.ID, index, true
+	made := spec.With
+	spec.With = func(tx *store.Txn, v *model.NetworkInterface) error {
+		t.ENI().AttachingAt = now
+		if err := made(tx, v); err != nil {
+			return err
+		}
+		instances.AddInterface(tx, host, v.ID)
+		return nil
+	}
+	return nil
 }
 
 // describeInterface puts the interface's details into the attachment.

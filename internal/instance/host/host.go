@@ -35,7 +35,8 @@ type Host struct {
 
 func netnsName(id string) string { return "instance-" + id }
 
-// Boot makes what an instance needs and boots it. One that runs goes on.
+// Boot makes what an instance needs and boots it. One that runs goes on. Bare
+// interfaces are left to Connect.
 func (h *Host) Boot(ctx context.Context, s instance.Spec) error {
 	st, err := h.Instances.State(s.ID)
 	switch {
@@ -48,7 +49,19 @@ func (h *Host) Boot(ctx context.Context, s instance.Spec) error {
 	if s.Netns, err = h.Plane.CreateNetns(ctx, netnsName(s.ID)); err != nil {
 		return err
 	}
-	if err := h.Connect(ctx, s); err != nil {
+	own := s
+	own.Interfaces = nil
+	for _, i := range s.Interfaces {
+		if !i.Bare {
+			own.Interfaces = append(own.Interfaces, i)
+			continue
+		}
+		// What programs of the last boot moved elsewhere is to be made anew.
+		if err := h.Plane.Detach(ctx, i.VPCID, i.ID); err != nil {
+			return err
+		}
+	}
+	if err := h.Connect(ctx, own); err != nil {
 		return err
 	}
 	s.Cgroup = path.Join(h.Cgroup, s.ID)
@@ -105,8 +118,10 @@ func (h *Host) note(id string, had, has []instance.Interface) error {
 	return h.Instances.Rewire(id, has)
 }
 
-// attach attaches an instance's interfaces.
+// attach attaches an instance's interfaces. instance.ErrBare tells that all but
+// bare ones are.
 func (h *Host) attach(ctx context.Context, s *instance.Spec) error {
+	var errs []error
 	for _, i := range s.Interfaces {
 		mac, err := net.ParseMAC(i.MAC)
 		if err != nil {
@@ -114,12 +129,14 @@ func (h *Host) attach(ctx context.Context, s *instance.Spec) error {
 		}
 		if err := h.Plane.Attach(ctx, network.Attachment{
 			VPCID: i.VPCID, InterfaceID: i.ID, Netns: h.Plane.NetnsPath(netnsName(s.ID)), Index: i.Index, MAC: mac,
-			Address: i.Address, Secondary: i.Secondary, Gateway: network.GatewayOf(i.Address),
-		}); err != nil {
+			Address: i.Address, Secondary: i.Secondary, Gateway: network.GatewayOf(i.Address), Bare: i.Bare,
+		}); err != nil && i.Bare {
+			errs = append(errs, fmt.Errorf("%w: %w", instance.ErrBare, err))
+		} else if err != nil {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Stop shuts an instance down within patience. Its folder stays.

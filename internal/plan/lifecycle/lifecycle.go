@@ -94,7 +94,7 @@ func Next(t *model.Task, f Facts, now time.Time) Step {
 	if t.Desired.Status == model.TaskStopped {
 		return down(t, f, dead, now)
 	}
-	return up(t, f)
+	return up(t, f, now)
 }
 
 // ended is t as it will be once its end is written.
@@ -104,13 +104,39 @@ func ended(t *model.Task) *model.Task {
 	return &c
 }
 
-func up(t *model.Task, f Facts) Step {
+// AttachTimeout is how long an instance may take to find a task's interface.
+const AttachTimeout = 5 * time.Minute
+
+// provisioning is the step of a task that has an instance, or needs none. The
+// interface of one on an instance must be seen there before its containers can
+// be.
+func provisioning(t *model.Task, now time.Time) Step {
+	a := t.ENI()
+	switch {
+	case a == nil || t.Spec.LaunchType == model.LaunchTypeFargate:
+		return Step{Status: model.TaskPending, Action: Provision}
+	case a.Status == model.TaskAttachmentPrecreated:
+		return Step{Action: Provision}
+	case !t.Attaching():
+		return Step{Status: model.TaskPending}
+	}
+	until := a.AttachingAt.Add(AttachTimeout)
+	if now.Before(until) {
+		return Step{Wake: until}
+	}
+	return Step{Status: model.TaskDeprovisioning, Stop: model.TaskDesired{
+		Status: model.TaskStopped, StopCode: model.StopTaskFailedToStart, StoppingAt: now,
+		StoppedReason: "Timeout waiting for network interface provisioning to complete.",
+	}}
+}
+
+func up(t *model.Task, f Facts, now time.Time) Step {
 	switch t.Status.LastStatus {
 	case model.TaskProvisioning:
 		if t.AwaitsInstance() {
 			return Step{}
 		}
-		return Step{Status: model.TaskPending, Action: Provision}
+		return provisioning(t, now)
 	case model.TaskPending:
 		switch {
 		case t.Observed.Status != model.TaskRunning:
@@ -235,6 +261,9 @@ func Apply(t *model.Task, s Step, now time.Time) bool {
 	if s.Status != "" && Rank(s.Status) > Rank(t.Status.LastStatus) {
 		t.Status.LastStatus = s.Status
 		changed = true
+		if a := t.ENI(); s.Status == model.TaskPending && a != nil && a.Status == model.TaskAttachmentAttaching {
+			a.Status = model.TaskAttachmentAttached
+		}
 		if t.Status.StartedAt.IsZero() && Rank(s.Status) >= Rank(model.TaskRunning) {
 			if s.Status == model.TaskRunning {
 				t.Status.StartedAt = now

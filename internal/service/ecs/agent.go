@@ -3,6 +3,8 @@ package ecs
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 
 	"roadstead.dev/internal/api/ecs"
 	"roadstead.dev/internal/model"
@@ -46,6 +48,9 @@ func (s *Service) SubmitTaskStateChange(ctx context.Context, in *ecs.SubmitTaskS
 		Status: val(in.Status), Reason: val(in.Reason),
 		PullStartedAt: in.PullStartedAt, PullStoppedAt: in.PullStoppedAt, ExecutionStoppedAt: in.ExecutionStoppedAt,
 	}
+	for _, a := range in.Attachments {
+		ch.Attachments = append(ch.Attachments, acs.AttachmentStateChange{AttachmentArn: val(a.AttachmentArn), Status: val(a.Status)})
+	}
 	for _, c := range in.Containers {
 		ch.Containers = append(ch.Containers, acs.ContainerStateChange{
 			ContainerName: val(c.ContainerName), RuntimeID: val(c.RuntimeId), Status: val(c.Status), ExitCode: c.ExitCode,
@@ -64,13 +69,48 @@ func (s *Service) SubmitContainerStateChange(ctx context.Context, in *ecs.Submit
 	return &ecs.SubmitContainerStateChangeOutput{Acknowledgment: new(acknowledged)}, s.submit(ctx, in.Cluster, val(in.Task), ch)
 }
 
-// SubmitAttachmentStateChanges takes an agent's word that interfaces are
-// there. They are before the task is sent.
+// SubmitAttachmentStateChanges takes an agent's word that tasks' interfaces are
+// there. What no task waits for is acknowledged.
 func (s *Service) SubmitAttachmentStateChanges(ctx context.Context, in *ecs.SubmitAttachmentStateChangesInput) (*ecs.SubmitAttachmentStateChangesOutput, error) {
-	if _, err := s.cluster(ctx, scopeOf(ctx), in.Cluster); err != nil {
+	sc := scopeOf(ctx)
+	cluster, err := s.cluster(ctx, sc, in.Cluster)
+	if err != nil {
 		return nil, err
 	}
+	of := map[string][]acs.AttachmentStateChange{}
+	for _, a := range in.Attachments {
+		task, err := s.attachedTask(ctx, sc, cluster.V.ClusterName, val(a.AttachmentArn))
+		if err != nil {
+			return nil, err
+		}
+		if task != "" {
+			of[task] = append(of[task], acs.AttachmentStateChange{AttachmentArn: val(a.AttachmentArn), Status: val(a.Status)})
+		}
+	}
+	for task, changes := range of {
+		if err := s.submit(ctx, in.Cluster, task, acs.TaskStateChange{Attachments: changes}); err != nil {
+			return nil, err
+		}
+	}
 	return &ecs.SubmitAttachmentStateChangesOutput{Acknowledgment: new(acknowledged)}, nil
+}
+
+// attachedTask is the ARN of the task that waits for an attachment, "" when none
+// does.
+func (s *Service) attachedTask(ctx context.Context, sc scope, cluster, arn string) (string, error) {
+	_, attachment, _ := strings.Cut(arn, ":attachment/")
+	rows, err := tables.ECSTasks.List(ctx, s.store, store.Query{
+		Account: sc.account, Region: sc.region, Index: store.Index{Name: tables.ByLastStatus, Value: model.TaskProvisioning},
+	})
+	if err != nil {
+		return "", err
+	}
+	for _, r := range rows {
+		if a := r.V.ENI(); r.V.ClusterName == cluster && a != nil && a.ID == attachment {
+			return r.V.TaskARN, nil
+		}
+	}
+	return "", nil
 }
 
 // submit records a report if it comes from the agent of the instance that the
@@ -139,7 +179,7 @@ func checkReport(t *model.Task, ch *acs.TaskStateChange) error {
 			return ecs.NewInvalidParameterException("The task has no container %s.", c.ContainerName)
 		}
 		for _, b := range c.NetworkBindings {
-			if b.HostPort < 0 || b.HostPort > 65535 || b.ContainerPort < 0 || b.ContainerPort > 65535 {
+			if b.HostPort < 0 || b.HostPort > 65535 || b.ContainerPort < 0 || b.ContainerPort > 65535 || !isRange(b.ContainerPortRange) || !isRange(b.HostPortRange) {
 				return ecs.NewInvalidParameterException("Container %s reports an invalid port.", c.ContainerName)
 			}
 		}
@@ -147,11 +187,23 @@ func checkReport(t *model.Task, ch *acs.TaskStateChange) error {
 	return nil
 }
 
+// isRange tells whether text is a range of ports, or empty.
+func isRange(text string) bool {
+	m := portRange.FindStringSubmatch(text)
+	if m == nil {
+		return text == ""
+	}
+	from, _ := strconv.Atoi(m[1])
+	to, _ := strconv.Atoi(m[2])
+	return from > 0 && from <= to && to <= 65535
+}
+
 func bindings(in []ecs.NetworkBinding) []acs.NetworkBinding {
 	var out []acs.NetworkBinding
 	for _, b := range in {
 		out = append(out, acs.NetworkBinding{
 			BindIP: val(b.BindIP), ContainerPort: val(b.ContainerPort), HostPort: val(b.HostPort), Protocol: string(b.Protocol),
+			ContainerPortRange: val(b.ContainerPortRange), HostPortRange: val(b.HostPortRange),
 		})
 	}
 	return out
