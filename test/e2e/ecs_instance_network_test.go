@@ -144,11 +144,13 @@ func TestInstanceNetworkModes(t *testing.T) {
 	// Tasks with interfaces of their own, and groups of their own.
 	c := n.container("seq", "get", fmt.Sprintf("http://%s:%d/", at, port), "--", "caller", "--", "metadata", "--", "serve", "-name", "the-task")
 	definition := n.register("awsvpc", withRole(ecstypes.NetworkModeAwsvpc), c)
+	private := func(groups ...string) *ecstypes.NetworkConfiguration {
+		c := n.network(groups...)
+		c.AwsvpcConfiguration.AssignPublicIp = ecstypes.AssignPublicIpDisabled
+		return c
+	}
 	placed := func(groups ...string) string {
-		return n.place(definition, func(in *ecs.RunTaskInput) {
-			in.NetworkConfiguration = n.network(groups...)
-			in.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp = ecstypes.AssignPublicIpDisabled
-		})
+		return n.place(definition, func(in *ecs.RunTaskInput) { in.NetworkConfiguration = private(groups...) })
 	}
 	began := time.Now()
 	reached, closed := placed(open), placed(n.group("closed", 0, ""))
@@ -167,7 +169,7 @@ func TestInstanceNetworkModes(t *testing.T) {
 		t.Errorf("a task whose group lets nothing in answers %q", got)
 	}
 	// The type has no more interfaces.
-	full, err := n.ecs.RunTask(ctx, &ecs.RunTaskInput{Cluster: new(n.name), TaskDefinition: new(definition), LaunchType: ecstypes.LaunchTypeEc2, NetworkConfiguration: n.network(open)})
+	full, err := n.ecs.RunTask(ctx, &ecs.RunTaskInput{Cluster: new(n.name), TaskDefinition: new(definition), LaunchType: ecstypes.LaunchTypeEc2, NetworkConfiguration: private(open)})
 	if err != nil || len(full.Failures) != 1 || *full.Failures[0].Reason != "RESOURCE:ENI" {
 		t.Errorf("a third one: %+v, %v", full, err)
 	}
