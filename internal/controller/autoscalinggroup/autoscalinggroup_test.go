@@ -548,23 +548,24 @@ func TestRefresh(t *testing.T) {
 func TestDeletion(t *testing.T) {
 	in(t, func(x *fixture) {
 		x.group(3, nil)
-		other := &model.AutoScalingGroup{Name: name + "/b", Spec: model.ASGSpec{Max: 1}}
+		other := name + "/b"
+		x.group(1, func(v *model.AutoScalingGroup) { v.Name = other })
+		x.is(4, 4, 0)
 		tx := store.NewTxn()
-		tables.AutoScalingGroups.Put(tx, account, region, other.Name, other)
 		tables.InstanceRefreshes.Put(tx, account, region, name+"/r", &model.InstanceRefresh{ID: "r", Group: name, Status: model.RefreshCancelled, EndedAt: time.Now()})
 		x.ok(tx.Commit(t.Context(), x.store))
 		x.change(func(v *model.AutoScalingGroup) { v.Deleting, v.ForceDelete, v.Spec.Max = true, true, 0 })
 		rows, err := tables.AutoScalingGroups.List(t.Context(), x.store, store.Query{})
-		if err != nil || len(rows) != 1 || rows[0].V.Name != other.Name {
+		if err != nil || len(rows) != 1 || rows[0].V.Name != other {
 			t.Fatalf("%v, %v", rows, err)
 		}
 		refreshes, err := tables.InstanceRefreshes.List(t.Context(), x.store, store.Query{})
-		if err != nil || len(refreshes) != 0 || len(x.members()) != 0 || x.running() != 0 {
+		if err != nil || len(refreshes) != 0 || len(x.members()) != 1 || x.running() != 1 {
 			t.Errorf("%v %v %d", refreshes, x.members(), x.running())
 		}
 		// Activities are there for six weeks.
 		n := len(x.activities())
-		if n != 6 {
+		if n != 7 {
 			t.Errorf("%d activities", n)
 		}
 		x.pass(autoscalinggroup.Memory - time.Hour)

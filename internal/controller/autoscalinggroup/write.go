@@ -163,7 +163,7 @@ func (c *groups) giveUp(ctx context.Context, tx *store.Txn, v *view, m *model.AS
 		return err
 	}
 	for _, r := range rows {
-		if r.V.Group != v.key.ID || r.V.InstanceID != m.InstanceID || r.V.ID == m.Activity || !r.V.EndedAt.IsZero() {
+		if r.V.InstanceID != m.InstanceID || r.V.ID == m.Activity || !r.V.EndedAt.IsZero() {
 			continue
 		}
 		a := r.Copy()

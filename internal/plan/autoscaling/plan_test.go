@@ -151,6 +151,18 @@ func TestBalanceLaunchesFirst(t *testing.T) {
 	}
 }
 
+// What was launched ahead of others is not what scale-in chooses.
+func TestScaleInSparesStandIns(t *testing.T) {
+	w := newWorld(0, 9, 3, "a")
+	w.group.Spec.TerminationPolicies = []string{"NewestInstance"}
+	settled(t, w)
+	m := w.launch(Start{Place: w.places[0], Pool: w.pools[0], Ahead: model.ASGAheadOfRebalance})
+	w.group.Desired = 2
+	if w.step(); m.v.LifecycleState != model.ASGPending || w.in(model.ASGTerminating) != 1 {
+		t.Errorf("%+v", m.v)
+	}
+}
+
 func TestHooks(t *testing.T) {
 	hook := func(name, transition, result string) model.ASGHook {
 		return model.ASGHook{Name: name, Transition: transition, DefaultResult: result, HeartbeatSeconds: 60, GlobalTimeoutSeconds: 6000}
@@ -419,6 +431,15 @@ func TestFailedLaunches(t *testing.T) {
 	}
 	if Backoff(1) != 15*time.Second || Backoff(2) != 30*time.Second || Backoff(50) != 5*time.Minute {
 		t.Errorf("%v %v %v", Backoff(1), Backoff(2), Backoff(50))
+	}
+}
+
+func TestOnDemand(t *testing.T) {
+	a := model.ASGInstanceAllocation{OnDemandBase: 2, OnDemandPercentAboveBase: 30}
+	for total, want := range map[int]int{0: 0, 1: 1, 2: 2, 3: 3, 5: 3, 6: 4, 12: 5, 13: 6} {
+		if got := onDemand(&a, total); got != want {
+			t.Errorf("%d of %d are On-Demand, want %d", got, total, want)
+		}
 	}
 }
 

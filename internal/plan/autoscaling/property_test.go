@@ -128,8 +128,8 @@ func checkPlan(t *rapid.T, s *Snapshot, p Plan, w *world) {
 				t.Fatalf("%d launched ahead for %s, at most %d may be", n, kind, allowed[kind])
 			}
 		}
-		if len(ahead) > 0 && counted < want {
-			t.Fatalf("launched ahead though %d are missing", want-counted)
+		if beyond > 0 || counted < want {
+			t.Fatalf("launched ahead though %d are missing", max(beyond, want-counted))
 		}
 	}
 	ready, out := 0, 0

@@ -74,6 +74,26 @@ func TestRefreshLaunchesFirst(t *testing.T) {
 	}
 }
 
+// An instance is still to replace until its successor serves.
+func TestRefreshCounts(t *testing.T) {
+	w := newWorld(0, 4, 4, "a")
+	settled(t, w)
+	w.group.Suspended[Launch] = ""
+	w.startRefresh(nil)
+	for range 5 {
+		w.step()
+		w.pass(time.Second)
+	}
+	if w.in(model.ASGInService) != 3 || len(w.list) != 3 || len(w.refresh.ToReplace) != 4 {
+		t.Errorf("%d in service, %d to replace", w.in(model.ASGInService), len(w.refresh.ToReplace))
+	}
+	delete(w.group.Suspended, Launch)
+	settled(t, w)
+	if len(w.refresh.ToReplace) != 0 {
+		t.Errorf("%+v", w.refresh)
+	}
+}
+
 func TestRefreshSkips(t *testing.T) {
 	w := newWorld(0, 4, 4, "a")
 	settled(t, w)
