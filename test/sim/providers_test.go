@@ -293,3 +293,40 @@ func TestWaitingEnds(t *testing.T) {
 		w.until(10*time.Minute, "tasks of the service", func() bool { return len(w.running("web")) == 2 })
 	})
 }
+
+// An interrupted task of FARGATE_SPOT is replaced at once, without being held
+// against its service, and does not wait for its connections.
+func TestSpotInterruption(t *testing.T) {
+	in(t, 4, func(t *testing.T, w *world) {
+		group := w.targetGroup("web")
+		w.create("web", 3, func(s *model.ServiceSpec) {
+			s.LaunchType = ""
+			s.CapacityProviderStrategy = []model.CapacityProviderStrategyItem{{CapacityProvider: model.CapacityProviderFargateSpot, Weight: 1}}
+			s.LoadBalancers = []model.ServiceLoadBalancer{{TargetGroupARN: group, ContainerName: "main", ContainerPort: new(80)}}
+			s.DeploymentConfiguration.DeploymentCircuitBreaker = &model.DeploymentCircuitBreaker{Enable: true}
+		})
+		w.until(3*time.Minute, "steady", w.stable("web"))
+		victim := w.running("web")[0].TaskID
+		if _, err := tables.ECSTasks.Update(t.Context(), w.store, account, region, cluster+"/"+victim, func(x *model.Task) error {
+			x.Stop(model.StopSpotInterruption, "Your Spot Task was interrupted.", time.Now())
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		took := w.until(20*time.Second, "the end of the task", func() bool {
+			for _, x := range w.tasks("web") {
+				if x.TaskID == victim {
+					return x.Status.LastStatus == model.TaskStopped
+				}
+			}
+			return false
+		})
+		if took > w.balancer.drain {
+			t.Errorf("it took %v to end; its targets drain for %v", took, w.balancer.drain)
+		}
+		w.until(3*time.Minute, "steady", w.stable("web"))
+		if s := w.service("web"); len(w.running("web")) != 3 || s.Deployments[0].FailedTasks != 0 || len(w.tasks("web")) != 4 {
+			t.Errorf("%d tasks run, %d were made, %d failed", len(w.running("web")), len(w.tasks("web")), s.Deployments[0].FailedTasks)
+		}
+	})
+}
