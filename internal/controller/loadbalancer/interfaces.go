@@ -61,12 +61,15 @@ func (c *LoadBalancers) ensureInterfaces(ctx context.Context, row store.Row[mode
 // dropInterfaces removes those interfaces of the load balancer that which
 // names.
 func (c *LoadBalancers) dropInterfaces(ctx context.Context, row store.Row[model.LoadBalancer], which func(*model.NetworkInterface) bool) error {
-	all, err := tables.NetworkInterfaces.List(ctx, c.Store, store.Query{Account: row.Key.Account, Region: row.Key.Region})
+	own, err := tables.NetworkInterfaces.List(ctx, c.Store, store.Query{
+		Account: row.Key.Account, Region: row.Key.Region,
+		Index: store.Index{Name: tables.ByRequester, Value: requester + "/" + description(row.V)},
+	})
 	if err != nil {
 		return err
 	}
-	for _, r := range all {
-		if r.V.RequesterID != requester || r.V.Description != description(row.V) || !which(r.V) {
+	for _, r := range own {
+		if !which(r.V) {
 			continue
 		}
 		if err := eni.Delete(ctx, c.Store, row.Key.Account, row.Key.Region, r.Key.ID, nil); err != nil {

@@ -13,6 +13,9 @@ const (
 	BySubnet = "subnet"
 	ByGroup  = "group"
 	ByDay    = "day"
+	// ByRequester: "<requester's id>/<description>", of interfaces that a
+	// service has for itself.
+	ByRequester = "requester"
 )
 
 // The tables of EC2's networking part. Ids are AWS's.
@@ -41,7 +44,8 @@ var (
 	NetworkInterfaces = store.NewTable[model.NetworkInterface]("ec2", "NetworkInterface").
 				WithIndex(ByVPC, func(v *model.NetworkInterface) []string { return []string{v.VPCID} }).
 				WithIndex(BySubnet, func(v *model.NetworkInterface) []string { return []string{v.SubnetID} }).
-				WithIndex(ByGroup, func(v *model.NetworkInterface) []string { return v.GroupIDs })
+				WithIndex(ByGroup, func(v *model.NetworkInterface) []string { return v.GroupIDs }).
+				WithIndex(ByRequester, interfaceRequester)
 
 	Addresses = store.NewTable[model.Address]("ec2", "Address")
 
@@ -77,4 +81,11 @@ func nonEmpty(s string) []string {
 		return nil
 	}
 	return []string{s}
+}
+
+func interfaceRequester(v *model.NetworkInterface) []string {
+	if v.RequesterID == "" || v.RequesterID == v.Owner {
+		return nil
+	}
+	return []string{v.RequesterID + "/" + v.Description}
 }
