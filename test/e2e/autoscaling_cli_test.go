@@ -134,3 +134,96 @@ print(asg.describe_auto_scaling_groups()["AutoScalingGroups"])
 		"[]",
 	)
 }
+
+// TestAutoScalingInstances takes the instances of a group through what can be
+// asked of them.
+func TestAutoScalingInstances(t *testing.T) {
+	t.Parallel()
+	s := ownServer(t, "fake")
+	wantLines(t, s.python(t, `
+import boto3, time
+asg, ec2 = boto3.client("autoscaling"), boto3.client("ec2")
+subnets = sorted(x["SubnetId"] for x in ec2.describe_subnets()["Subnets"])[:2]
+image = {"ImageId": "resolve:ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id", "InstanceType": "t3.micro"}
+ec2.create_launch_template(LaunchTemplateName="node", LaunchTemplateData=image)
+def group(): return asg.describe_auto_scaling_groups(AutoScalingGroupNames=["g"])["AutoScalingGroups"]
+def states(): return sorted(i["LifecycleState"] for g in group() for i in g["Instances"])
+def ids(state): return sorted(i["InstanceId"] for g in group() for i in g["Instances"] if i["LifecycleState"] == state)
+def until(check, want):
+    for _ in range(300):
+        if check() == want: return
+        time.sleep(0.2)
+    raise Exception("%s, not %s; %s" % (check(), want, [(a["Description"], a["StatusCode"], a.get("StatusMessage")) for a in asg.describe_scaling_activities(AutoScalingGroupName="g")["Activities"]]))
+def activity(a): print(a["StatusCode"], a["Description"].split(":")[0], a["Cause"].split(" ", 2)[2].replace(a["Description"].split(": ")[1], "ID"))
+def ended(a): until(lambda: asg.describe_scaling_activities(AutoScalingGroupName="g", ActivityIds=[a["ActivityId"]])["Activities"][0]["StatusCode"], "Successful")
+
+asg.create_auto_scaling_group(AutoScalingGroupName="g", MinSize=1, MaxSize=4, DesiredCapacity=2, VPCZoneIdentifier=",".join(subnets),
+    LaunchTemplate={"LaunchTemplateName": "node", "Version": "$Latest"}, Tags=[{"Key": "k", "Value": "v"}, {"Key": "own", "Value": "v", "PropagateAtLaunch": False}])
+until(states, ["InService"] * 2)
+print(sorted(i["AvailabilityZone"] for i in group()[0]["Instances"]), {i["HealthStatus"] for i in group()[0]["Instances"]})
+one, two = ids("InService")
+print(sorted((t["Key"], t["Value"]) for t in ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [one]}])["Tags"] if "launchtemplate:id" not in t["Key"]))
+
+a = asg.enter_standby(AutoScalingGroupName="g", InstanceIds=[one], ShouldDecrementDesiredCapacity=True)["Activities"][0]
+activity(a); ended(a); until(states, ["InService", "Standby"])
+a = asg.exit_standby(AutoScalingGroupName="g", InstanceIds=[one])["Activities"][0]
+activity(a); ended(a); until(states, ["InService"] * 2)
+
+a = asg.detach_instances(AutoScalingGroupName="g", InstanceIds=[one], ShouldDecrementDesiredCapacity=True)["Activities"][0]
+activity(a); ended(a); until(lambda: ids("InService"), [two])
+print(ec2.describe_instances(InstanceIds=[one])["Reservations"][0]["Instances"][0]["State"]["Name"], group()[0]["DesiredCapacity"])
+asg.attach_instances(AutoScalingGroupName="g", InstanceIds=[one])
+until(lambda: ids("InService"), sorted([one, two]))
+print([x["AutoScalingGroupName"] for x in asg.describe_auto_scaling_instances(InstanceIds=[one])["AutoScalingInstances"]], group()[0]["DesiredCapacity"])
+
+a = asg.terminate_instance_in_auto_scaling_group(InstanceId=one, ShouldDecrementDesiredCapacity=True)["Activity"]
+activity(a); ended(a); until(lambda: ids("InService"), [two])
+asg.set_instance_health(InstanceId=two, HealthStatus="Unhealthy", ShouldRespectGracePeriod=False)
+until(lambda: [i != two for i in ids("InService")], [True])
+last = ids("InService")[0]
+asg.set_instance_protection(AutoScalingGroupName="g", InstanceIds=[last], ProtectedFromScaleIn=True)
+asg.set_desired_capacity(AutoScalingGroupName="g", DesiredCapacity=3)
+until(states, ["InService"] * 3)
+asg.set_desired_capacity(AutoScalingGroupName="g", DesiredCapacity=1)
+until(lambda: ids("InService") + states(), [last, "InService"])
+
+asg.put_lifecycle_hook(AutoScalingGroupName="g", LifecycleHookName="up", LifecycleTransition="autoscaling:EC2_INSTANCE_LAUNCHING")
+asg.set_desired_capacity(AutoScalingGroupName="g", DesiredCapacity=2)
+until(states, ["InService", "Pending:Wait"])
+new = ids("Pending:Wait")[0]
+asg.record_lifecycle_action_heartbeat(AutoScalingGroupName="g", LifecycleHookName="up", InstanceId=new)
+asg.complete_lifecycle_action(AutoScalingGroupName="g", LifecycleHookName="up", InstanceId=new, LifecycleActionResult="CONTINUE")
+until(states, ["InService"] * 2)
+asg.delete_lifecycle_hook(AutoScalingGroupName="g", LifecycleHookName="up")
+
+ec2.create_launch_template_version(LaunchTemplateName="node", LaunchTemplateData={**image, "InstanceType": "t3.small"})
+asg.set_instance_protection(AutoScalingGroupName="g", InstanceIds=[last], ProtectedFromScaleIn=False)
+r = asg.start_instance_refresh(AutoScalingGroupName="g", Preferences={"MinHealthyPercentage": 0, "InstanceWarmup": 0})["InstanceRefreshId"]
+def refresh(): return asg.describe_instance_refreshes(AutoScalingGroupName="g", InstanceRefreshIds=[r])["InstanceRefreshes"][0]
+until(lambda: refresh()["Status"], "Successful")
+print(refresh()["PercentageComplete"], {i["InstanceType"] for i in group()[0]["Instances"] if i["LifecycleState"] == "InService"})
+r = asg.start_instance_refresh(AutoScalingGroupName="g", Preferences={"InstanceWarmup": 600})["InstanceRefreshId"]
+print(asg.cancel_instance_refresh(AutoScalingGroupName="g")["InstanceRefreshId"] == r)
+until(lambda: refresh()["Status"], "Cancelled")
+
+try: asg.delete_auto_scaling_group(AutoScalingGroupName="g")
+except asg.exceptions.ResourceInUseFault as e: print(e.response["Error"]["Message"])
+asg.delete_auto_scaling_group(AutoScalingGroupName="g", ForceDelete=True)
+until(group, [])
+until(lambda: [i["InstanceId"] for r in ec2.describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["pending", "running", "shutting-down"]}])["Reservations"] for i in r["Instances"]], [])
+print({a["AutoScalingGroupState"] for a in asg.describe_scaling_activities(IncludeDeletedGroups=True)["Activities"]})
+`),
+		"['us-east-1a', 'us-east-1b'] {'Healthy'}",
+		"[('aws:autoscaling:groupName', 'g'), ('aws:ec2launchtemplate:version', '1'), ('k', 'v')]",
+		"InProgress Moving EC2 instance to Standby instance ID was moved to standby in response to a user request, shrinking the capacity from 2 to 1.",
+		"PreInService Moving EC2 instance out of Standby instance ID was moved out of standby in response to a user request, increasing the capacity from 1 to 2.",
+		"InProgress Detaching EC2 instance instance ID was detached in response to a user request, shrinking the capacity from 2 to 1.",
+		"running 1",
+		"['g'] 2",
+		"InProgress Terminating EC2 instance instance ID was taken out of service in response to a user request, shrinking the capacity from 2 to 1.",
+		"100 {'t3.small'}",
+		"True",
+		"You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.",
+		"{'Deleted'}",
+	)
+}
