@@ -9,6 +9,7 @@ import (
 
 	"roadstead.dev/internal/controller"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
 	"roadstead.dev/internal/plan/deployment"
 	"roadstead.dev/internal/plan/lifecycle"
 	"roadstead.dev/internal/store"
@@ -122,9 +123,11 @@ func (c *services) readTargets(ctx context.Context, t store.Row[model.Task]) ([]
 	var out []deployment.Target
 	for _, at := range t.V.Targets() {
 		account, region, group := t.Key.Account, t.Key.Region, model.TargetGroupID(at.GroupARN)
-		if _, err := tables.TargetGroups.Get(ctx, c.Store, account, region, group); errors.Is(err, store.ErrNotFound) {
+		g, err := tables.TargetGroups.Get(ctx, c.Store, account, region, group)
+		if errors.Is(err, store.ErrNotFound) {
 			continue
-		} else if err != nil {
+		}
+		if err != nil {
 			return nil, err
 		}
 		target := deployment.Target{GroupARN: at.GroupARN, Port: at.ContainerPort}
@@ -149,10 +152,24 @@ func (c *services) readTargets(ctx context.Context, t store.Row[model.Task]) ([]
 			if reg.V.DeregisteringAt != nil {
 				target.State = deployment.TargetDraining
 			}
+		} else if target.Refused, err = c.refused(ctx, t, g.V, at.ID); err != nil {
+			return nil, err
 		}
 		out = append(out, target)
 	}
 	return out, nil
+}
+
+// refused tells why a target group cannot have the task's instance.
+func (c *services) refused(ctx context.Context, t store.Row[model.Task], g *model.TargetGroup, id string) (string, error) {
+	if id != t.V.Status.EC2InstanceID {
+		return "", nil
+	}
+	host, err := tables.Instances.Get(ctx, c.Store, t.Key.Account, t.Key.Region, id)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", err
+	}
+	return balance.Refuses(g, host.V), nil
 }
 
 func targetState(h *model.TargetHealth) (deployment.TargetState, string) {

@@ -22,7 +22,7 @@ func (x *fixture) onInstance(mode string) {
 	}
 	tables.ECSContainerInstances.Put(tx, account, region, "c/i1", i)
 	tables.Instances.Put(tx, account, region, "i-1", &model.Instance{
-		ID: "i-1", Spec: model.InstanceSpec{InterfaceIDs: []string{"eni-0"}}, Desired: model.InstanceDesired{State: model.InstanceRunning},
+		ID: "i-1", Spec: model.InstanceSpec{VPCID: "vpc-1", InterfaceIDs: []string{"eni-0"}}, Desired: model.InstanceDesired{State: model.InstanceRunning},
 	})
 	x.commit(tx)
 	x.update(func(t *model.Task) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
 	"roadstead.dev/internal/plan/lifecycle"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
@@ -26,6 +27,8 @@ type registration struct {
 	group store.Row[model.TargetGroup]
 	// target is the registration's row; its Modified is 0 when there is none.
 	target store.Row[model.Target]
+	// refused: the group does not take the instance. The service tells.
+	refused bool
 }
 
 type registrations []registration
@@ -49,10 +52,25 @@ func (c *tasks) targets(ctx context.Context, row store.Row[model.Task]) (registr
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return nil, err
 			}
+			if r.refused, err = c.refused(ctx, row, &r); err != nil {
+				return nil, err
+			}
 		}
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// refused tells whether the group cannot have the task's instance.
+func (c *tasks) refused(ctx context.Context, row store.Row[model.Task], r *registration) (bool, error) {
+	if r.ID != row.V.Status.EC2InstanceID || r.target.Modified != 0 {
+		return false, nil
+	}
+	host, err := tables.Instances.Get(ctx, c.Store, row.Key.Account, row.Key.Region, r.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && balance.Refuses(r.group.V, host.V) != "", err
 }
 
 // drainDelay is how long the group gives a target's connections to end.
@@ -95,6 +113,9 @@ func registrar(t *model.Task) string {
 // register adds to tx that the task is a target of its groups.
 func (rs registrations) register(tx *store.Txn, t *model.Task, now time.Time) {
 	for _, r := range rs {
+		if r.refused {
+			continue
+		}
 		tables.TargetGroups.Check(tx, r.group)
 		v := &model.Target{
 			TargetGroupARN: r.GroupARN, ID: r.ID, Port: r.Port,

@@ -140,3 +140,22 @@ func TestPortOfADrainingTargetIsTakenOver(t *testing.T) {
 		}
 	})
 }
+
+// A target group of another VPC does not get the instance; the service tells.
+func TestTargetGroupOfAnotherVPC(t *testing.T) {
+	in(t, true, func(t *testing.T, x *fixture) {
+		x.onInstance("host")
+		g := *x.group
+		g.VpcID = "vpc-2"
+		tx := store.NewTxn()
+		tables.TargetGroups.Put(tx, account, region, g.ID, &g)
+		x.commit(tx)
+		x.reconcile()
+		x.is(x.observed(model.TaskRunning), model.TaskRunning)
+		if got := x.registered(); len(got) > 0 {
+			t.Errorf("registered %v", got)
+		}
+		task, _ := x.stopped(model.StopServiceSchedulerInitiated)
+		x.is(task, model.TaskStopping)
+	})
+}

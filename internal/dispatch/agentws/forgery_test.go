@@ -137,7 +137,8 @@ func TestForgedMessages(t *testing.T) {
 		}
 		_ = m.conn.CloseNow()
 		_ = a.conn.CloseNow()
-		for range payloads { //nolint:revive // until the reader has ended
+		for range payloads {
+			continue // until the reader has ended
 		}
 	})
 }

@@ -33,6 +33,15 @@ func Locate(t *model.Target, instances map[string]*model.Instance, lb *model.Loa
 	return i.Spec.PrivateIP.String(), nil
 }
 
+// Refuses tells, in the words of the load balancer, why an instance cannot be a
+// target of the group at all; "" if it can.
+func Refuses(g *model.TargetGroup, i *model.Instance) string {
+	if i == nil || i.Spec.VPCID == g.VpcID {
+		return ""
+	}
+	return "The following targets are not in the target group VPC '" + g.VpcID + "': '" + i.ID + "'"
+}
+
 // Gone tells whether an instance terminates, has terminated, or is not there
 // any more: it is no target then.
 func Gone(i *model.Instance) bool {

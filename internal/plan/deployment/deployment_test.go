@@ -416,6 +416,22 @@ func TestCircuitBreakerWithoutRollbackStops(t *testing.T) {
 	}
 }
 
+// That a target group refuses a task is told once, and the deployment waits.
+func TestRefusedTarget(t *testing.T) {
+	w := newWorld(t, 1)
+	w.next()
+	w.run()
+	w.events = nil
+	w.task("t001").Targets = []Target{{GroupARN: "arn:tg", Port: 80, Refused: "The following targets are not in the target group VPC 'vpc-1': 'i-1'"}}
+	for range 3 {
+		if p := w.next(); p.Start != 0 || len(p.Stops) != 0 || p.Deployments[0].RolloutState != InProgress {
+			t.Fatalf("got %+v", p)
+		}
+		w.now = w.now.Add(time.Hour)
+	}
+	w.sawEvents("(service web) failed to register targets in (target-group arn:tg) with (error The following targets are not in the target group VPC 'vpc-1': 'i-1')")
+}
+
 func TestUnhealthyTargetIsReplacedFirst(t *testing.T) {
 	w := newWorld(t, 1)
 	w.snap.Service.HealthCheckGracePeriod = time.Minute

@@ -74,6 +74,9 @@ func (p *planner) accountTask(t Task, s *TaskState, groups *targetEvents) {
 		s.Registered = true
 		groups.register(t)
 	}
+	if c != gone && t.Phase == Running && !s.Refused {
+		s.Refused = p.refused(t)
+	}
 	switch c {
 	case healthy:
 		s.Unhealthy = false
@@ -107,6 +110,19 @@ func (p *planner) accountTask(t Task, s *TaskState, groups *targetEvents) {
 	case pending, maturing:
 		s.Unhealthy = false
 	}
+}
+
+// refused tells of the target groups that do not take the task, and whether
+// there are any.
+func (p *planner) refused(t Task) bool {
+	some := false
+	for _, g := range t.Targets {
+		if g.Refused != "" {
+			some = true
+			p.event("failed to register targets in (target-group %s) with (error %s)", g.GroupARN, g.Refused)
+		}
+	}
+	return some
 }
 
 func registered(t Task) bool {

@@ -155,6 +155,8 @@ type Target struct {
 	Reason string
 	// Registered: the registration has been made.
 	Registered bool
+	// Refused tells why it cannot be made, in the load balancer's words.
+	Refused string
 }
 
 // State is what a decision must remember of the ones before. It is stored
@@ -186,6 +188,8 @@ type TaskState struct {
 	Unhealthy bool `json:"unhealthy,omitempty"`
 	// Registered: its targets' registration has been announced.
 	Registered bool `json:"registered,omitempty"`
+	// Refused: that a target group refuses it has been announced.
+	Refused bool `json:"refused,omitempty"`
 	// Stopped: a plan stopped it.
 	Stopped bool `json:"stopped,omitempty"`
 	// Ended: its end has been accounted for.

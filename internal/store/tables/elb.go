@@ -29,7 +29,7 @@ var (
 			return arns
 		})
 
-	TargetGroups  = store.NewTable[model.TargetGroup]("elbv2", "TargetGroup")
+	TargetGroups = store.NewTable[model.TargetGroup]("elbv2", "TargetGroup")
 	// Targets that are instances can be listed by them, under ByEC2Instance.
 	Targets = store.NewTable[model.Target]("elbv2", "Target").
 		WithIndex(ByEC2Instance, func(t *model.Target) []string {
