@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"strconv"
@@ -204,7 +205,12 @@ func interfaceOf(t *acs.Task) (machine.Interface, error) {
 		return machine.Interface{}, fmt.Errorf("a task of network mode awsvpc has one interface, and not %d", len(t.ElasticNetworkInterfaces))
 	}
 	e := t.ElasticNetworkInterfaces[0]
-	out := machine.Interface{MAC: e.MacAddress}
+	var out machine.Interface
+	mac, err := net.ParseMAC(e.MacAddress)
+	if err != nil {
+		return out, fmt.Errorf("interface %s: %w", e.EC2ID, err)
+	}
+	out.MAC = mac.String()
 	gateway, err := netip.ParsePrefix(e.SubnetGatewayIPv4Address)
 	if err != nil {
 		return out, fmt.Errorf("the gateway of interface %s: %w", e.EC2ID, err)
@@ -214,6 +220,9 @@ func interfaceOf(t *acs.Task) (machine.Interface, error) {
 		ip, err := netip.ParseAddr(a.PrivateAddress)
 		if err != nil {
 			return out, fmt.Errorf("an address of interface %s: %w", e.EC2ID, err)
+		}
+		if !ip.Is4() || !gateway.Addr().Is4() {
+			return out, fmt.Errorf("interface %s: %s by %s is not of IPv4", e.EC2ID, ip, gateway)
 		}
 		if a.PrivateAddress == e.PrimaryIPv4() {
 			out.Address = netip.PrefixFrom(ip, gateway.Bits())

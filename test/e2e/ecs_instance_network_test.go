@@ -202,7 +202,7 @@ func TestInstanceNetworkModes(t *testing.T) {
 	eventually(t, 10*time.Second, "the devices go", func() error {
 		out, err := n.inside(id, "ls", "/sys/class/net")
 		if err == nil {
-			for _, name := range strings.Fields(out) {
+			for name := range strings.FieldsSeq(out) {
 				if strings.HasPrefix(name, "vet") || strings.HasPrefix(name, "eni") || name == "eth1" {
 					return fmt.Errorf("device %s is left", name)
 				}

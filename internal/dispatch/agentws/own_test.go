@@ -103,6 +103,28 @@ func TestOwnAgent(t *testing.T) {
 		if o := p.observed(id); o.Status != "RUNNING" || m.started != 1 {
 			t.Fatalf("%+v, %d engines", o, m.started)
 		}
+		// Those of bridge mode get ports of their own of the instance, and tell
+		// which.
+		ports := map[int]bool{}
+		for _, x := range []string{"c", "d"} {
+			bridge := strings.Repeat(x, 32)
+			p.task(bridge, arn, "bridge")
+			settle()
+			o := p.observed(bridge)
+			if o.Status != "RUNNING" || len(o.Containers[0].NetworkBindings) != 1 {
+				t.Fatalf("%+v", o)
+			}
+			b := o.Containers[0].NetworkBindings[0]
+			if *b.ContainerPort != 80 || *b.HostPort < 49153 || b.BindIP != "0.0.0.0" || b.Protocol != "tcp" || ports[*b.HostPort] {
+				t.Errorf("%d:%d %+v, after %v", *b.HostPort, *b.ContainerPort, b, ports)
+			}
+			ports[*b.HostPort] = true
+			p.change(bridge, func(t *model.Task) { t.Status.LastStatus = model.TaskStopping })
+			settle()
+			if o := p.observed(bridge); o.Status != "STOPPED" {
+				t.Errorf("%+v", o)
+			}
+		}
 		p.task(bad, arn, "nat")
 		settle()
 		if o := p.observed(bad); o.Status != "STOPPED" || !strings.Contains(o.Reason, "network mode nat is not supported") {

@@ -17,9 +17,12 @@ import (
 )
 
 // reports notes what was reported.
-type reports struct{ got []string }
+type reports struct{ got, attached []string }
 
 func (r *reports) Submit(_ context.Context, node string, ch acs.TaskStateChange) error {
+	for _, a := range ch.Attachments {
+		r.attached = append(r.attached, ch.Task+" "+a.AttachmentArn+" "+a.Status)
+	}
 	r.got = append(r.got, node+" "+ch.Task[strings.LastIndexByte(ch.Task, '/')+1:]+" "+ch.Status)
 	return nil
 }
