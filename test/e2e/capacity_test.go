@@ -54,6 +54,11 @@ func TestTerraformCapacity(t *testing.T) {
 	if strings.TrimSpace(on) != "tf-capacity" {
 		t.Errorf("the instance is of the provider %q", on)
 	}
+	tagged := s.awscli(t, "resourcegroupstaggingapi", "get-resources", "--resource-type-filters", "ecs:capacity-provider", "--tag-filters", "Key=revision,Values=1",
+		"--query", "ResourceTagMappingList[].ResourceARN", "--output", "text")
+	if !strings.HasSuffix(strings.TrimSpace(tagged), ":capacity-provider/tf-capacity") {
+		t.Errorf("by its tag: %s", tagged)
+	}
 	tf.apply("2", "0 added, 2 changed, 0 destroyed")
 	tf.reimport("2", capacityImports)
 	tf.destroy("2")

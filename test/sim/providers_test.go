@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -329,4 +330,94 @@ func TestSpotInterruption(t *testing.T) {
 			t.Errorf("%d tasks run, %d were made, %d failed", len(w.running("web")), len(w.tasks("web")), s.Deployments[0].FailedTasks)
 		}
 	})
+}
+
+// TestProviderHistories: whatever services ask for, tasks are on instances of
+// their provider alone, groups stay within their limits, and scale-in ends no
+// instance with a task. In the end all tasks run; and without any, no instance.
+func TestProviderHistories(t *testing.T) {
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			in(t, seed, func(t *testing.T, w *world) { providerHistory(t, w, rand.New(rand.NewPCG(seed, 5))) })
+		})
+	}
+}
+
+func providerHistory(t *testing.T, w *world, r *rand.Rand) {
+	defer w.providers()()
+	names := []string{"one", "two"}
+	for _, name := range names {
+		w.provide(name, func(g *model.AutoScalingGroup, p *model.CapacityProvider) {
+			g.Spec.Max = 30
+			p.Scaling.TargetCapacity, p.Scaling.WarmupSeconds = 50+r.IntN(51), r.IntN(400)
+			p.Scaling.MinimumStep, p.Scaling.MaximumStep = 1+r.IntN(3), 3+r.IntN(20)
+		})
+	}
+	packed := func(s *model.ServiceSpec) {
+		s.PlacementStrategy = []model.ECSPlacementStrategy{{Type: "binpack", Field: "memory"}}
+	}
+	both := func(s *model.ServiceSpec) {
+		s.CapacityProviderStrategy = []model.CapacityProviderStrategyItem{{CapacityProvider: "one", Weight: 1, Base: 2}, {CapacityProvider: "two", Weight: 3}}
+	}
+	w.with("a", "one", 3, packed)
+	w.with("b", "two", 3, nil)
+	w.with("c", "", 3, both)
+	services := []string{"a", "b", "c"}
+	check := func() {
+		t.Helper()
+		on := map[string]string{}
+		rows, err := tables.ECSContainerInstances.List(t.Context(), w.store, store.Query{Account: account, Region: region})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range rows {
+			on[i.V.ID] = i.V.CapacityProviderName
+		}
+		for _, s := range services {
+			for _, x := range w.tasks(s) {
+				if x.Status.Node != "" && x.Status.LastStatus != model.TaskStopped && on[x.Status.Node] != x.Spec.CapacityProviderName {
+					t.Fatalf("task of %s on an instance of %q", x.Spec.CapacityProviderName, on[x.Status.Node])
+				}
+				if code := x.Desired.StopCode; code != "" && code != model.StopServiceSchedulerInitiated && x.Desired.StoppedReason != "Essential container in task exited" {
+					t.Fatalf("task ended: %+v", x.Desired)
+				}
+			}
+		}
+		for _, name := range names {
+			if g := w.group(name); g.Desired < g.Spec.Min || g.Desired > g.Spec.Max {
+				t.Fatalf("%d desired of %d to %d", g.Desired, g.Spec.Min, g.Spec.Max)
+			}
+		}
+	}
+	for range 25 {
+		name := services[r.IntN(3)]
+		switch n := r.IntN(8); {
+		case n < 4:
+			w.update(name, func(s *model.ServiceSpec) { s.DesiredCount = r.IntN(40) })
+		case n < 5:
+			w.update(name, func(s *model.ServiceSpec) { s.TaskDefinition = taskDef("box", 1+r.IntN(9)) })
+		case n < 6:
+			if ts := w.running(name); len(ts) > 0 {
+				if err := w.node.crash(t.Context(), cluster+"/"+ts[r.IntN(len(ts))].TaskID); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for range 1 + r.IntN(25) {
+			w.pass(time.Minute)
+			check()
+		}
+	}
+	for _, name := range services {
+		w.until(3*time.Hour, name+" settles", func() bool {
+			s := w.service(name)
+			return len(s.Deployments) == 1 && s.Counts.PendingCount == 0 && s.Counts.RunningCount == s.Spec.DesiredCount
+		})
+	}
+	check()
+	for _, name := range services {
+		w.update(name, func(s *model.ServiceSpec) { s.DesiredCount = 0 })
+	}
+	w.until(3*time.Hour, "no instance", func() bool { return len(w.members("one"))+len(w.members("two")) == 0 })
+	check()
 }

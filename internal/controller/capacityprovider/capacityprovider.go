@@ -175,8 +175,13 @@ func (c *providers) reconcile(ctx context.Context, key controller.Key) (controll
 	if err != nil {
 		return controller.Result{}, fmt.Errorf("capacity provider %s: %w", key.ID, err)
 	}
-	return controller.Result{RequeueAfter: wake}, nil
+	return controller.Result{RequeueAfter: wake, Rest: time.Duration(len(v.members)) * restForMember}, nil
 }
+
+// restForMember is how long a provider rests after each look, for each instance
+// of its group: a look costs time by their number, and each of their tasks asks
+// for several.
+const restForMember = 500 * time.Microsecond
 
 // manage does all that is to be done for a provider now, and tells when to look
 // again.

@@ -143,6 +143,7 @@ func (c *waiting) place(ctx context.Context, key controller.Key) (controller.Res
 		return cmp.Or(a.V.Spec.CreatedAt.Compare(b.V.Spec.CreatedAt), cmp.Compare(a.Key.ID, b.Key.ID))
 	})
 	now := c.Clock.Now().Truncate(time.Millisecond)
+	waiters := len(rows)
 	var next time.Time
 	for len(rows) > 0 {
 		var alike, rest []store.Row[model.Task]
@@ -172,11 +173,16 @@ func (c *waiting) place(ctx context.Context, key controller.Key) (controller.Res
 			}
 		}
 	}
-	if next.IsZero() {
-		return controller.Result{}, nil
+	result := controller.Result{Rest: time.Duration(waiters) * restForWaiter}
+	if !next.IsZero() {
+		result.RequeueAfter = max(next.Sub(c.Clock.Now()), time.Millisecond)
 	}
-	return controller.Result{RequeueAfter: max(next.Sub(c.Clock.Now()), time.Millisecond)}, nil
+	return result, nil
 }
+
+// restForWaiter is how long a cluster rests after each look, for each of its
+// tasks that waited.
+const restForWaiter = 100 * time.Microsecond
 
 // kindOf is the same for tasks that are placed alike.
 func kindOf(t *model.Task) string {

@@ -358,6 +358,11 @@ func TestServiceMovesBetweenProviders(t *testing.T) {
 		Cluster: new("c"), ServiceName: new("d"), TaskDefinition: new("small"), SchedulingStrategy: "DAEMON", CapacityProviderStrategy: []ecs.CapacityProviderStrategyItem{use("cp", 1, 0)},
 	})
 	refused(t, err, "InvalidParameterException", "Specifying a capacity provider strategy is not supported when you create a service using the DAEMON scheduling strategy.")
+	must(h.CreateService(h.ctx, &ecs.CreateServiceInput{Cluster: new("c"), ServiceName: new("d"), TaskDefinition: new("small"), SchedulingStrategy: "DAEMON", LaunchType: "EC2"}))(t)
+	_, err = h.UpdateService(h.ctx, &ecs.UpdateServiceInput{
+		Cluster: new("c"), Service: new("d"), ForceNewDeployment: new(true), CapacityProviderStrategy: []ecs.CapacityProviderStrategyItem{use("cp", 1, 0)},
+	})
+	refused(t, err, "InvalidParameterException", "DAEMON")
 }
 
 // An instance registers with its group's provider, where the cluster has it.

@@ -11,6 +11,10 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
+func errDaemonStrategy() error {
+	return ecs.NewInvalidParameterException("Specifying a capacity provider strategy is not supported when you create a service using the DAEMON scheduling strategy.")
+}
+
 func errServiceNotFound() error { return ecs.NewServiceNotFoundException("Service not found.") }
 
 // service reads a service of a cluster, of any status.
@@ -148,7 +152,7 @@ func (s *Service) newServiceSpec(ctx context.Context, sc scope, c *model.Cluster
 	case strategy == "":
 		strategy = ecs.SchedulingStrategyReplica
 	case strategy == ecs.SchedulingStrategyDaemon && len(l.strategy) > 0:
-		return nil, ecs.NewInvalidParameterException("Specifying a capacity provider strategy is not supported when you create a service using the DAEMON scheduling strategy.")
+		return nil, errDaemonStrategy()
 	case strategy == ecs.SchedulingStrategyDaemon && l.fargate():
 		return nil, ecs.NewInvalidParameterException("The daemon scheduling strategy is not supported for Fargate tasks.")
 	}
@@ -350,6 +354,9 @@ func (s *Service) relaunch(ctx context.Context, sc scope, c *model.Cluster, spec
 		// None at all is the way back to the launch type that the service began
 		// with.
 		req.strategy, req.launchType = in.CapacityProviderStrategy, ""
+		if len(req.strategy) > 0 && spec.SchedulingStrategy == string(ecs.SchedulingStrategyDaemon) {
+			return "", errDaemonStrategy()
+		}
 		if len(req.strategy) == 0 {
 			req.launchType = ecs.LaunchType(spec.FirstLaunchType)
 		}
