@@ -91,13 +91,23 @@ func (h *history) grow(room, n int) {
 	}
 	i := &model.ContainerInstance{
 		ID: id, ARN: model.ECSContainerInstanceARN(region, account, cluster, id), ClusterName: cluster, Status: model.ContainerInstanceActive,
-		CPU: 200*room + 100, Memory: 300*room + 200, ENIs: 2, Connection: model.AgentConnection{Connected: true}, RegisteredAt: time.Now(),
+		EC2InstanceID: h.host(id, "c5.large"), CPU: 200*room + 100, Memory: 300*room + 200, ENIs: 2, Connection: model.AgentConnection{Connected: true}, RegisteredAt: time.Now(),
 		Attributes: map[string]string{model.AttributeZone: region + string(rune('a'+n%3)), "stack": stack}, ReservedPorts: []int{22},
 	}
 	tx := store.NewTxn()
 	tables.ECSContainerInstances.Create(tx, account, region, cluster+"/"+id, i)
 	h.commit(tx)
 	h.ids = append(h.ids, id)
+}
+
+// host makes the EC2 instance of a container instance.
+func (w *world) host(id, typ string) string {
+	i := &model.Instance{ID: "i-" + id, Owner: account, Spec: model.InstanceSpec{Type: typ}}
+	i.Desired.State, i.Status.State = model.InstanceRunning, model.InstanceRunning
+	tx := store.NewTxn()
+	tables.Instances.Create(tx, account, region, i.ID, i)
+	w.commit(tx)
+	return i.ID
 }
 
 // do makes a step happen.
@@ -171,6 +181,13 @@ func (h *history) toInstance(what, id string, svc *ecs.Service, ctx context.Cont
 	case "start":
 		_, err := svc.StartTask(ctx, &api_ecs.StartTaskInput{Cluster: new(cluster), TaskDefinition: new("box:1"), ContainerInstances: []string{id}})
 		h.must(err)
+	case "terminate":
+		_, err := tables.Instances.Update(h.t.Context(), h.store, account, region, "i-"+id, func(i *model.Instance) error {
+			i.Desired.State, i.Status.State = model.InstanceTerminated, model.InstanceTerminated
+			return nil
+		})
+		h.must(err)
+		h.ids = slices.DeleteFunc(h.ids, func(o string) bool { return o == id })
 	case "kill":
 		h.must(again(func() error {
 			_, err := svc.DeregisterContainerInstance(ctx, &api_ecs.DeregisterContainerInstanceInput{Cluster: new(cluster), ContainerInstance: new(id), Force: new(true)})
@@ -298,7 +315,11 @@ func (h *history) peace() {
 	}
 	h.settled(3*time.Hour, func() string {
 		for _, name := range h.names {
-			if why := h.unsettled(name); why != "" {
+			why := h.unsettled(name)
+			if why != "" && h.service(name).Primary().RolloutState == model.RolloutFailed {
+				h.toService(step{"deploy", 0, h.seq}, name) // it failed before, and is tried again
+			}
+			if why != "" {
 				return why
 			}
 		}
@@ -393,5 +414,13 @@ func (w *world) left() []string {
 	found("addresses", len(addresses), err)
 	targets, err := tables.Targets.List(w.t.Context(), w.store, q)
 	found("targets", len(targets), err)
+	hosts, err := tables.Instances.List(w.t.Context(), w.store, q)
+	attached := 0
+	for _, i := range hosts {
+		if i.V.Status.State != model.InstanceTerminated {
+			attached += len(i.V.Spec.InterfaceIDs)
+		}
+	}
+	found("attached interfaces", attached, err)
 	return out
 }

@@ -106,6 +106,14 @@ func (n *node) reconcile(ctx context.Context, key controller.Key) (controller.Re
 	if speaks, err := n.speaks(ctx, row.V); err != nil || !speaks {
 		return controller.Result{}, err
 	}
+	if row.V.Attaching() {
+		t := row.Copy()
+		t.Observed.Attached = append(t.Observed.Attached, t.ENI().ID)
+		tx := store.NewTxn()
+		tables.ECSTasks.Replace(tx, row, t)
+		_, err := tx.Commit(ctx, n.store)
+		return controller.Result{}, err
+	}
 	if rank < lifecycle.Rank(model.TaskPending) || row.V.Observed.Status == model.TaskStopped {
 		return controller.Result{}, nil
 	}

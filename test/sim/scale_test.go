@@ -21,8 +21,11 @@ import (
 // tasks.
 func TestLargeCluster(t *testing.T) {
 	n := scaleInstances
-	if *fullFlag {
+	switch {
+	case *fullFlag:
 		n = 5000
+	case testing.Short():
+		n = 50
 	}
 	seed := seedOf(t)
 	in(t, seed, func(t *testing.T, w *world) {
@@ -168,7 +171,7 @@ func (s *scale) add(n int) {
 		id := fmt.Sprintf("i%05d", i)
 		v := &model.ContainerInstance{
 			ID: id, ARN: model.ECSContainerInstanceARN(region, account, cluster, id), ClusterName: cluster, Status: model.ContainerInstanceActive,
-			CPU: typ.cpu, Memory: typ.memory, ENIs: typ.enis, Connection: model.AgentConnection{Connected: true}, RegisteredAt: time.Now(),
+			EC2InstanceID: s.host(id, typ.name), CPU: typ.cpu, Memory: typ.memory, ENIs: typ.enis, Connection: model.AgentConnection{Connected: true}, RegisteredAt: time.Now(),
 			ReservedPorts: []int{22, 2375, 2376, 51678, 51679},
 			Attributes: map[string]string{
 				model.AttributeZone: region + string(rune('a'+i%3)), "ecs.instance-type": typ.name,

@@ -17,6 +17,7 @@ import (
 
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/controller"
+	"roadstead.dev/internal/controller/ecsinstance"
 	"roadstead.dev/internal/controller/ecsservice"
 	"roadstead.dev/internal/controller/ecstask"
 	"roadstead.dev/internal/id"
@@ -99,6 +100,7 @@ func (w *world) start() {
 		err := rt.Run(ctx,
 			ecstask.New(ecstask.Config{Store: w.below, Clock: clock.System{}, FargateNode: nodeName}),
 			ecstask.NewForget(ecstask.Config{Store: w.below, Clock: clock.System{}}),
+			ecsinstance.New(ecsinstance.Config{Store: w.below, Clock: clock.System{}}),
 			ecsservice.New(ecsservice.Config{Store: w.below, Clock: clock.System{}, Placer: book}),
 			w.node.controller(), w.balancer.controller())
 		if err != nil {

@@ -136,10 +136,18 @@ func (c *services) step(ctx context.Context, key controller.Key) (controller.Res
 	case len(v.zones) > 0 && onInstances(v.service.V.Primary()) && (again == 0 || again > rebalanceEvery):
 		again = rebalanceEvery
 	}
-	return controller.Result{RequeueAfter: again, Rest: time.Duration(len(v.tasks)) * restForTask}, nil
+	rest := time.Duration(len(v.tasks)) * restForTask
+	if waits {
+		rest = max(rest, restWaiting)
+	}
+	return controller.Result{RequeueAfter: again, Rest: rest}, nil
 }
 
 // restForTask is how long a service rests after each look, for each of its
 // tasks. A look costs some microseconds a task, and each task changes several
 // times: without a rest, the work would grow with the square of the tasks.
 const restForTask = 50 * time.Microsecond
+
+// restWaiting is how long a service at least rests whose tasks find no room:
+// each task that leaves makes it look at all instances.
+const restWaiting = 100 * time.Millisecond
