@@ -151,6 +151,9 @@ type ContainerSpec struct {
 	// SharedIPC and SharedPID join the group's namespaces.
 	SharedIPC bool
 	SharedPID bool
+	// HostIPC and HostPID leave the container in the machine's namespaces.
+	HostIPC bool
+	HostPID bool
 
 	Mounts         []Mount
 	ReadonlyRootfs bool

@@ -60,6 +60,7 @@ func containerSpec(t *acs.Task, c *acs.Container, state *containerState, x specC
 		WorkingDir: config.WorkingDir, User: config.User, Hostname: x.hostname,
 		TTY: config.Tty, OpenStdin: config.OpenStdin, StopSignal: config.StopSignal,
 		NetNS: x.netns, SharedIPC: t.IpcMode == "task", SharedPID: t.PidMode == "task",
+		HostIPC: t.IpcMode == "host", HostPID: t.PidMode == "host",
 		ReadonlyRootfs: host.ReadonlyRootfs, ShmSize: host.ShmSize, Init: host.Init != nil && *host.Init,
 		CapAdd: host.CapAdd, CapDrop: host.CapDrop, Privileged: host.Privileged, Sysctls: host.Sysctls,
 		Ulimits: ulimits(host.Ulimits),

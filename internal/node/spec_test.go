@@ -57,6 +57,22 @@ func TestContainerSpec(t *testing.T) {
 	}
 }
 
+func TestNamespaces(t *testing.T) {
+	for _, tt := range []struct {
+		pid, ipc string
+		want     [4]bool // shared PID, host PID, shared IPC, host IPC
+	}{
+		{"", "", [4]bool{}}, {"task", "task", [4]bool{true, false, true, false}}, {"host", "host", [4]bool{false, true, false, true}}, {"", "none", [4]bool{}},
+	} {
+		task := newTaskMessage(essential("a"))
+		task.PidMode, task.IpcMode = tt.pid, tt.ipc
+		spec, err := containerSpec(&task, &task.Containers[0], &containerState{ID: "id"}, specContext{})
+		if got := [4]bool{spec.SharedPID, spec.HostPID, spec.SharedIPC, spec.HostIPC}; err != nil || got != tt.want {
+			t.Errorf("pidMode %q, ipcMode %q: %v, %v", tt.pid, tt.ipc, got, err)
+		}
+	}
+}
+
 func TestContainerSpecRefuses(t *testing.T) {
 	for name, c := range map[string]acs.Container{
 		"override of more than the command": {Overrides: `{"environment":[]}`},

@@ -152,6 +152,12 @@ func (b *builder) namespaces(ctx context.Context) (oci.SpecOpts, error) {
 		}
 		opts = append(opts, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.PIDNamespace, Path: path}))
 	}
+	if b.spec.HostIPC {
+		opts = append(opts, oci.WithHostNamespace(specs.IPCNamespace))
+	}
+	if b.spec.HostPID {
+		opts = append(opts, oci.WithHostNamespace(specs.PIDNamespace))
+	}
 	if b.engine.cgroups.Unified() {
 		opts = append(opts, oci.WithNamespacedCgroup())
 	}
@@ -169,6 +175,9 @@ func (b *builder) mounts(_ context.Context, _ oci.Client, _ *containers.Containe
 	for i, m := range s.Mounts {
 		if m.Destination == "/dev/shm" {
 			s.Mounts[i].Options = []string{"nosuid", "noexec", "nodev", "mode=1777", fmt.Sprintf("size=%d", shm)}
+			if b.spec.HostIPC { // its memory is the machine's too
+				s.Mounts[i] = specs.Mount{Destination: m.Destination, Type: "bind", Source: m.Destination, Options: []string{"rbind", "nosuid", "noexec", "nodev"}}
+			}
 		}
 	}
 	s.Mounts = append(s.Mounts, specs.Mount{

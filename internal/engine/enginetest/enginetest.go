@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"init process", true, initProcess},
 		{"shared process namespace", true, sharedPID},
 		{"shared IPC", true, sharedIPC},
+		{"the machine's namespaces", true, hostNamespaces},
 		{"out of memory", true, outOfMemory},
 		{"out of the group's memory", true, outOfGroupMemory},
 		{"exec", true, execute},

@@ -259,6 +259,24 @@ func sharedIPC(t *testing.T, s *suite) {
 	}
 }
 
+func hostNamespaces(t *testing.T, s *suite) {
+	own, err := os.Readlink("/proc/self/ns/ipc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := s.about(t, engine.ContainerSpec{HostPID: true, HostIPC: true})
+	if a.PID < 3 || a.IPC != own {
+		t.Errorf("process %d, IPC namespace %s; the machine's is %s", a.PID, a.IPC, own)
+	}
+	// Its processes end with it, though no namespace does.
+	id := s.create(t, engine.ContainerSpec{HostPID: true}, "serve")
+	s.start(t, id)
+	s.output(t, id, "serving")
+	if err := s.Engine.StopContainer(s.ctx, id, time.Minute); err != nil {
+		t.Error(err)
+	}
+}
+
 func outOfMemory(t *testing.T, s *suite) {
 	e, out := s.run(t, engine.ContainerSpec{Resources: engine.Resources{Memory: 32 << 20}}, "alloc", "200")
 	if e.Code != 137 || !e.OOMKilled {
