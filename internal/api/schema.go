@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"strings"
 	"sync"
 )
 
@@ -188,10 +189,15 @@ func compilePattern(p string) func() *regexp.Regexp {
 // those beyond the first plane so, too.
 var javaEscape = regexp.MustCompile(`\\u(10[0-9A-Fa-f]{4}|10000|[0-9A-Fa-f]{4})`)
 
+// javaPairs are all characters beyond the first plane, as pairs of surrogates,
+// which Go's strings do not have.
+const javaPairs = `\uD800\uDC00-\uDBFF\uDFFF`
+
 // withoutLookahead are the patterns that look ahead, which Go's cannot, said
 // otherwise. Lengths are limited apart.
 var withoutLookahead = map[string]string{
 	`^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`: `[a-z0-9](-?[a-z0-9])*`,
+	`^(?!\s*$).+`: `.*\S.*`,
 }
 
 // goPattern is a pattern of Java's dialect in Go's.
@@ -199,7 +205,7 @@ func goPattern(p string) string {
 	if other, ok := withoutLookahead[p]; ok {
 		return other
 	}
-	return javaEscape.ReplaceAllString(p, `\x{$1}`)
+	return javaEscape.ReplaceAllString(strings.ReplaceAll(p, javaPairs, `\u10000-\u10FFFF`), `\x{$1}`)
 }
 
 // link resolves the names in a service's shapes to pointers and gives each
