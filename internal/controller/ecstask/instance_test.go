@@ -1,10 +1,15 @@
 package ecstask
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
+	"roadstead.dev/internal/controller"
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/lifecycle"
@@ -78,6 +83,53 @@ func (x *fixture) host() *model.Instance {
 		x.t.Fatal(err)
 	}
 	return row.V
+}
+
+// Tasks that come to one instance together each get a device of their own.
+func TestInterfacesAttachedTogether(t *testing.T) {
+	in(t, false, func(t *testing.T, x *fixture) {
+		x.onInstance("awsvpc")
+		first, err := tables.ECSTasks.Get(t.Context(), x.store, account, region, key.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx := store.NewTxn()
+		var keys []controller.Key
+		for n := range 7 {
+			v := first.Copy()
+			v.TaskID = fmt.Sprint("many", n)
+			tables.ECSTasks.Put(tx, account, region, "c/"+v.TaskID, v)
+			keys = append(keys, controller.Key{Account: account, Region: region, ID: "c/" + v.TaskID})
+		}
+		x.commit(tx)
+		var wg sync.WaitGroup
+		for _, k := range keys {
+			wg.Go(func() {
+				for {
+					_, err := x.c.Reconcile(context.Background(), k)
+					if err == nil {
+						return
+					}
+					if !errors.Is(err, store.ErrConflict) {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		used := map[int32]bool{}
+		for _, id := range x.host().Spec.InterfaceIDs[1:] {
+			e, err := tables.NetworkInterfaces.Get(t.Context(), x.store, account, region, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			used[e.V.Attachment.DeviceIndex] = true
+		}
+		if len(used) != 7 || !used[1] || !used[7] {
+			t.Errorf("devices %v", used)
+		}
+	})
 }
 
 // An interface that the instance never finds is given up, and one that the

@@ -70,8 +70,14 @@ func (c *tasks) provision(ctx context.Context, row store.Row[model.Task], t *mod
 	if refused, ok := errors.AsType[*eni.Error](err); ok {
 		return c.failToStart(ctx, row, interfaceError(spec, refused), now)
 	}
+	if errors.Is(err, errInstanceChanged) {
+		return fmt.Errorf("%w: %w", store.ErrConflict, err)
+	}
 	return err
 }
+
+// errInstanceChanged stops attempts with a device index that may be taken.
+var errInstanceChanged = errors.New("the instance was given another interface in between")
 
 // attach makes spec's interface one of the task's instance, where the node is to
 // find it.
@@ -88,6 +94,9 @@ func (c *tasks) attach(ctx context.Context, row store.Row[model.Task], t *model.
 	spec.Attachment.InstanceID, spec.Attachment.DeviceIndex, spec.Attachment.DeleteOnTermination = host.V.ID, index, true
 	made := spec.With
 	spec.With = func(tx *store.Txn, v *model.NetworkInterface) error {
+		if is, err := tables.Instances.Get(ctx, c.Store, row.Key.Account, row.Key.Region, host.V.ID); err != nil || is.Modified != host.Modified {
+			return errors.Join(errInstanceChanged, err)
+		}
 		t.ENI().AttachingAt = now
 		if err := made(tx, v); err != nil {
 			return err
