@@ -295,6 +295,34 @@ func (e *InvalidNextToken) ErrorMessage() string {
 	return *e.Message
 }
 
+// InvalidParameters is answered with code InvalidParameters and status 400.
+type InvalidParameters struct {
+	Message *string
+}
+
+var _ api.Error = (*InvalidParameters)(nil)
+
+// NewInvalidParameters makes the error with a message.
+func NewInvalidParameters(format string, args ...any) *InvalidParameters {
+	return &InvalidParameters{Message: new(fmt.Sprintf(format, args...))}
+}
+
+func (e *InvalidParameters) Error() string { return "InvalidParameters: " + e.ErrorMessage() }
+
+// ErrorCode is the code on the wire.
+func (e *InvalidParameters) ErrorCode() string { return "InvalidParameters" }
+
+// HTTPStatus is the status of the answer.
+func (e *InvalidParameters) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *InvalidParameters) ErrorMessage() string {
+	if e.Message == nil {
+		return ""
+	}
+	return *e.Message
+}
+
 // InvalidPolicyAttributeException is answered with code InvalidPolicyAttributeException and status 400.
 type InvalidPolicyAttributeException struct {
 	Message *string

@@ -12,6 +12,7 @@ import (
 // Handler serves the operations.
 type Handler interface {
 	AddTagsToResource(ctx context.Context, in *AddTagsToResourceInput) (*AddTagsToResourceOutput, error)
+	CreateActivation(ctx context.Context, in *CreateActivationInput) (*CreateActivationOutput, error)
 	DeleteParameter(ctx context.Context, in *DeleteParameterInput) (*DeleteParameterOutput, error)
 	DeleteParameters(ctx context.Context, in *DeleteParametersInput) (*DeleteParametersOutput, error)
 	DescribeParameters(ctx context.Context, in *DescribeParametersInput) (*DescribeParametersOutput, error)
@@ -41,6 +42,7 @@ func New(h Handler) *api.Service {
 		Shapes:         shapes(),
 		Operations: []api.Operation{
 			{Name: "AddTagsToResource", Method: "POST", Path: "/", Input: "AddTagsToResourceRequest", Output: "AddTagsToResourceResult", Errors: []string{"InvalidResourceType", "InvalidResourceId", "InternalServerError", "TooManyTagsError", "TooManyUpdates"}, NewInput: func() any { return new(AddTagsToResourceInput) }},
+			{Name: "CreateActivation", Method: "POST", Path: "/", Input: "CreateActivationRequest", Output: "CreateActivationResult", Errors: []string{"InvalidParameters", "InternalServerError"}, NewInput: func() any { return new(CreateActivationInput) }},
 			{Name: "DeleteParameter", Method: "POST", Path: "/", Input: "DeleteParameterRequest", Output: "DeleteParameterResult", Errors: []string{"InternalServerError", "ParameterNotFound"}, NewInput: func() any { return new(DeleteParameterInput) }},
 			{Name: "DeleteParameters", Method: "POST", Path: "/", Input: "DeleteParametersRequest", Output: "DeleteParametersResult", Errors: []string{"InternalServerError"}, NewInput: func() any { return new(DeleteParametersInput) }},
 			{Name: "DescribeParameters", Method: "POST", Path: "/", Input: "DescribeParametersRequest", Output: "DescribeParametersResult", Errors: []string{"InternalServerError", "InvalidFilterKey", "InvalidFilterOption", "InvalidFilterValue", "InvalidNextToken"}, Paginated: &api.Pagination{InputToken: "NextToken", OutputToken: "NextToken", LimitKey: "MaxResults", ResultKey: "Parameters"}, NewInput: func() any { return new(DescribeParametersInput) }},
@@ -58,7 +60,6 @@ func New(h Handler) *api.Service {
 			"AssociateOpsItemRelatedItem",
 			"CancelCommand",
 			"CancelMaintenanceWindowExecution",
-			"CreateActivation",
 			"CreateAssociation",
 			"CreateAssociationBatch",
 			"CreateDocument",
@@ -195,39 +196,44 @@ func New(h Handler) *api.Service {
 			return h.AddTagsToResource(ctx, in.(*AddTagsToResourceInput))
 		}
 		s.Operations[1].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteParameter(ctx, in.(*DeleteParameterInput))
+			return h.CreateActivation(ctx, in.(*CreateActivationInput))
 		}
 		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteParameters(ctx, in.(*DeleteParametersInput))
+			return h.DeleteParameter(ctx, in.(*DeleteParameterInput))
 		}
 		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteParameters(ctx, in.(*DeleteParametersInput))
+		}
+		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeParameters(ctx, in.(*DescribeParametersInput))
 		}
-		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetParameter(ctx, in.(*GetParameterInput)) }
-		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetParameter(ctx, in.(*GetParameterInput)) }
+		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetParameterHistory(ctx, in.(*GetParameterHistoryInput))
 		}
-		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetParameters(ctx, in.(*GetParametersInput)) }
-		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetParameters(ctx, in.(*GetParametersInput)) }
+		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetParametersByPath(ctx, in.(*GetParametersByPathInput))
 		}
-		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.LabelParameterVersion(ctx, in.(*LabelParameterVersionInput))
 		}
-		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTagsForResource(ctx, in.(*ListTagsForResourceInput))
 		}
-		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutParameter(ctx, in.(*PutParameterInput)) }
-		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutParameter(ctx, in.(*PutParameterInput)) }
+		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RemoveTagsFromResource(ctx, in.(*RemoveTagsFromResourceInput))
 		}
-		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UnlabelParameterVersion(ctx, in.(*UnlabelParameterVersionInput))
 		}
 	}
 	return s.Link(map[string]any{
 		"AddTagsToResourceRequest":             AddTagsToResourceInput{},
 		"AddTagsToResourceResult":              AddTagsToResourceOutput{},
+		"CreateActivationRequest":              CreateActivationInput{},
+		"CreateActivationResult":               CreateActivationOutput{},
 		"DeleteParameterRequest":               DeleteParameterInput{},
 		"DeleteParameterResult":                DeleteParameterOutput{},
 		"DeleteParametersRequest":              DeleteParametersInput{},
@@ -252,6 +258,7 @@ func New(h Handler) *api.Service {
 		"InvalidFilterValue":                   InvalidFilterValue{},
 		"InvalidKeyId":                         InvalidKeyId{},
 		"InvalidNextToken":                     InvalidNextToken{},
+		"InvalidParameters":                    InvalidParameters{},
 		"InvalidPolicyAttributeException":      InvalidPolicyAttributeException{},
 		"InvalidPolicyTypeException":           InvalidPolicyTypeException{},
 		"InvalidResourceId":                    InvalidResourceId{},

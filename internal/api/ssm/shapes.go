@@ -6,6 +6,9 @@ import "roadstead.dev/internal/api"
 
 func shapes() []api.Shape {
 	return []api.Shape{
+		{Name: "ActivationCode", HasMin: true, Min: 20, HasMax: true, Max: 250},
+		{Name: "ActivationDescription", HasMin: true, Min: 0, HasMax: true, Max: 256},
+		{Name: "ActivationId", Pattern: "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"},
 		{Name: "AddTagsToResourceRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "ResourceId", Shape: "ResourceId", Required: true},
 			{Name: "ResourceType", Shape: "ResourceTypeForTagging", Required: true},
@@ -14,7 +17,21 @@ func shapes() []api.Shape {
 		{Name: "AddTagsToResourceResult", Kind: api.Structure},
 		{Name: "AllowedPattern", HasMin: true, Min: 0, HasMax: true, Max: 1024},
 		{Name: "Boolean", Kind: api.Boolean},
+		{Name: "CreateActivationRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "DefaultInstanceName", Shape: "DefaultInstanceName"},
+			{Name: "Description", Shape: "ActivationDescription"},
+			{Name: "ExpirationDate", Shape: "ExpirationDate"},
+			{Name: "IamRole", Shape: "IamRole", Required: true},
+			{Name: "RegistrationLimit", Shape: "RegistrationLimit"},
+			{Name: "RegistrationMetadata", Shape: "RegistrationMetadataList"},
+			{Name: "Tags", Shape: "TagList"},
+		}},
+		{Name: "CreateActivationResult", Kind: api.Structure, Members: []api.Member{
+			{Name: "ActivationCode", Shape: "ActivationCode"},
+			{Name: "ActivationId", Shape: "ActivationId"},
+		}},
 		{Name: "DateTime", Kind: api.Timestamp},
+		{Name: "DefaultInstanceName", HasMin: true, Min: 0, HasMax: true, Max: 256, Pattern: "^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$"},
 		{Name: "DeleteParameterRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "Name", Shape: "PSParameterName", Required: true},
 		}},
@@ -37,6 +54,7 @@ func shapes() []api.Shape {
 			{Name: "NextToken", Shape: "NextToken"},
 			{Name: "Parameters", Shape: "ParameterMetadataList"},
 		}},
+		{Name: "ExpirationDate", Kind: api.Timestamp},
 		{Name: "GetParameterHistoryRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "MaxResults", Shape: "MaxResults"},
 			{Name: "Name", Shape: "PSParameterName", Required: true},
@@ -81,6 +99,7 @@ func shapes() []api.Shape {
 		{Name: "HierarchyTypeMismatchException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "HierarchyTypeMismatchException", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "String"},
 		}},
+		{Name: "IamRole", HasMax: true, Max: 64},
 		{Name: "IncompatiblePolicyException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "IncompatiblePolicyException", Status: 400}, Members: []api.Member{
 			{Name: "message", Shape: "String"},
 		}},
@@ -101,6 +120,9 @@ func shapes() []api.Shape {
 			{Name: "message", Shape: "String"},
 		}},
 		{Name: "InvalidNextToken", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidNextToken", Status: 400}, Members: []api.Member{
+			{Name: "Message", Shape: "String"},
+		}},
+		{Name: "InvalidParameters", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidParameters", Status: 400}, Members: []api.Member{
 			{Name: "Message", Shape: "String"},
 		}},
 		{Name: "InvalidPolicyAttributeException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidPolicyAttributeException", Status: 400}, Members: []api.Member{
@@ -251,6 +273,14 @@ func shapes() []api.Shape {
 			{Name: "Tier", Shape: "ParameterTier"},
 			{Name: "Version", Shape: "PSParameterVersion"},
 		}},
+		{Name: "RegistrationLimit", Kind: api.Integer, HasMin: true, Min: 1, HasMax: true, Max: 1000},
+		{Name: "RegistrationMetadataItem", Kind: api.Structure, Members: []api.Member{
+			{Name: "Key", Shape: "RegistrationMetadataKey", Required: true},
+			{Name: "Value", Shape: "RegistrationMetadataValue", Required: true},
+		}},
+		{Name: "RegistrationMetadataKey", HasMin: true, Min: 1, HasMax: true, Max: 128, Pattern: "^(?!\\s*$).+"},
+		{Name: "RegistrationMetadataList", Kind: api.List, Element: "RegistrationMetadataItem"},
+		{Name: "RegistrationMetadataValue", HasMin: true, Min: 1, HasMax: true, Max: 2048, Pattern: "^(?!\\s*$).+"},
 		{Name: "RemoveTagsFromResourceRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "ResourceId", Shape: "ResourceId", Required: true},
 			{Name: "ResourceType", Shape: "ResourceTypeForTagging", Required: true},

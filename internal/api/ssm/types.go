@@ -15,6 +15,23 @@ type AddTagsToResourceInput struct {
 type AddTagsToResourceOutput struct {
 }
 
+// CreateActivationInput is the model's CreateActivationRequest.
+type CreateActivationInput struct {
+	DefaultInstanceName  *string
+	Description          *string
+	ExpirationDate       *time.Time
+	IamRole              *string
+	RegistrationLimit    *int32
+	RegistrationMetadata []RegistrationMetadataItem
+	Tags                 []Tag
+}
+
+// CreateActivationOutput is the model's CreateActivationResult.
+type CreateActivationOutput struct {
+	ActivationCode *string
+	ActivationId   *string
+}
+
 // DeleteParameterInput is the model's DeleteParameterRequest.
 type DeleteParameterInput struct {
 	Name *string
@@ -242,6 +259,12 @@ type PutParameterInput struct {
 type PutParameterOutput struct {
 	Tier    ParameterTier
 	Version *int64
+}
+
+// RegistrationMetadataItem is a shape of the model.
+type RegistrationMetadataItem struct {
+	Key   *string
+	Value *string
 }
 
 // RemoveTagsFromResourceInput is the model's RemoveTagsFromResourceRequest.
