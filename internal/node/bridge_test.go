@@ -56,6 +56,7 @@ func TestBridge(t *testing.T) {
 			t.Errorf("before the store has started: %+v", ch.Containers)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		r.want("RUNNING web=RUNNING store=RUNNING")
 		if d := cmp.Diff(r.network.places["web"].Bindings, r.control.last().Containers[0].NetworkBindings); d != "" {
 			t.Error(d)
@@ -190,6 +191,7 @@ func TestInterfaceIsAwaited(t *testing.T) {
 		synctest.Wait()
 		r.control.setRefuse(nil)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(r.control.reports) != 1 {
 			t.Fatalf("reports %+v", r.control.reports)
 		}
@@ -202,6 +204,7 @@ func TestInterfaceIsAwaited(t *testing.T) {
 		r.node.cfg.Interfaces = make(gate)
 		r.send(m)
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		if len(r.control.reports) != 1 || len(r.node.awaited) != 0 {
 			t.Errorf("reports %+v, awaited %v", r.control.reports, r.node.awaited)
 		}

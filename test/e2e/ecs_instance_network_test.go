@@ -221,3 +221,40 @@ func TestInstanceNetworkModes(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPretendedNetworkModes is the same where nothing runs: ports and interfaces
+// are given out, so that what follows from them can be tested without root.
+func TestPretendedNetworkModes(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t, ownServer(t, "fake"))
+	id := n.boot("ECS_RESERVED_PORTS=[22, 49153]", nil)
+	n.joined(id)
+	c := n.container("sleep")
+	c.PortMappings = []ecstypes.PortMapping{{ContainerPort: new(int32(80))}}
+	definition := n.register("bridge", onInstances(ecstypes.NetworkModeBridge), c)
+	a, b := n.await(n.place(definition, nil), "RUNNING"), n.await(n.place(definition, nil), "RUNNING")
+	for i, task := range []ecstypes.Task{a, b} {
+		if got := task.Containers[0].NetworkBindings; len(got) != 1 || *got[0].HostPort != int32(49154+i) || *got[0].ContainerPort != 80 || *got[0].BindIP != "0.0.0.0" {
+			t.Errorf("bindings %+v", got)
+		}
+	}
+	task := n.await(n.place(n.register("awsvpc", onInstances(ecstypes.NetworkModeAwsvpc), n.container("sleep")), func(in *ecs.RunTaskInput) {
+		in.NetworkConfiguration = &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{Subnets: n.subnets}}
+	}), "RUNNING")
+	if ids, _ := n.interfaces(id); len(ids) != 2 || str(task.Attachments[0].Status) != "ATTACHED" {
+		t.Errorf("interfaces %v, attachment %+v", ids, task.Attachments[0])
+	}
+	// The end of the instance takes the task's interface along.
+	if _, err := n.ec2.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{id}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.await(*task.TaskArn, "STOPPED"); got.StopCode != ecstypes.TaskStopCodeTerminationNotice {
+		t.Errorf("it stopped for %s", got.StopCode)
+	}
+	left, err := n.ec2.DescribeNetworkInterfaces(t.Context(), &ec2.DescribeNetworkInterfacesInput{
+		Filters: []ec2types.Filter{{Name: new("addresses.private-ip-address"), Values: []string{address(t, task)}}},
+	})
+	if err != nil || len(left.NetworkInterfaces) != 0 {
+		t.Errorf("its interface is left: %+v, %v", left, err)
+	}
+}
