@@ -166,7 +166,9 @@ func TestWeights(t *testing.T) {
 
 func TestAttach(t *testing.T) {
 	w := newWorld(t)
-	w.group("web", nil)
+	w.group("web", func(in *api2.CreateAutoScalingGroupInput) {
+		in.Tags = []api2.Tag{{Key: new("a"), Value: new("1")}, {Key: new("own"), PropagateAtLaunch: new(false)}}
+	})
 	w.group("narrow", func(in *api2.CreateAutoScalingGroupInput) { in.VPCZoneIdentifier = new("subnet-b") })
 	w.runs("i-1", model.InstanceRunning)
 	w.runs("i-2", model.InstancePending)
@@ -194,6 +196,9 @@ func TestAttach(t *testing.T) {
 	v := must[store.Row[model.Instance]](t)(tables.Instances.Get(w.ctx, w.store, account, region, "i-1")).V
 	if v.Spec.AutoScalingGroup != "web" || w.record("web").Desired != 2 {
 		t.Errorf("instance of %q, desired %d", v.Spec.AutoScalingGroup, w.record("web").Desired)
+	}
+	if d := cmp.Diff(model.Tags{"aws:autoscaling:groupName": "web", "a": "1"}, v.Tags); d != "" {
+		t.Error(d)
 	}
 	fails(t, attach("web", "i-1"), "ValidationError", "already part of AutoScalingGroup:web")
 	for _, id := range []string{"i-3", "i-4"} {

@@ -3,6 +3,7 @@ package autoscaling
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -264,6 +265,9 @@ func (s *Service) AttachInstances(ctx context.Context, in *autoscaling.AttachIns
 	return &autoscaling.AttachInstancesOutput{}, nil
 }
 
+// groupTag is the tag that names an instance's group.
+const groupTag = "aws:autoscaling:groupName"
+
 // attach adds to tx that an instance becomes part of the group.
 func (s *Service) attach(ctx context.Context, c *api.Call, tx *store.Txn, g *model.AutoScalingGroup, id string) error {
 	row, err := instances.Find(ctx, s.Store, placeOf(c), id)
@@ -280,6 +284,16 @@ func (s *Service) attach(ctx context.Context, c *api.Call, tx *store.Txn, g *mod
 		return invalid("The availability zone of the instance %s, %s, is not one of the AutoScalingGroup's.", id, v.Spec.Zone)
 	}
 	v.Spec.AutoScalingGroup = g.Name
+	tags := model.Tags{groupTag: g.Name}
+	for _, t := range g.Tags {
+		if t.PropagateAtLaunch {
+			tags[t.Key] = t.Value
+		}
+	}
+	if v.Tags == nil {
+		v.Tags = model.Tags{}
+	}
+	maps.Copy(v.Tags, tags)
 	tables.Instances.Replace(tx, row, v)
 	m := &model.ASGInstance{
 		Group: g.Name, InstanceID: id, InstanceType: v.Spec.Type, Zone: v.Spec.Zone, LifecycleState: model.ASGPending, LaunchedAt: c.Time, StateSince: c.Time,
