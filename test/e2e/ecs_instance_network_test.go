@@ -174,6 +174,17 @@ func TestInstanceNetworkModes(t *testing.T) {
 		t.Errorf("a third one: %+v, %v", full, err)
 	}
 
+	// The server is killed; the next one leaves all as it is.
+	if err := n.kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.server.start(); err != nil {
+		t.Fatal(err)
+	}
+	n.joined(id)
+	answers(t, url, "the-web")
+	answers(t, "http://"+address(t, task)+"/", "the-task")
+
 	// The agent is killed; the next one finds all as it was, and can end it.
 	if out, err := n.inside(id, "pkill", "-9", "-f", "roadstead node"); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -213,6 +224,28 @@ func TestInstanceNetworkModes(t *testing.T) {
 	if _, err := page(t, url); err == nil {
 		t.Error("the port answers still")
 	}
+
+	// The instance boots anew: what ran there is lost, and what comes then has
+	// its network.
+	plain := n.container("serve", "-name", "after-boot")
+	plain.PortMappings[0].HostPort = new(int32(80))
+	lost := []string{n.place(n.register("plain", onInstances(ecstypes.NetworkModeBridge), plain), nil), placed(open)}
+	for _, arn := range lost {
+		n.await(arn, "RUNNING")
+	}
+	answers(t, "http://"+at+"/", "after-boot")
+	if _, err := n.ec2.RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{id}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, arn := range lost {
+		n.await(arn, "STOPPED")
+	}
+	n.joined(id)
+	n.await(n.place(n.register("plain", onInstances(ecstypes.NetworkModeBridge), plain), nil), "RUNNING")
+	answers(t, "http://"+at+"/", "after-boot")
+	solo := n.register("solo", onInstances(ecstypes.NetworkModeAwsvpc), n.container("serve", "-name", "the-task"))
+	task = n.await(n.place(solo, func(in *ecs.RunTaskInput) { in.NetworkConfiguration = private(open) }), "RUNNING")
+	answers(t, "http://"+address(t, task)+"/", "the-task")
 	if _, err := n.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}}); err != nil {
 		t.Fatal(err)
 	}
