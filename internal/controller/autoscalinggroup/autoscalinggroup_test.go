@@ -91,10 +91,11 @@ func (x *fixture) start() {
 		x.Fatal(err)
 	}
 	cfg := autoscalinggroup.Config{Store: x.store, Clock: clock.System{}}
+	runtime := controller.Runtime{Store: x.store, Clock: clock.System{}}
 	done := make(chan struct{}, 2)
 	go func() { ec2.Run(ctx); done <- struct{}{} }()
 	go func() {
-		_ = controller.Runtime{Store: x.store, Clock: clock.System{}}.Run(ctx, ec2.Controller(), autoscalinggroup.New(cfg), autoscalinggroup.NewHistory(cfg))
+		_ = runtime.Run(ctx, ec2.Controller(), autoscalinggroup.New(cfg), autoscalinggroup.NewHistory(cfg))
 		done <- struct{}{}
 	}()
 	x.stop = func() { cancel(); <-done; <-done }

@@ -293,16 +293,20 @@ func (s *scaler) balance() {
 	if s.suspended(Terminate) {
 		return
 	}
+	choosers := map[string]*chooser{}
 	for _, m := range stand {
 		if !m.ready() {
 			continue
 		}
 		zone := from[0]
 		from = from[1:]
-		candidates := s.all(func(x *member) bool {
-			return mayLeave(x) && x.v.Zone == zone && x.v.LifecycleState == model.ASGInService
-		})
-		goes := s.choose(candidates, candidates).next()
+		if choosers[zone] == nil {
+			candidates := s.all(func(x *member) bool {
+				return mayLeave(x) && x.v.Zone == zone && x.v.LifecycleState == model.ASGInService
+			})
+			choosers[zone] = s.choose(candidates, candidates)
+		}
+		goes := choosers[zone].next()
 		if goes == nil {
 			continue
 		}
