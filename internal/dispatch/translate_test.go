@@ -62,6 +62,21 @@ func TestTranslateContainer(t *testing.T) {
 		// want changes what a plain container gives.
 		want func(c *acs.Container, config *acs.DockerContainerConfig, host *acs.DockerHostConfig)
 	}{
+		"links, ranges and no network": {
+			model.ContainerDefinition{
+				Links: []string{"b:c"}, DisableNetworking: new(true), PortMappings: []model.PortMapping{{ContainerPortRange: "80-90", Protocol: "udp"}, {ContainerPort: new(1), HostPort: new(2)}},
+			},
+			func(p *Parts) { p.Task.Spec.NetworkMode, p.Interface = "bridge", nil },
+			func(c *acs.Container, config *acs.DockerContainerConfig, _ *acs.DockerHostConfig) {
+				c.Links, config.NetworkDisabled = []string{"b:c"}, true
+				c.PortMappings = []acs.PortMapping{{ContainerPortRange: "80-90", Protocol: "udp"}, {ContainerPort: 1, HostPort: 2}}
+			},
+		},
+		"the instance's network": {
+			model.ContainerDefinition{},
+			func(p *Parts) { p.Task.Spec.NetworkMode, p.Interface = "host", nil },
+			func(_ *acs.Container, _ *acs.DockerContainerConfig, host *acs.DockerHostConfig) { host.NetworkMode = "host" },
+		},
 		"overrides win": {
 			model.ContainerDefinition{Command: []string{"x"}, CPU: 10, Memory: new(64), Environment: []model.ECSNameValue{{Name: "A", Value: "1"}, {Name: "B", Value: "1"}}},
 			func(p *Parts) {
