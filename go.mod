@@ -50,6 +50,8 @@ require (
 	rsc.io/qr v0.2.0
 )
 
+require github.com/aws/aws-sdk-go-v2/service/autoscaling v1.79.4 // indirect
+
 require (
 	github.com/Microsoft/go-winio v0.6.3-0.20251027160822-ad3df93bed29 // indirect
 	github.com/Microsoft/hcsshim v0.15.0-rc.4 // indirect

@@ -17,7 +17,7 @@ const fargateNode = "fargate"
 
 // controllers are those that need nothing of this machine.
 func (s *server) controllers() []*controller.Controller {
-	providers := capacityprovider.Config{Store: s.store, Clock: s.clock, Placer: s.fleet}
+	providers := capacityprovider.Config{Store: s.store, Clock: s.clock, Placer: s.fleet, Period: s.scaling()}
 	return []*controller.Controller{
 		ecsservice.New(ecsservice.Config{Store: s.store, Clock: s.clock, Placer: s.fleet}),
 		ecstask.New(ecstask.Config{Store: s.store, Clock: s.clock, FargateNode: fargateNode}),

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -29,6 +30,8 @@ type options struct {
 	hostsFile  string
 	tlsNames   string
 	throttle   string
+	// scalingPeriod is a duration.
+	scalingPeriod string
 	// registryMirrors lead upstream registries elsewhere: HOST=URL,…
 	registryMirrors string
 	rootKey         string
@@ -55,6 +58,8 @@ func defaultOptions() *options {
 		region:    "us-east-1",
 		engine:    engineContainerd,
 		hostsFile: "/etc/hosts",
+
+		scalingPeriod: "1m",
 	}
 }
 
@@ -75,6 +80,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	str(&o.store, "store", "where records are kept, bolt:PATH; empty means a file in the data folder")
 	str(&o.hostsFile, "hosts-file", "hosts file to keep names of load balancers and registries in; no leaves it alone")
 	str(&o.throttle, "throttle", "limits of API requests for each account, region and operation: aws (what AWS publishes), off, requests a second such as 20 or 20/100 (with bursts), or a file of rules; empty means some that nobody meets")
+	str(&o.scalingPeriod, "scaling-period", "how often capacity providers decide on their groups: a minute, as on AWS, or less for tests, such as 2s; groups shrink after 15 of them")
 	str(&o.registryMirrors, "registry-mirror", "where pull through cache rules find an upstream registry instead: HOST=URL, and more of them after commas")
 	str(&o.tlsNames, "tls-names", "further names and addresses, between commas, that HTTPS is to answer to")
 	str(&o.rootKey, "root-access-key", "access key of the account's root; needed when listening beyond loopback")
@@ -85,6 +91,13 @@ var (
 	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
 	regionPattern  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
 )
+
+// scaling is the period of capacity providers' decisions, which check has
+// checked.
+func (o *options) scaling() time.Duration {
+	d, _ := time.ParseDuration(o.scalingPeriod)
+	return d
+}
 
 // check says what is wrong with the settings of a server.
 func (o *options) check() error {
@@ -105,6 +118,9 @@ func (o *options) check() error {
 	}
 	if _, err := throttle.Parse(o.throttle); err != nil {
 		return fmt.Errorf("--throttle: %w", err)
+	}
+	if d, err := time.ParseDuration(o.scalingPeriod); err != nil || d < 100*time.Millisecond || d > time.Hour {
+		return fmt.Errorf("--scaling-period %q: use a time from 100ms to 1h, such as 2s", o.scalingPeriod)
 	}
 	if _, err := mirrorHosts(o.registryMirrors); err != nil {
 		return fmt.Errorf("--registry-mirror: %w", err)

@@ -34,6 +34,8 @@ type server struct {
 	dataDir string
 	listen  string
 	engine  string
+	// flags are further ones of up.
+	flags []string
 	// uid, when it is not 0, is whom the server runs as.
 	uid    uint32
 	cmd    *exec.Cmd
@@ -76,11 +78,12 @@ func freePort() (string, error) {
 	return l.Addr().String(), nil
 }
 
-func newServer(dataDir, engine string) (*server, error) {
+func newServer(dataDir, engine string, flags ...string) (*server, error) {
 	s, err := prepareServer(dataDir, engine)
 	if err != nil {
 		return nil, err
 	}
+	s.flags = flags
 	return s, s.start()
 }
 
@@ -99,12 +102,12 @@ func prepareServer(dataDir, engine string) (*server, error) {
 
 // ownServer starts a server for one test; the test may kill it and start it
 // again. It goes down with the test.
-func ownServer(t *testing.T, engine string) *server {
+func ownServer(t *testing.T, engine string, flags ...string) *server {
 	t.Helper()
 	if engine != "fake" {
 		needContainers(t)
 	}
-	s, err := newServer(t.TempDir(), engine)
+	s, err := newServer(t.TempDir(), engine, flags...)
 	t.Cleanup(func() {
 		if s == nil {
 			return
@@ -133,7 +136,7 @@ func (s *server) args(command ...string) []string {
 }
 
 func (s *server) start() error {
-	s.cmd = exec.Command(built.roadstead, s.args("up")...)
+	s.cmd = exec.Command(built.roadstead, append(s.args("up"), s.flags...)...)
 	log, err := os.OpenFile(s.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

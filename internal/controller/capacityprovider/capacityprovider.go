@@ -41,6 +41,9 @@ type Config struct {
 	Clock clock.Clock
 	// Placer is NewWaiting's.
 	Placer Placer
+	// Period is how often groups are decided on; zero means once a minute, as
+	// on AWS.
+	Period time.Duration
 }
 
 // providers is the work of New's controller.
@@ -54,6 +57,9 @@ type providers struct {
 
 // New makes the controller of the providers.
 func New(cfg Config) *controller.Controller {
+	if cfg.Period == 0 {
+		cfg.Period = managedscaling.Period
+	}
 	c := &providers{Config: cfg, decided: map[controller.Key]time.Time{}}
 	// A full pass looks at all providers anyway.
 	none := func() []store.Query { return nil }

@@ -17,7 +17,7 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
-// scale decides on the group's capacity once a minute.
+// scale decides on the group's capacity once a period.
 func (c *providers) scale(ctx context.Context, v *view, now time.Time) (time.Duration, error) {
 	key := controller.KeyOf(v.provider.Key)
 	if len(v.clusters) == 0 || v.group == nil || v.group.V.Deleting {
@@ -26,7 +26,7 @@ func (c *providers) scale(ctx context.Context, v *view, now time.Time) (time.Dur
 	c.mu.Lock()
 	last := c.decided[key]
 	c.mu.Unlock()
-	if left := last.Add(managedscaling.Period).Sub(now); left > 0 {
+	if left := last.Add(c.Period).Sub(now); left > 0 {
 		return left, nil
 	}
 	if v.provider.V.Scaling.Enabled {
@@ -37,7 +37,7 @@ func (c *providers) scale(ctx context.Context, v *view, now time.Time) (time.Dur
 	c.mu.Lock()
 	c.decided[key] = now
 	c.mu.Unlock()
-	return managedscaling.Period, nil
+	return c.Period, nil
 }
 
 func (c *providers) decide(ctx context.Context, v *view, now time.Time) error {
@@ -92,7 +92,7 @@ func (v *view) cause(desired int, now time.Time) string {
 
 func (c *providers) snapshot(ctx context.Context, v *view) (*managedscaling.Snapshot, error) {
 	g := v.group.V
-	s := &managedscaling.Snapshot{Settings: v.provider.V.Scaling, Min: g.Spec.Min, Max: g.Spec.Max, Desired: g.Desired}
+	s := &managedscaling.Snapshot{Settings: v.provider.V.Scaling, Min: g.Spec.Min, Max: g.Spec.Max, Desired: g.Desired, Period: c.Period}
 	for _, m := range v.members {
 		i := managedscaling.Instance{LaunchedAt: m.asg.V.LaunchedAt}
 		switch m.asg.V.LifecycleState {

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// Period is how often there is a datapoint, and so a decision.
+	// Period is how often AWS has a datapoint, and so a decision.
 	Period = time.Minute
 	// datapoints below the target in a row let the group shrink.
 	datapoints = 15
@@ -42,6 +42,8 @@ type Snapshot struct {
 	// knows.
 	Sizes []Size
 	State State
+	// Period is how often there is a decision; zero means Period.
+	Period time.Duration
 }
 
 // Instance is an instance of the group.
@@ -70,7 +72,7 @@ type Plan struct {
 }
 
 // Next decides what the group's desired capacity should be at now. It is asked
-// once a Period.
+// once a period.
 //
 // With N instances that are past their warm-up, of which M are needed, the
 // reservation is M / N × 100, and the group gets as many instances as bring it
@@ -80,6 +82,9 @@ type Plan struct {
 // does. AWS has 100 for the former, and so keeps making and ending instances
 // of an idle group whose target is less.
 func Next(s Snapshot, now time.Time) Plan {
+	if s.Period == 0 {
+		s.Period = Period
+	}
 	target := float64(s.Settings.TargetCapacity)
 	p := Plan{Desired: s.Desired, Reservation: target}
 	warm, busy, warming := s.count(now)
@@ -114,7 +119,7 @@ func Next(s Snapshot, now time.Time) Plan {
 		if p.State.LowSince.IsZero() {
 			p.State.LowSince = now
 		}
-		if now.Sub(p.State.LowSince) >= (datapoints-1)*Period {
+		if now.Sub(p.State.LowSince) >= (datapoints-1)*s.Period {
 			// At least one, and at most half of them at once.
 			leave := min(warm-want, max(warm/2, 1))
 			p.Desired = min(s.Desired, max(warm+warming-leave, s.Min))
