@@ -124,7 +124,7 @@ func prepare(ctx context.Context, s *server.Server, c *rawaws.Client) error {
 func register(ctx context.Context, c *rawaws.Client) error {
 	return c.Call(ctx, rawaws.ECS, "RegisterTaskDefinition", rawaws.Object{
 		"family": "job", "networkMode": "bridge", "requiresCompatibilities": []string{"EC2"},
-		"containerDefinitions": []rawaws.Object{{"name": "main", "image": "job:1", "cpu": 1, "memory": 4}},
+		"containerDefinitions": []rawaws.Object{{"name": "main", "image": "job:1", "cpu": 1, "memory": 6}},
 	}, nil)
 }
 

@@ -12,6 +12,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"roadstead.dev/bench/internal/report"
@@ -25,10 +28,23 @@ var (
 
 func main() {
 	span := flag.Duration("for", time.Second, "how long each measurement takes")
+	of := flag.String("sizes", "", "the sizes of the clusters, with commas; empty means all")
 	binary := flag.String("roadstead", "", "the program to measure through its API; empty builds it")
 	api := flag.Bool("api", true, "measure RunTask through the API, beside moto_server")
 	keep := flag.Bool("keep", false, "print, and leave bench/README.md alone")
 	flag.Parse()
+	if *of != "" {
+		sizes = nil
+		for one := range strings.SplitSeq(*of, ",") {
+			n, err := strconv.Atoi(one)
+			if err != nil || n < 10 {
+				fmt.Fprintf(os.Stderr, "bench placement: %q is no size from 10 on\n", one)
+				os.Exit(2)
+			}
+			sizes = append(sizes, n)
+		}
+		apiSizes = slices.DeleteFunc(apiSizes, func(n int) bool { return n > slices.Max(sizes) })
+	}
 	report.Main("placement", *keep, func(ctx context.Context) (string, error) { return run(ctx, *binary, *span, *api) })
 }
 

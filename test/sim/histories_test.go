@@ -86,8 +86,24 @@ func historyOf(seed uint64) []step {
 		what   string
 		weight int
 	}{
-		{"register", 4}, {"scale", 6}, {"deploy", 4}, {"drain", 3}, {"activate", 3}, {"kill", 2}, {"terminate", 1}, {"disconnect", 3}, {"reconnect", 3},
-		{"crash", 4}, {"run", 3}, {"start", 2}, {"stop", 3}, {"restart", 2}, {"faults", 2}, {"calm", 1}, {"delete", 1}, {"create", 2},
+		{"register", 4},
+		{"scale", 6},
+		{"deploy", 4},
+		{"drain", 3},
+		{"activate", 3},
+		{"kill", 2},
+		{"terminate", 1},
+		{"disconnect", 3},
+		{"reconnect", 3},
+		{"crash", 4},
+		{"run", 3},
+		{"start", 2},
+		{"stop", 3},
+		{"restart", 2},
+		{"faults", 2},
+		{"calm", 1},
+		{"delete", 1},
+		{"create", 2},
 	}
 	total := 0
 	for _, w := range weights {

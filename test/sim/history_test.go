@@ -26,7 +26,6 @@ type history struct {
 	ids        []string
 	registered int
 	names      []string // of the services that are there
-	created    int
 }
 
 func newHistory(w *world, f *flaky) *history {
@@ -156,14 +155,14 @@ func (h *history) do(s step) {
 		return
 	}
 	if id != "" {
-		h.toInstance(s.what, id, svc, ctx)
+		h.toInstance(ctx, svc, s.what, id)
 	}
 	if name != "" {
 		h.toService(s, name)
 	}
 }
 
-func (h *history) toInstance(what, id string, svc *ecs.Service, ctx context.Context) {
+func (h *history) toInstance(ctx context.Context, svc *ecs.Service, what, id string) {
 	h.t.Helper()
 	state := func(to api_ecs.ContainerInstanceStatus) {
 		h.must(again(func() error {

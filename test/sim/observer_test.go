@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -24,19 +23,6 @@ func (o *observer) fail(format string, args ...any) {
 	if len(o.broken) < 10 {
 		o.broken = append(o.broken, fmt.Sprintf(format, args...))
 	}
-}
-
-// observe follows the store until ctx ends.
-func (o *observer) observe(ctx context.Context, w *store.Watcher) error {
-	for batch := range w.Events {
-		if err := o.batch(batch); err != nil {
-			return err
-		}
-	}
-	if err := w.Err(); ctx.Err() == nil {
-		return err
-	}
-	return nil
 }
 
 func (o *observer) batch(batch []store.Event) error {

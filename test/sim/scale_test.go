@@ -130,9 +130,14 @@ func (s *scale) definitions() {
 		cpu, memory  int
 		port         int
 	}{
-		{"daemon", "bridge", 32, 64, 0}, {"probe", "bridge", 16, 32, 9100}, {"micro", "bridge", 8, 16, 0}, {"small", "bridge", 64, 256, 0},
+		{"daemon", "bridge", 32, 64, 0},
+		{"probe", "bridge", 16, 32, 9100},
+		{"micro", "bridge", 8, 16, 0},
+		{"small", "bridge", 64, 256, 0},
 		{"medium", "bridge", 256, 512, 0},
-		{"listen", "host", 64, 128, 8000}, {"dynamic", "bridge", 64, 128, -1}, {"vpc", "awsvpc", 128, 256, 0},
+		{"listen", "host", 64, 128, 8000},
+		{"dynamic", "bridge", 64, 128, -1},
+		{"vpc", "awsvpc", 128, 256, 0},
 	} {
 		for rev := range 3 {
 			image := d.family
@@ -370,7 +375,7 @@ func (s *scale) drain(n int) {
 func (s *scale) killSome(n int) {
 	svc, ctx := s.api()
 	for _, id := range s.some(n) {
-		s.toInstance("kill", id, svc, ctx)
+		s.toInstance(ctx, svc, "kill", id)
 	}
 }
 
