@@ -91,6 +91,7 @@ func (c *tasks) attach(ctx context.Context, row store.Row[model.Task], t *model.
 	if err != nil {
 		return err
 	}
+	t.Status.Version = row.V.Status.Version + 1
 	spec.Attachment.InstanceID, spec.Attachment.DeviceIndex, spec.Attachment.DeleteOnTermination = host.V.ID, index, true
 	made := spec.With
 	spec.With = func(tx *store.Txn, v *model.NetworkInterface) error {
