@@ -71,7 +71,7 @@ func run(ctx context.Context, binary string, span time.Duration, api bool) (_ st
 			return "", err
 		}
 	}
-	calls, err := throughTheAPI(ctx, binary, dir, span)
+	calls, err := throughTheAPI(ctx, binary, dir, 3*span)
 	return text + calls, err
 }
 
@@ -84,6 +84,9 @@ func exponent(xs []int, ys []float64) float64 {
 		}
 		lx, ly := math.Log(float64(xs[i])), math.Log(y)
 		n, sx, sy, sxx, sxy = n+1, sx+lx, sy+ly, sxx+lx*lx, sxy+lx*ly
+	}
+	if n < 2 {
+		return 0
 	}
 	return (n*sxy - sx*sy) / (n*sxx - sx*sx)
 }
