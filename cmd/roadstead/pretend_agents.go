@@ -98,7 +98,7 @@ func (p *pretendedInstances) launch(a *pretendedAgent) {
 	p.wg.Go(func() {
 		defer close(a.ended)
 		if err := p.act(ctx, &a.spec); err != nil && ctx.Err() == nil {
-			p.s.log.Error("the agent of an instance has ended", "instance", a.spec.ID, "error", err)
+			p.s.log.Warn("the agent of an instance has ended", "instance", a.spec.ID, "error", err)
 		}
 	})
 }

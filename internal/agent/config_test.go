@@ -9,7 +9,8 @@ import (
 
 func TestSettingsFrom(t *testing.T) {
 	s, err := SettingsFrom(func(name string) string {
-		return map[string]string{"ECS_CLUSTER": "c", "ECS_RESERVED_PORTS": "[22, 80]", "ECS_RESERVED_PORTS_UDP": "[53]", "ECS_INSTANCE_ATTRIBUTES": `{"a":"b"}`,
+		return map[string]string{
+			"ECS_CLUSTER": "c", "ECS_RESERVED_PORTS": "[22, 80]", "ECS_RESERVED_PORTS_UDP": "[53]", "ECS_INSTANCE_ATTRIBUTES": `{"a":"b"}`,
 			"ECS_CONTAINER_STOP_TIMEOUT": "2m", "ECS_IMAGE_PULL_BEHAVIOR": "prefer-cached", "ECS_ENABLE_SPOT_INSTANCE_DRAINING": "true", "ECS_CONTAINER_INSTANCE_PROPAGATE_TAGS_FROM": "ec2_instance",
 		}[name]
 	})

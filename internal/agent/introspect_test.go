@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
@@ -31,7 +32,7 @@ func TestIntrospection(t *testing.T) {
 		"/v2":                     "404 404 page not found",
 	} {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if got := strings.TrimRight(strings.Join([]string{strconv.Itoa(w.Code), w.Body.String()}, " "), "\n"); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}

@@ -161,7 +161,7 @@ func (a *Agent) register(ctx context.Context) (identity, error) {
 		if ctx.Err() != nil {
 			return id, ctx.Err()
 		}
-		a.cfg.Log.Error("the machine cannot register", "cluster", a.cfg.Settings.Cluster, "error", err)
+		a.cfg.Log.Warn("the machine cannot register", "cluster", a.cfg.Settings.Cluster, "error", err)
 		refusal, ok := errors.AsType[*Error](err)
 		if ok && known.ContainerInstanceArn != "" && (refusal.Code == "InvalidParameterException" || refusal.Code == "ClientException") {
 			known = identity{} // it was deregistered: it registers as new

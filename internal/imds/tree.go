@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store/instances"
 )
 
 // publicKeys is the folder of SSH keys; its only file besides the key is the
@@ -103,7 +104,7 @@ func (t tree) spot(v *view) {
 	}
 	t.text("meta-data/spot/instance-action", fmt.Sprintf(`{"action":"terminate","time":"%s"}`, instant(at)))
 	t.text("meta-data/spot/termination-time", instant(at))
-	t.text("meta-data/events/recommendations/rebalance", fmt.Sprintf(`{"noticeTime":"%s"}`, instant(v.instance.Desired.Since)))
+	t.text("meta-data/events/recommendations/rebalance", fmt.Sprintf(`{"noticeTime":"%s"}`, instant(at.Add(-instances.SpotNotice))))
 }
 
 func instant(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }

@@ -119,11 +119,11 @@ func hostname(v *model.Instance, a netip.Addr, region string) string {
 
 // howMany instances fit.
 func howMany(ctx context.Context, s store.Store, batch *eni.Batch, spec *Spec) (int, error) {
-	there, err := tables.Instances.List(ctx, s, store.Query{Account: spec.Account, Region: spec.Region})
+	there, err := countLive(ctx, s, spec)
 	if err != nil {
 		return 0, err
 	}
-	n := min(spec.Max, maxInstances-len(there))
+	n := min(spec.Max, maxInstances-there)
 	if n < spec.Min {
 		return 0, refuse("InstanceLimitExceeded", fmt.Sprintf("You have requested more instances (%d) than your current instance limit of %d allows for the specified instance type.", spec.Min, maxInstances))
 	}
@@ -153,6 +153,22 @@ func howMany(ctx context.Context, s store.Store, batch *eni.Batch, spec *Spec) (
 		if n = min(n, free/k); n < spec.Min {
 			return 0, refuse("InsufficientFreeAddressesInSubnet", fmt.Sprintf("There are not enough free addresses in subnet '%s' to satisfy the requested number of instances.", subnetID))
 		}
+	}
+	return n, nil
+}
+
+// countLive counts the account's instances that have not terminated. It decodes
+// none.
+func countLive(ctx context.Context, s store.Store, spec *Spec) (int, error) {
+	n := 0
+	for _, state := range []string{model.InstancePending, model.InstanceRunning, model.InstanceShuttingDown, model.InstanceStopping, model.InstanceStopped} {
+		rows, _, err := s.List(ctx, store.Query{
+			Kind: tables.Instances.Kind(), Account: spec.Account, Region: spec.Region, Index: store.Index{Name: tables.ByState, Value: state},
+		})
+		if err != nil {
+			return 0, err
+		}
+		n += len(rows)
 	}
 	return n, nil
 }
