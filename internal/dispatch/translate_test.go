@@ -75,7 +75,9 @@ func TestTranslateContainer(t *testing.T) {
 		"the instance's network": {
 			model.ContainerDefinition{},
 			func(p *Parts) { p.Task.Spec.NetworkMode, p.Interface = "host", nil },
-			func(_ *acs.Container, _ *acs.DockerContainerConfig, host *acs.DockerHostConfig) { host.NetworkMode = "host" },
+			func(_ *acs.Container, _ *acs.DockerContainerConfig, host *acs.DockerHostConfig) {
+				host.NetworkMode = "host"
+			},
 		},
 		"overrides win": {
 			model.ContainerDefinition{Command: []string{"x"}, CPU: 10, Memory: new(64), Environment: []model.ECSNameValue{{Name: "A", Value: "1"}, {Name: "B", Value: "1"}}},
