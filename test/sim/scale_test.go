@@ -243,7 +243,8 @@ func (s *scale) replicas(name string, services, tasks int, family string, even b
 	for i := range services {
 		one := fmt.Sprintf("%s-%d", name, i)
 		s.audit.ledger.rule(one, may)
-		s.on(one, family, max(1, tasks*s.n/5000), func(spec *model.ServiceSpec) {
+		// Fewer than four are too few for some of the limits.
+		s.on(one, family, max(4, tasks*s.n/5000), func(spec *model.ServiceSpec) {
 			limits := [][2]int{{100, 200}, {50, 100}, {75, 125}, {0, 150}}[i%4]
 			spec.DeploymentConfiguration = model.ServiceDeploymentConfiguration{MinimumHealthyPercent: &limits[0], MaximumPercent: &limits[1]}
 			if change != nil {
