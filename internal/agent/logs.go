@@ -18,8 +18,8 @@ import (
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/clock"
+	"roadstead.dev/internal/execution"
 	"roadstead.dev/internal/logger"
-	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/model/acs"
 	"roadstead.dev/internal/node"
 	"roadstead.dev/internal/telemetry/logstore"
@@ -69,39 +69,16 @@ func (l *Logs) cursorsFile() string { return filepath.Join(l.Dir, "sent.json") }
 // where the task has none, and returns the URI that makes the runtime log to
 // it.
 func (l *Logs) Open(ctx context.Context, t node.LogTarget) (string, error) {
-	switch t.Driver {
-	case "", "none":
-		return "", nil
-	case "awslogs":
-	default:
-		return "", fmt.Errorf("log driver %s is not supported", t.Driver)
-	}
-	arn, err := model.ParseARN(t.TaskArn)
-	if err != nil {
+	cfg, err := execution.LogConfig(t, l.spoolDir())
+	if cfg == nil || err != nil {
 		return "", err
-	}
-	start, err := logger.StartPattern(t.Options["awslogs-multiline-pattern"], t.Options["awslogs-datetime-format"])
-	if err != nil {
-		return "", fmt.Errorf("failed to validate logger args: %w", err)
-	}
-	cfg := logger.Config{
-		Dir: l.spoolDir(), Account: arn.Account, Region: t.Options["awslogs-region"], Group: t.Options["awslogs-group"],
-		CreateGroup: t.Options["awslogs-create-group"] == "true", MultilinePattern: start, Stream: t.ContainerID,
-	}
-	if cfg.Region == "" {
-		cfg.Region = arn.Region
-	}
-	if p := t.Options["awslogs-stream-prefix"]; p != "" {
-		cfg.Stream = p + "/" + t.ContainerName + "/" + taskID(t.TaskArn)
 	}
 	l.Refresh(t.TaskArn, t.Execution)
 	if err := l.make(ctx, destination{cfg.Region, cfg.Group, cfg.Stream}, cfg.CreateGroup); err != nil {
 		return "", fmt.Errorf("failed to validate logger args: create stream has been retried 1 times: failed to create Cloudwatch log stream: %w", worded(err))
 	}
-	return logger.URI(l.Executable, cfg), nil
+	return logger.URI(l.Executable, *cfg), nil
 }
-
-func taskID(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
 
 // Refresh takes the execution role's credentials of a task.
 func (l *Logs) Refresh(task string, c *acs.IAMRoleCredentials) {
@@ -119,7 +96,7 @@ func (l *Logs) Refresh(task string, c *acs.IAMRoleCredentials) {
 			delete(l.roles, id)
 		}
 	}
-	l.roles[taskID(task)] = c
+	l.roles[execution.TaskID(task)] = c
 }
 
 // as are the credentials for a stream, nil for the machine's own.
@@ -311,13 +288,5 @@ func (l *Logs) keep(changed map[string]int64) error {
 			delete(cursors, id)
 		}
 	}
-	b, err := json.Marshal(cursors)
-	if err != nil {
-		return err
-	}
-	tmp := l.cursorsFile() + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, l.cursorsFile())
+	return writeJSON(l.cursorsFile(), cursors)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 
+	"roadstead.dev/internal/execution"
 	"roadstead.dev/internal/model/acs"
 	"roadstead.dev/internal/network/machine"
 	"roadstead.dev/internal/node"
@@ -99,7 +100,7 @@ func (m *MachineNetwork) Attach(ctx context.Context, t *acs.Task) (node.Attached
 		if err != nil {
 			return node.Attached{}, err
 		}
-		path, err := m.containers.Own(ctx, taskID(t.Arn), e)
+		path, err := m.containers.Own(ctx, execution.TaskID(t.Arn), e)
 		return node.Attached{Netns: path}, err
 	}
 	return node.Attached{}, fmt.Errorf("network mode %s is not supported by this agent", t.NetworkMode)
@@ -140,7 +141,7 @@ func (m *MachineNetwork) bridge(ctx context.Context, t *acs.Task) (node.Attached
 		}
 		cs = append(cs, machine.Container{Name: t.Containers[i].Name, Mappings: mappings})
 	}
-	places, err := m.containers.Bridged(ctx, taskID(t.Arn), cs)
+	places, err := m.containers.Bridged(ctx, execution.TaskID(t.Arn), cs)
 	if e, ok := errors.AsType[*machine.PortError](err); ok {
 		return out, &node.ContainerError{Container: e.Container, Reason: "CannotStartContainerError: Error response from daemon: " +
 			"driver failed programming external connectivity on endpoint " + e.Container + ": " + e.Error()}
@@ -160,7 +161,7 @@ func (m *MachineNetwork) bridge(ctx context.Context, t *acs.Task) (node.Attached
 
 // Detach takes away what the task was given.
 func (m *MachineNetwork) Detach(ctx context.Context, t *acs.Task) error {
-	return m.containers.Release(ctx, taskID(t.Arn))
+	return m.containers.Release(ctx, execution.TaskID(t.Arn))
 }
 
 // WaitInterface returns once the machine has an interface with the MAC address.

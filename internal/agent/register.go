@@ -100,15 +100,20 @@ func (a *Agent) remember(id identity) error {
 	if a.cfg.StateDir == "" {
 		return nil
 	}
-	b, err := json.Marshal(id)
+	return writeJSON(a.identityFile(), id)
+}
+
+// writeJSON replaces a file whole.
+func writeJSON(path string, v any) error {
+	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	tmp := a.identityFile() + ".new"
+	tmp := path + ".new"
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, a.identityFile())
+	return os.Rename(tmp, path)
 }
 
 func (a *Agent) registration(arn string) registration {

@@ -10,10 +10,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/execution"
 	"roadstead.dev/internal/identity"
 	"roadstead.dev/internal/model"
 )
@@ -32,7 +32,7 @@ func (r Roles) call(ctx context.Context, roleARN, taskARN string) (*api.Call, er
 	if err != nil {
 		return nil, err
 	}
-	creds, err := r.Directory.MintRoleSession(ctx, roleARN, taskID(taskARN), tasksService, time.Hour, map[string]string{
+	creds, err := r.Directory.MintRoleSession(ctx, roleARN, execution.TaskID(taskARN), tasksService, time.Hour, map[string]string{
 		"aws:SourceAccount": arn.Account, "aws:SourceArn": taskARN,
 	})
 	if _, ok := errors.AsType[*identity.CannotAssume](err); ok {
@@ -70,6 +70,3 @@ func (r Roles) worded(c *api.Call, err error) error {
 	}
 	return err
 }
-
-// taskID is the last part of a task's ARN.
-func taskID(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"roadstead.dev/internal/execution"
 	"roadstead.dev/internal/logger"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/node"
@@ -28,33 +29,11 @@ var _ node.Logs = (*Logs)(nil)
 // Open checks that the execution role may write the stream and that the group
 // is there, and returns the URI that makes the runtime log to it.
 func (l *Logs) Open(ctx context.Context, t node.LogTarget) (string, error) {
-	switch t.Driver {
-	case "", "none":
-		return "", nil
-	case "awslogs":
-	default:
-		return "", fmt.Errorf("log driver %s is not supported", t.Driver)
-	}
-	arn, err := model.ParseARN(t.TaskArn)
-	if err != nil {
+	cfg, err := execution.LogConfig(t, l.SpoolDir)
+	if cfg == nil || err != nil {
 		return "", err
 	}
-	start, err := logger.StartPattern(t.Options["awslogs-multiline-pattern"], t.Options["awslogs-datetime-format"])
-	if err != nil {
-		return "", fmt.Errorf("failed to validate logger args: %w", err)
-	}
-	cfg := logger.Config{
-		Dir: l.SpoolDir, Account: arn.Account, Region: t.Options["awslogs-region"], Group: t.Options["awslogs-group"],
-		CreateGroup: t.Options["awslogs-create-group"] == "true", MultilinePattern: start,
-		Stream: t.ContainerID,
-	}
-	if cfg.Region == "" {
-		cfg.Region = arn.Region
-	}
-	if p := t.Options["awslogs-stream-prefix"]; p != "" {
-		cfg.Stream = p + "/" + t.ContainerName + "/" + taskID(t.TaskArn)
-	}
-	if err := l.authorize(ctx, t, cfg); err != nil {
+	if err := l.authorize(ctx, t, *cfg); err != nil {
 		return "", err
 	}
 	_, err = tables.LogGroups.Get(ctx, l.Store, cfg.Account, cfg.Region, cfg.Group)
@@ -64,7 +43,7 @@ func (l *Logs) Open(ctx context.Context, t node.LogTarget) (string, error) {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return "", err
 	}
-	return logger.URI(l.Executable, cfg), nil
+	return logger.URI(l.Executable, *cfg), nil
 }
 
 // authorize asks for what the driver does with the execution role.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 
+	"roadstead.dev/internal/execution"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/model/acs"
 	"roadstead.dev/internal/network"
@@ -92,4 +93,4 @@ func (n *Network) subnet(ctx context.Context, taskARN, id string) (*model.Subnet
 	return row.V, err
 }
 
-func netnsName(taskARN string) string { return "task-" + taskID(taskARN) }
+func netnsName(taskARN string) string { return "task-" + execution.TaskID(taskARN) }
