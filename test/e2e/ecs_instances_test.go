@@ -254,6 +254,14 @@ func TestContainerInstances(t *testing.T) {
 		t.Errorf("without tasks %v is left", got)
 	}
 
+	// User data that never ends keeps its instance from the cluster, and nothing
+	// else: it runs, and terminates.
+	endless := *n.fleet.launch("#!/bin/bash\necho ECS_CLUSTER="+n.name+" >> /etc/ecs/ecs.config\necho begun > /root/begun\nexec sleep infinity\n", func(in *ec2.RunInstancesInput) {
+		in.ImageId, in.IamInstanceProfile = new(ecsImage), &ec2types.IamInstanceProfileSpecification{Name: new(n.profile)}
+	}).InstanceId
+	n.fleet.is(endless, ec2types.InstanceStateNameRunning)
+	n.fleet.wrote(endless, "root/begun")
+
 	// An instance without permission says which it lacks.
 	n.profile = n.fleet.profile(n.name + "-powerless")
 	powerless := n.boot("", nil)
@@ -265,10 +273,14 @@ func TestContainerInstances(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := n.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id, powerless}}); err != nil {
+	all, err := n.ecs.ListContainerInstances(ctx, &ecs.ListContainerInstancesInput{Cluster: new(n.name)})
+	if err != nil || len(all.ContainerInstanceArns) != 1 {
+		t.Errorf("the container instances are %+v, %v", all, err)
+	}
+	if _, err := n.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id, powerless, endless}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, i := range []string{id, powerless} {
+	for _, i := range []string{id, powerless, endless} {
 		n.fleet.is(i, ec2types.InstanceStateNameTerminated)
 		if err := n.fleet.left(i); err != nil {
 			t.Error(err)
