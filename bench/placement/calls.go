@@ -45,7 +45,7 @@ func throughTheAPI(ctx context.Context, binary, dir string, span time.Duration) 
 	}
 	return "### RunTask through the API\n\n" +
 		report.Table([]string{"instances", "tasks/s", "tasks/s, ten a call", "moto", "moto, ten a call", "to moto's", "launched and joined"}, rows...) +
-		fmt.Sprintf("\nRunTask from %d clients at once, spread by zone and then instance, on instances of the server's own that run nothing but the real agent: each task goes to its agent and through its life meanwhile, on the same cores. moto_server's instances are records, as its tasks are: it places none by a strategy, and starts none. Both use as many cores as they can.\n", clients), nil
+		fmt.Sprintf("\nRunTask from %d clients at once, spread by zone and then instance, on instances of the server's own that run nothing but the real agent: each task goes to its agent and through its life meanwhile, on the same cores. moto_server's instances are records, as its tasks are: it takes the first with room, whatever the strategy, and starts nothing. Both use as many cores as they can.\n", clients), nil
 }
 
 // rates are how many tasks a second were run, one and ten to a call.
