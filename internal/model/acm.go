@@ -1,0 +1,60 @@
+package model
+
+import "time"
+
+// The states of a certificate of Certificate Manager.
+// https://docs.aws.amazon.com/acm/latest/APIReference/API_CertificateDetail.html
+const (
+	CertificatePending  = "PENDING_VALIDATION"
+	CertificateIssued   = "ISSUED"
+	CertificateInactive = "INACTIVE"
+	CertificateExpired  = "EXPIRED"
+	CertificateRevoked  = "REVOKED"
+	CertificateFailed   = "FAILED"
+)
+
+// The types of certificates of Certificate Manager.
+const (
+	CertificateImported     = "IMPORTED"
+	CertificateAmazonIssued = "AMAZON_ISSUED"
+)
+
+// Certificate is a certificate of Certificate Manager. Record id: the last part
+// of its ARN. service/acm writes it.
+type Certificate struct {
+	ID  string `json:"id"`
+	ARN string `json:"arn"`
+	// Type is IMPORTED or AMAZON_ISSUED.
+	Type string `json:"type"`
+	// Status is a Certificate… constant; an imported one is ISSUED.
+	Status string `json:"status"`
+	// DomainName is the first of Names, which are all that the certificate is
+	// for, wildcards too.
+	DomainName string   `json:"domainName"`
+	Names      []string `json:"names,omitempty"`
+	// Leaf and Chain are PEM; Chain may be empty. They are there once it is
+	// issued.
+	Leaf  string `json:"leaf,omitempty"`
+	Chain string `json:"chain,omitempty"`
+	// Key is the private key in PEM (PKCS #8), sealed under CertificateKeyName.
+	Key string `json:"key,omitempty"`
+	// KeyAlgorithm, such as RSA_2048 and EC_prime256v1.
+	KeyAlgorithm string    `json:"keyAlgorithm"`
+	NotBefore    time.Time `json:"notBefore,omitzero"`
+	NotAfter     time.Time `json:"notAfter,omitzero"`
+	CreatedAt    time.Time `json:"createdAt"`
+	ImportedAt   time.Time `json:"importedAt,omitzero"`
+	IssuedAt     time.Time `json:"issuedAt,omitzero"`
+	// ValidationMethod is DNS or EMAIL for a requested one.
+	ValidationMethod string `json:"validationMethod,omitempty"`
+	// Token is the request's, against requests that come twice.
+	Token string `json:"token,omitempty"`
+	// Transparency is ENABLED or DISABLED.
+	Transparency string `json:"transparency,omitempty"`
+	Tags         Tags   `json:"tags,omitzero"`
+	// Generation counts the times that it was imported anew.
+	Generation int64 `json:"generation,omitempty"`
+}
+
+// CertificateKeyName is what a certificate's private key is sealed under.
+func CertificateKeyName(arn string) string { return "private key of " + arn }

@@ -1,0 +1,10 @@
+package tables
+
+import (
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
+)
+
+// Certificates are Certificate Manager's.
+var Certificates = store.NewTable[model.Certificate]("acm", "Certificate").
+	WithIndex(ByToken, func(v *model.Certificate) []string { return nonEmpty(v.Token) })
