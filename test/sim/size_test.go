@@ -7,5 +7,5 @@ const (
 	simSteps    = 600
 	histories   = 100
 
-	scaleInstances = 300
+	scaleInstances = 200
 )
