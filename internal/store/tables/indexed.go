@@ -29,5 +29,6 @@ func Indexed() []store.Indexed {
 		Users,
 		Groups,
 		Roles,
+		Certificates,
 	}
 }
