@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"slices"
@@ -251,28 +250,6 @@ func (s *Service) DeleteServerCertificate(ctx context.Context, in *iam.DeleteSer
 		tables.ServerCertificates.Delete(tx, row)
 		return nil
 	})
-}
-
-// KeyPair reads a server certificate, with its key, for who serves TLS by it;
-// store.ErrNotFound where there is none by that ARN.
-func (s *Service) KeyPair(ctx context.Context, arn string) (*tls.Certificate, error) {
-	account, _, name, ok := model.IAMNameOf(arn, "server-certificate")
-	if !ok {
-		return nil, store.ErrNotFound
-	}
-	row, err := tables.ServerCertificates.Get(ctx, s.store, account, "", key(name))
-	if err != nil {
-		return nil, err
-	}
-	if row.V.ARN != arn {
-		return nil, store.ErrNotFound
-	}
-	private, err := s.key.Open(row.V.ID, row.V.Key)
-	if err != nil {
-		return nil, err
-	}
-	pair, err := tls.X509KeyPair([]byte(row.V.Body+"\n"+row.V.Chain), private)
-	return &pair, err
 }
 
 func (s *Service) taggedCertificate(ctx context.Context, name string) (tagged, error) {

@@ -18,6 +18,7 @@ import (
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/iam"
+	"roadstead.dev/internal/certificates"
 	"roadstead.dev/internal/model"
 )
 
@@ -104,13 +105,13 @@ func TestServerCertificate(t *testing.T) {
 	if *c.CertificateBody != strings.TrimSpace(leaf.pem) || *c.CertificateChain != strings.TrimSpace(middle.pem+root.pem) {
 		t.Error("another certificate comes back")
 	}
-	if pair, err := b.KeyPair(b.ctx, *m.Arn); err != nil || len(pair.Certificate) != 3 {
+	if pair, err := certificates.Open(b.ctx, b.store, b.sealing, *m.Arn); err != nil || len(pair.Certificate) != 3 {
 		t.Errorf("%v", err)
 	}
 	if _, err := b.UpdateServerCertificate(b.ctx, &iam.UpdateServerCertificateInput{ServerCertificateName: new("www"), NewServerCertificateName: new("other")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.KeyPair(b.ctx, "arn:aws:iam::123456789012:server-certificate/web/other"); err != nil {
+	if _, err := certificates.Open(b.ctx, b.store, b.sealing, "arn:aws:iam::123456789012:server-certificate/web/other"); err != nil {
 		t.Error("its key is lost with its name:", err)
 	}
 	listed, err := b.ListServerCertificates(b.ctx, &iam.ListServerCertificatesInput{PathPrefix: new("/web")})

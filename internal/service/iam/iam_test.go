@@ -30,8 +30,9 @@ const (
 // bench is a service on an empty store, and a context to call it by.
 type bench struct {
 	*service.Service
-	store store.Store
-	ctx   context.Context
+	store   store.Store
+	ctx     context.Context
+	sealing *seal.Key
 }
 
 func newBench(t *testing.T) bench {
@@ -47,7 +48,7 @@ func newBench(t *testing.T) bench {
 		t.Fatal(err)
 	}
 	root := api.Identity{ARN: "arn:aws:iam::" + account + ":root", UserID: account, Root: true, AccessKeyID: "root"}
-	return bench{service.New(service.Config{Store: s, Principals: d, Key: sealing}), s, as(t.Context(), root)}
+	return bench{service.New(service.Config{Store: s, Principals: d, Key: sealing}), s, as(t.Context(), root), sealing}
 }
 
 func as(ctx context.Context, who api.Identity) context.Context {
