@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
@@ -22,13 +23,19 @@ const statusPath = "/_roadstead/status"
 
 // status is what the server says of itself.
 type status struct {
-	Version       string         `json:"version"`
-	Uptime        string         `json:"uptime"`
-	Prefix        string         `json:"prefix"`
-	Engine        string         `json:"engine"`
-	Clusters      int            `json:"clusters"`
-	Services      int            `json:"services"`
-	Tasks         map[string]int `json:"tasks"`
+	Version  string         `json:"version"`
+	Uptime   string         `json:"uptime"`
+	Prefix   string         `json:"prefix"`
+	Engine   string         `json:"engine"`
+	Clusters int            `json:"clusters"`
+	Services int            `json:"services"`
+	Tasks    map[string]int `json:"tasks"`
+	// Instances by state; Nodes are container instances, Connected those whose
+	// agents are.
+	Instances     map[string]int `json:"instances"`
+	Nodes         int            `json:"containerInstances"`
+	Connected     int            `json:"connectedAgents"`
+	Groups        int            `json:"autoScalingGroups"`
 	LoadBalancers int            `json:"loadBalancers"`
 	Repositories  int            `json:"repositories"`
 	VPCs          int            `json:"vpcs"`
@@ -100,6 +107,17 @@ func printStatus(w io.Writer, o *options, run runState, st status) error {
 			rows = append(rows, [2]string{"tasks " + s, fmt.Sprint(n)})
 		}
 	}
+	for _, s := range []string{model.InstancePending, model.InstanceRunning, model.InstanceStopping, model.InstanceStopped, model.InstanceShuttingDown} {
+		if n := st.Instances[s]; n > 0 {
+			rows = append(rows, [2]string{"instances " + s, fmt.Sprint(n)})
+		}
+	}
+	if st.Nodes > 0 {
+		rows = append(rows, [2]string{"container instances", fmt.Sprintf("%d, %d with agent connected", st.Nodes, st.Connected)})
+	}
+	if st.Groups > 0 {
+		rows = append(rows, [2]string{"Auto Scaling groups", fmt.Sprint(st.Groups)})
+	}
 	rows = append(rows,
 		[2]string{"load balancers", fmt.Sprint(st.LoadBalancers)},
 		[2]string{"repositories", fmt.Sprint(st.Repositories)},
@@ -128,7 +146,7 @@ func statusHandler(s store.Store, o *options, begun time.Time) http.Handler {
 }
 
 func countRecords(ctx context.Context, s store.Store) (status, error) {
-	st := status{Tasks: map[string]int{}}
+	st := status{Tasks: map[string]int{}, Instances: map[string]int{}}
 	clusters, err := tables.ECSClusters.List(ctx, s, store.Query{})
 	if err != nil {
 		return st, err
@@ -147,17 +165,39 @@ func countRecords(ctx context.Context, s store.Store) (status, error) {
 			st.Services++
 		}
 	}
-	tasks, err := tables.ECSTasks.List(ctx, s, store.Query{})
+	for _, q := range tables.LiveTasks() {
+		tasks, err := tables.ECSTasks.List(ctx, s, q)
+		if err != nil {
+			return st, err
+		}
+		for _, t := range tasks {
+			st.Tasks[t.V.Status.LastStatus]++
+		}
+	}
+	instances, err := tables.Instances.List(ctx, s, store.Query{})
 	if err != nil {
 		return st, err
 	}
-	for _, t := range tasks {
-		st.Tasks[t.V.Status.LastStatus]++
+	for _, i := range instances {
+		st.Instances[i.V.State()]++
+	}
+	nodes, err := tables.ECSContainerInstances.List(ctx, s, store.Query{})
+	if err != nil {
+		return st, err
+	}
+	for _, n := range nodes {
+		if n.V.Status == model.ContainerInstanceInactive {
+			continue
+		}
+		st.Nodes++
+		if n.V.Connection.Connected {
+			st.Connected++
+		}
 	}
 	for _, c := range []struct {
 		n    *int
 		kind store.Kind
-	}{{&st.LoadBalancers, tables.LoadBalancers.Kind()}, {&st.Repositories, tables.ECRRepositories.Kind()}, {&st.VPCs, tables.VPCs.Kind()}} {
+	}{{&st.LoadBalancers, tables.LoadBalancers.Kind()}, {&st.Repositories, tables.ECRRepositories.Kind()}, {&st.VPCs, tables.VPCs.Kind()}, {&st.Groups, tables.AutoScalingGroups.Kind()}} {
 		rs, _, err := s.List(ctx, store.Query{Kind: c.kind})
 		if err != nil {
 			return st, err

@@ -306,6 +306,9 @@ func TestPretendedContainerInstances(t *testing.T) {
 	if got := n.await(task, "RUNNING"); str(got.ContainerInstanceArn) != *blue.ContainerInstanceArn {
 		t.Errorf("it runs on %s", str(got.ContainerInstanceArn))
 	}
+	if out, err := exec.CommandContext(t.Context(), built.roadstead, s.args("status")...).Output(); err != nil || !strings.Contains(string(out), "2, 2 with agent connected") {
+		t.Errorf("status: %s, %v", out, err)
+	}
 	if err := n.kill(); err != nil {
 		t.Fatal(err)
 	}
