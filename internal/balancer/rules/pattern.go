@@ -64,6 +64,32 @@ func compilePattern(s string, fold, escapes bool) pattern {
 	return p
 }
 
+// beginning is what all that matches begins with.
+func (p *pattern) beginning() []byte {
+	var b []byte
+	for _, e := range p.elems {
+		if e.kind != literalByte {
+			break
+		}
+		b = append(b, e.b)
+	}
+	return b
+}
+
+// ending is what all that matches ends with, in lower case where the pattern
+// ignores it.
+func (p *pattern) ending() []byte {
+	at := len(p.elems)
+	for at > 0 && p.elems[at-1].kind == literalByte {
+		at--
+	}
+	var b []byte
+	for _, e := range p.elems[at:] {
+		b = append(b, e.b)
+	}
+	return b
+}
+
 // match tells whether the whole of s matches. It takes time in proportion to
 // the product of both lengths at worst.
 func (p *pattern) match(s []byte) bool {

@@ -24,7 +24,10 @@ type Rule struct {
 }
 
 // Table is a compiled set of rules. It never changes.
-type Table struct{ rules []compiled }
+type Table struct {
+	rules []compiled
+	index *index // nil where there are few rules
+}
 
 type compiled struct {
 	conditions []condition
@@ -58,6 +61,9 @@ func Compile(rules []Rule) (*Table, error) {
 			t.rules[i].conditions = append(t.rules[i].conditions, f)
 		}
 	}
+	if len(rules) > scanned {
+		t.index = newIndex(rules)
+	}
 	return t, nil
 }
 
@@ -65,16 +71,29 @@ func Compile(rules []Rule) (*Table, error) {
 // conditions all hold; -1 when there is none. Source is the address that the
 // connection came from.
 func (t *Table) Match(r *h1.Request, source netip.Addr) int {
-next:
+	if t.index != nil {
+		return t.index.match(t, r, source)
+	}
+	return t.scan(r, source)
+}
+
+// scan is Match by trying one rule after the other.
+func (t *Table) scan(r *h1.Request, source netip.Addr) int {
 	for i := range t.rules {
-		for _, c := range t.rules[i].conditions {
-			if !c(r, source) {
-				continue next
-			}
+		if t.rules[i].holds(r, source) {
+			return i
 		}
-		return i
 	}
 	return -1
+}
+
+func (c *compiled) holds(r *h1.Request, source netip.Addr) bool {
+	for _, f := range c.conditions {
+		if !f(r, source) {
+			return false
+		}
+	}
+	return true
 }
 
 func compileCondition(c model.RuleCondition) (condition, error) {
