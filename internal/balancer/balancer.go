@@ -37,8 +37,10 @@ type Place interface {
 // Config of a Balancer.
 type Config struct {
 	Place Place
-	Clock clock.Clock
-	Log   *slog.Logger
+	// Forwarder is for network load balancers, which cannot be without it.
+	Forwarder Forwarder
+	Clock     clock.Clock
+	Log       *slog.Logger
 	// Changed is called when the health of a target of the load balancer has
 	// changed. It must not block, nor call the Balancer.
 	Changed func(lb string)

@@ -228,6 +228,9 @@ func (t *target) observe(ctx context.Context, r health.Result, th health.Thresho
 		t.g.publish()
 	}
 	in.mu.Unlock()
+	if before.State != after.State {
+		in.reforward(ctx, t, before.State, after.State)
+	}
 	if before != after {
 		in.b.cfg.Changed(in.id)
 	}

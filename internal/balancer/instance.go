@@ -27,6 +27,8 @@ type instance struct {
 	closed    bool
 	listeners map[int32]*listener
 	groups    map[string]*group // by ARN
+	// forwarding is set for a network load balancer.
+	forwarding *forwarding
 }
 
 // listener is an open port.
@@ -54,6 +56,9 @@ func (in *instance) apply(ctx context.Context, lb balance.LoadBalancer) error {
 	}
 	if err := in.b.cfg.Place.Make(ctx, lb); err != nil {
 		return err
+	}
+	if lb.Type == typeNetwork {
+		return in.applyNetwork(ctx, lb)
 	}
 	in.mu.Lock()
 	gone := in.applyGroups(lb.Groups)
@@ -171,13 +176,14 @@ func (in *instance) reap() {
 }
 
 func (in *instance) seen() map[string]map[string]balance.Seen {
+	flows := in.flows()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	out := make(map[string]map[string]balance.Seen, len(in.groups))
 	for _, g := range in.groups {
 		ts := make(map[string]balance.Seen, len(g.targets))
 		for addr, t := range g.targets {
-			ts[addr] = balance.Seen{Health: t.recorded(), InFlight: t.l7.InFlight()}
+			ts[addr] = balance.Seen{Health: t.recorded(), InFlight: t.l7.InFlight() + flows[addr]}
 		}
 		out[g.spec.ID] = ts
 	}

@@ -9,6 +9,9 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
+// everywhere is all of IPv4.
+var everywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+
 func host32(a netip.Addr) *net.IPNet { return ipNet(netip.PrefixFrom(a, 32)) }
 
 func prefixOf(n *net.IPNet) (netip.Prefix, bool) {

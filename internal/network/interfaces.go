@@ -33,6 +33,11 @@ func (n *Network) Attach(ctx context.Context, a Attachment) error {
 }
 
 func routesTo(v VPC, interfaceID string) bool {
+	for i := range v.Interfaces {
+		if v.Interfaces[i].Balancer && v.Interfaces[i].ID == interfaceID {
+			return true
+		}
+	}
 	for _, t := range v.RouteTables {
 		for _, r := range t.Routes {
 			if r.Target == ToInterface && r.InterfaceID == interfaceID {
@@ -164,7 +169,7 @@ func setInner(h *netlink.Handle, a Attachment, name string) error {
 	// What comes in by a device is answered by it, even where another one is
 	// in the receiver's subnet: the VPC drops packets whose source is not the
 	// device's.
-	route.Table = 100 + a.Index
+	route.Table = InterfaceTable(a.Index)
 	if err := h.RouteReplace(&route); err != nil {
 		return err
 	}
@@ -178,6 +183,10 @@ func setInner(h *netlink.Handle, a Attachment, name string) error {
 	}
 	return nil
 }
+
+// InterfaceTable is the routing table of a namespace that leads out by the
+// device with the index.
+func InterfaceTable(index int) int { return 100 + index }
 
 // setOuter brings the VPC's end up and routes the interface's addresses to
 // it. The neighbour is fixed, so that nobody can answer for it.

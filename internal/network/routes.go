@@ -40,6 +40,9 @@ func tablesOf(v VPC, numbers map[string]uint32) []*netlink.Rule {
 			rules = append(rules, rule(priorityInside, insideTable(k), k))
 		}
 	}
+	for _, k := range balancerNumbers(v) {
+		rules = append(rules, rule(priorityBalancers, int(k), k))
+	}
 	return rules
 }
 
@@ -140,6 +143,9 @@ func setRoutes(h *netlink.Handle, v VPC, numbers map[string]uint32, l link) erro
 			}
 		}
 	}
+	if err := setBalancerRoutes(h, v); err != nil {
+		return fmt.Errorf("route to a load balancer: %w", err)
+	}
 	return addRules(h, tablesOf(v, numbers))
 }
 
@@ -225,7 +231,7 @@ func dropStaleRules(h *netlink.Handle, want []*netlink.Rule) error {
 		return err
 	}
 	for i := range have {
-		if have[i].Priority != priorityTables && have[i].Priority != priorityInside || live[have[i].Table] {
+		if !slices.Contains([]int{priorityTables, priorityInside, priorityBalancers}, have[i].Priority) || live[have[i].Table] {
 			continue
 		}
 		if err := h.RuleDel(&have[i]); err != nil && !isNotFound(err) {

@@ -28,6 +28,7 @@ const (
 func compile(path string, v VPC, numbers map[string]uint32) *ruleset {
 	c := compiler{ruleset: newRuleset(path, vpcTable), vpc: v, numbers: numbers}
 	c.sources()
+	c.steer()
 	c.edge()
 	c.input()
 	c.forward()
@@ -66,7 +67,7 @@ func (c *compiler) sources() {
 			key := slices.Concat(name, e.MAC, []byte{0, 0}, ip4(a))
 			senders = append(senders, nftables.SetElement{Key: key})
 		}
-		if e.NoSourceDestCheck {
+		if e.NoSourceDestCheck || e.Balancer {
 			free = append(free, nftables.SetElement{Key: name})
 		}
 		if k, ok := c.mark(e.SubnetID); ok {
@@ -193,7 +194,7 @@ func (c *compiler) input() {
 
 // forward asks the security groups.
 func (c *compiler) forward() {
-	members := c.memberSets()
+	members, passing := c.memberSets(), c.passingSets()
 	inbound := c.chain("in")
 	for i := range c.vpc.Groups {
 		g := &c.vpc.Groups[i]
@@ -206,6 +207,13 @@ func (c *compiler) forward() {
 				c.rule(from, match, goTo("in"))
 			default:
 				c.rule(to, match, accept())
+				if s := passing[r.Group]; s != nil {
+					match, _ := trafficMatch(r)
+					c.rule(to, []expr.Any{
+						&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+						&expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID},
+					}, match, accept())
+				}
 			}
 		}
 	}
@@ -214,7 +222,12 @@ func (c *compiler) forward() {
 	made := map[string]bool{}
 	for i := range c.vpc.Interfaces {
 		e := &c.vpc.Interfaces[i]
-		combo := c.groupChains(e.Groups, made)
+		combo := openChains
+		if len(e.Groups) > 0 || !e.Balancer {
+			combo = c.groupChains(e.Groups, made)
+		} else {
+			c.open(made)
+		}
 		name := ifname(device(e.ID))
 		outElements = append(outElements, gotoElement(name, "out-"+combo))
 		inElements = append(inElements, gotoElement(name, "in-"+combo))
@@ -299,8 +312,14 @@ func ruleMatch(r Rule, members map[string]*nftables.Set) (match []expr.Any, ok b
 	default:
 		match = within(peer, r.CIDR)
 	}
+	traffic, ok := trafficMatch(r)
+	return append(match, traffic...), ok
+}
+
+// trafficMatch is the part of a rule that is about protocols and ports.
+func trafficMatch(r Rule) (match []expr.Any, ok bool) {
 	if r.Protocol < 0 {
-		return match, true
+		return nil, true
 	}
 	match = append(match, protocol(r.Protocol)...)
 	switch r.Protocol {

@@ -73,6 +73,10 @@ type Interface struct {
 	SecondaryPublic   map[netip.Addr]netip.Addr
 	Groups            []string
 	NoSourceDestCheck bool
+	// Balancer marks an interface that passes others' packets on: it sends from
+	// any address, and what answers a connection that came out of it goes back
+	// into it, whoever it is for. Without groups nothing is filtered on it.
+	Balancer bool
 }
 
 // Group is a security group. What no rule allows is dropped.

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"roadstead.dev/internal/balancer"
+	"roadstead.dev/internal/balancer/l4"
 	"roadstead.dev/internal/network"
 	"roadstead.dev/internal/plan/balance"
 )
@@ -39,7 +40,10 @@ type Netns struct {
 	made map[string]map[string]network.Attachment
 }
 
-var _ balancer.Place = (*Netns)(nil)
+var (
+	_ balancer.Place     = (*Netns)(nil)
+	_ balancer.Forwarder = (*Netns)(nil)
+)
 
 // New makes a place in n.
 func New(n Network) *Netns {
@@ -113,6 +117,25 @@ func (p *Netns) Listen(ctx context.Context, lb string, port int32) (net.Listener
 // Dial connects from the load balancer.
 func (p *Netns) Dial(ctx context.Context, lb, address string) (net.Conn, error) {
 	return network.DialIn(ctx, p.net.NetnsPath(name(lb)), "tcp", address)
+}
+
+// Forward sends new flows of a network load balancer to its targets.
+func (p *Netns) Forward(_ context.Context, lb string, t l4.Table) error {
+	path := p.net.NetnsPath(name(lb))
+	if err := l4.Prepare(path); err != nil {
+		return err
+	}
+	return l4.Write(path, t)
+}
+
+// Flows counts the flows to each target.
+func (p *Netns) Flows(lb string) (map[l4.Flow]int64, error) {
+	return l4.Count(p.net.NetnsPath(name(lb)))
+}
+
+// Cut ends the flows to targets.
+func (p *Netns) Cut(lb string, targets []l4.Flow) error {
+	return l4.Cut(p.net.NetnsPath(name(lb)), targets)
 }
 
 // Remove ends the namespace.

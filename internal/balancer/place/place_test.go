@@ -23,6 +23,7 @@ import (
 // namespace of its own, and two interfaces for a load balancer.
 type world struct {
 	t   *testing.T
+	cfg network.Config
 	n   *network.Network
 	vpc network.VPC
 	lb  balance.LoadBalancer
@@ -47,7 +48,7 @@ func newWorld(t *testing.T) *world {
 			t.Errorf("teardown: %v", err)
 		}
 	})
-	w := &world{t: t, n: n, vpc: network.VPC{
+	w := &world{t: t, cfg: cfg, n: n, vpc: network.VPC{
 		ID:    id.Resource("vpc"),
 		CIDRs: []netip.Prefix{netip.MustParsePrefix("10.78.0.0/16")},
 		Subnets: []network.Subnet{

@@ -4,6 +4,7 @@ package balance
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -16,6 +17,8 @@ type LoadBalancer struct {
 	ARN     string
 	DNSName string
 	VpcID   string
+	// Type is application or network.
+	Type string
 	// Interfaces that it stands on.
 	Interfaces []Interface
 	// Attributes of the load balancer that were set.
@@ -30,6 +33,7 @@ type Interface struct {
 	MAC string
 	// Address is the private address with its subnet's length, 172.31.0.7/20.
 	Address string
+	Zone    string
 }
 
 // Listener is a port with its rules, the default one among them.
@@ -46,6 +50,7 @@ type TargetGroup struct {
 	ID          string
 	ARN         string
 	Protocol    string
+	TargetType  string
 	HealthCheck model.HealthCheck
 	Attributes  map[string]string
 	Targets     []Target
@@ -55,6 +60,8 @@ type TargetGroup struct {
 type Target struct {
 	IP   string
 	Port int32
+	// Zone is empty where none is known of, which is everywhere.
+	Zone string
 	// RegisteredAt tells registrations of the same address apart.
 	RegisteredAt time.Time
 	// Draining targets get no new requests.
@@ -77,13 +84,15 @@ type Input struct {
 	Health  map[string]*model.TargetHealth
 	// Instances that are targets, by id.
 	Instances map[string]*model.Instance
+	// Subnets of the VPC tell the zones of addresses.
+	Subnets []*model.Subnet
 }
 
 // Compose makes the load balancer that the records describe.
 func Compose(in Input) LoadBalancer {
 	lb := LoadBalancer{
 		ID: in.LoadBalancer.ID, ARN: in.LoadBalancer.ARN, DNSName: in.LoadBalancer.DNSName,
-		VpcID: in.LoadBalancer.VpcID, Interfaces: in.Interfaces, Attributes: in.LoadBalancer.Attributes,
+		VpcID: in.LoadBalancer.VpcID, Type: in.LoadBalancer.Type, Interfaces: in.Interfaces, Attributes: in.LoadBalancer.Attributes,
 	}
 	used := map[string]bool{}
 	for _, l := range in.Listeners {
@@ -107,18 +116,32 @@ func Compose(in Input) LoadBalancer {
 }
 
 func composeGroup(g *model.TargetGroup, in Input) TargetGroup {
-	out := TargetGroup{ID: g.ID, ARN: g.ARN, Protocol: g.Protocol, HealthCheck: g.HealthCheck, Attributes: g.Attributes}
+	out := TargetGroup{ID: g.ID, ARN: g.ARN, Protocol: g.Protocol, TargetType: g.TargetType, HealthCheck: g.HealthCheck, Attributes: g.Attributes}
 	for _, t := range in.Targets[g.ARN] {
 		ip, unusable := Locate(t, in.Instances, in.LoadBalancer)
 		if unusable != nil {
 			continue
 		}
 		out.Targets = append(out.Targets, Target{
-			IP: ip, Port: t.Port, RegisteredAt: t.RegisteredAt, Draining: t.DeregisteringAt != nil,
+			IP: ip, Port: t.Port, Zone: zoneOf(ip, in.Subnets), RegisteredAt: t.RegisteredAt, Draining: t.DeregisteringAt != nil,
 			Health: in.Health[model.TargetKey(g.ID, t.ID, t.Port)],
 		})
 	}
 	return out
+}
+
+// zoneOf is the zone of an address of the VPC, "" for any other.
+func zoneOf(ip string, subnets []*model.Subnet) string {
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ""
+	}
+	for _, s := range subnets {
+		if s.CIDR.Contains(a) {
+			return s.Zone
+		}
+	}
+	return ""
 }
 
 // ForwardsTo names the target groups that actions forward to.

@@ -77,3 +77,9 @@ func DeregistrationDelay(g *model.TargetGroup) time.Duration {
 	}
 	return 300 * time.Second
 }
+
+// PreservesByDefault tells whether the targets of a network load balancer's
+// group see their clients' addresses where its attribute does not say.
+func PreservesByDefault(targetType, protocol string) bool {
+	return targetType != model.TargetTypeIP || protocol == "UDP" || protocol == "TCP_UDP"
+}

@@ -1,0 +1,109 @@
+// Package l4 forwards connections in the kernel: it writes the nftables of a
+// network load balancer's namespace.
+//
+// The first packet of a flow chooses a target by a hash over the flow, and
+// connection tracking keeps the choice: for as long as the namespace stands a
+// flow goes on, whatever becomes of the table and of the process that wrote
+// it. Where a client's address is preserved the flow leaves by the interface
+// at which it arrived, with its source; else with the interface's address.
+package l4
+
+import (
+	"hash/fnv"
+	"net/netip"
+	"slices"
+	"strconv"
+)
+
+// Transport protocols.
+const (
+	TCP uint8 = 6
+	UDP uint8 = 17
+)
+
+// Table is what a load balancer forwards.
+type Table struct {
+	Nodes []Node
+}
+
+// Node is the load balancer's presence at one of its interfaces.
+type Node struct {
+	// Index is that of the device, eth<Index>.
+	Index   int
+	Address netip.Addr
+	Ports   []Port
+}
+
+// Port is a listener's port.
+type Port struct {
+	Protocol uint8
+	Port     uint16
+	// Targets that get new flows. Without any they are refused.
+	Targets []netip.AddrPort
+	// BySource sends all flows of a client's address to the same target.
+	BySource bool
+	// Preserve keeps the client's address as the source.
+	Preserve bool
+}
+
+// Slots of a hash, to which targets are assigned: many times more than there
+// are targets, so that each gets its share.
+const (
+	fewSlots  = 1021
+	manySlots = 8191
+	// few is how many targets share fewSlots.
+	few = 100
+)
+
+// slots assigns each slot to the target with the highest score there. When
+// targets come and go, only their own slots change hands.
+func slots(targets []netip.AddrPort) []netip.AddrPort {
+	n := fewSlots
+	if len(targets) > few {
+		n = manySlots
+	}
+	seeds := make([]uint64, len(targets))
+	for i, t := range targets {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(t.String()))
+		seeds[i] = h.Sum64()
+	}
+	out := make([]netip.AddrPort, n)
+	for s := range out {
+		var best uint64
+		for i, seed := range seeds {
+			if score := mix(seed ^ uint64(s)*0x9e3779b97f4a7c15); i == 0 || score > best {
+				best, out[s] = score, targets[i]
+			}
+		}
+	}
+	return out
+}
+
+// mix spreads the bits of x over all of the result.
+func mix(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// device is the name of a node's interface.
+func (n *Node) device() string { return "eth" + strconv.Itoa(n.Index) }
+
+// normal is the table with targets in an order that says nothing.
+func (t Table) normal() Table {
+	out := Table{Nodes: slices.Clone(t.Nodes)}
+	for i := range out.Nodes {
+		n := &out.Nodes[i]
+		n.Ports = slices.Clone(n.Ports)
+		for j := range n.Ports {
+			p := &n.Ports[j]
+			p.Targets = slices.Clone(p.Targets)
+			slices.SortFunc(p.Targets, netip.AddrPort.Compare)
+			p.Targets = slices.Compact(p.Targets)
+		}
+	}
+	return out
+}

@@ -1,0 +1,265 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"sync"
+
+	"roadstead.dev/internal/balancer/l4"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
+)
+
+const typeNetwork = "network"
+
+// Forwarder forwards flows without this process: what it was told goes on when
+// the process ends. All methods are safe for concurrent use.
+type Forwarder interface {
+	// Forward sends the load balancer's new flows as t says. Flows that there
+	// are go on.
+	Forward(ctx context.Context, lb string, t l4.Table) error
+	// Flows counts the flows to each target.
+	Flows(lb string) (map[l4.Flow]int64, error)
+	// Cut ends the flows to those targets.
+	Cut(lb string, targets []l4.Flow) error
+}
+
+// forwarding is what a network load balancer has beside its groups.
+type forwarding struct {
+	spec balance.LoadBalancer // guarded by the instance's mu
+
+	writing sync.Mutex // serializes writes; guards what follows
+	written *l4.Table
+}
+
+// errNoForwarder: there is nothing to forward with.
+var errNoForwarder = errors.New("network load balancers cannot run here")
+
+// applyNetwork makes the network load balancer what lb says.
+func (in *instance) applyNetwork(ctx context.Context, lb balance.LoadBalancer) error {
+	if in.b.cfg.Forwarder == nil {
+		return errNoForwarder
+	}
+	in.mu.Lock()
+	gone := in.applyGroups(lb.Groups)
+	if in.forwarding == nil {
+		in.forwarding = &forwarding{}
+	}
+	in.forwarding.spec = lb
+	cut := in.outlived(gone)
+	in.mu.Unlock()
+	for _, t := range gone {
+		t.close()
+	}
+	if err := in.forward(ctx); err != nil {
+		return err
+	}
+	return in.b.cfg.Forwarder.Cut(in.id, cut)
+}
+
+// outlived are the flows that end with their targets' deregistration: those of
+// UDP, which would never end by themselves, and those of groups that say so.
+func (in *instance) outlived(gone []*target) []l4.Flow {
+	var cut []l4.Flow
+	for _, t := range gone {
+		g := in.groups[t.g.spec.ARN]
+		if g == nil || g.targets[t.address().String()] != nil {
+			continue
+		}
+		terminates := g.spec.Attributes["deregistration_delay.connection_termination.enabled"] == "true"
+		for _, f := range t.flows() {
+			if terminates || f.Protocol == l4.UDP {
+				cut = append(cut, f)
+			}
+		}
+	}
+	return cut
+}
+
+func (t *target) address() netip.AddrPort {
+	ip, _ := netip.ParseAddr(t.spec.IP) // the API lets no other register
+	return netip.AddrPortFrom(ip, uint16(t.spec.Port))
+}
+
+// flows are those that the target may have.
+func (t *target) flows() []l4.Flow {
+	var out []l4.Flow
+	for _, p := range protocols(t.g.spec.Protocol) {
+		out = append(out, l4.Flow{Protocol: p, Target: t.address()})
+	}
+	return out
+}
+
+// protocols are those that a listener's or a group's protocol means.
+func protocols(p string) []uint8 {
+	switch p {
+	case "TCP":
+		return []uint8{l4.TCP}
+	case "UDP":
+		return []uint8{l4.UDP}
+	case "TCP_UDP":
+		return []uint8{l4.TCP, l4.UDP}
+	default:
+		return nil
+	}
+}
+
+// forward writes the table, if it is another one than before.
+func (in *instance) forward(ctx context.Context) error {
+	f := in.forwarding
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	in.mu.Lock()
+	t, err := in.table()
+	in.mu.Unlock()
+	if err != nil || f.written != nil && reflect.DeepEqual(*f.written, t) {
+		return err
+	}
+	f.written = nil // unknown, until the next line succeeds
+	if err := in.b.cfg.Forwarder.Forward(ctx, in.id, t); err != nil {
+		return err
+	}
+	f.written = &t
+	return nil
+}
+
+// reforward follows a change of a target's health, and ends the flows to one
+// that has become unhealthy while others get its new flows, unless the group
+// says otherwise.
+func (in *instance) reforward(ctx context.Context, t *target, before, after string) {
+	in.mu.Lock()
+	running := in.forwarding != nil && !in.closed
+	in.mu.Unlock()
+	if !running {
+		return
+	}
+	err := in.forward(ctx)
+	if err == nil && before == model.TargetHealthHealthy && after == model.TargetHealthUnhealthy && in.givesUp(t) {
+		err = in.b.cfg.Forwarder.Cut(in.id, t.flows())
+	}
+	if err != nil && ctx.Err() == nil {
+		in.b.cfg.Log.Error("load balancer does not follow its targets' health", "loadBalancer", in.id, "error", err)
+		in.b.cfg.Changed(in.id) // to be applied again
+	}
+}
+
+// givesUp tells whether an unhealthy target's flows end: not while the group
+// sends new ones to it for want of a healthy one.
+func (in *instance) givesUp(t *target) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if t.g.spec.Attributes["target_health_state.unhealthy.connection_termination.enabled"] == "false" {
+		return false
+	}
+	for _, n := range in.forwarding.spec.Interfaces {
+		for _, a := range in.pool(t.g, n.Zone) {
+			if a == t.address() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// table is what the kernel should do.
+func (in *instance) table() (l4.Table, error) {
+	lb := in.forwarding.spec
+	var t l4.Table
+	for i, eni := range lb.Interfaces {
+		address, err := netip.ParsePrefix(eni.Address)
+		if err != nil {
+			return t, fmt.Errorf("interface %s: %w", eni.ID, err)
+		}
+		n := l4.Node{Index: i, Address: address.Addr()}
+		for _, l := range lb.Listeners {
+			ps := protocols(l.Protocol)
+			if ps == nil {
+				return t, fmt.Errorf("listener on port %d: protocol %s is not supported", l.Port, l.Protocol)
+			}
+			g := in.groups[groupOf(l)]
+			if g == nil {
+				continue
+			}
+			for _, p := range ps {
+				n.Ports = append(n.Ports, l4.Port{
+					Protocol: p, Port: uint16(l.Port), Targets: in.pool(g, eni.Zone),
+					BySource: g.spec.Attributes["stickiness.enabled"] == "true", Preserve: preserves(g.spec),
+				})
+			}
+		}
+		t.Nodes = append(t.Nodes, n)
+	}
+	return t, nil
+}
+
+// groupOf is the ARN of the group that a listener forwards to.
+func groupOf(l balance.Listener) string {
+	for _, r := range l.Rules {
+		if arns := balance.ForwardsTo(r.Actions); r.Default && len(arns) > 0 {
+			return arns[0]
+		}
+	}
+	return ""
+}
+
+// preserves tells whether a group's targets see the clients' addresses.
+func preserves(g balance.TargetGroup) bool {
+	if v, ok := g.Attributes["preserve_client_ip.enabled"]; ok {
+		return v == "true"
+	}
+	return balance.PreservesByDefault(g.TargetType, g.Protocol)
+}
+
+// pool are the targets that get a zone's new flows: the healthy ones, without
+// cross-zone load balancing those of the zone; and all when too few of them
+// are healthy.
+func (in *instance) pool(g *group, zone string) []netip.AddrPort {
+	cross := g.spec.Attributes["load_balancing.cross_zone.enabled"]
+	if cross != "true" && cross != "false" {
+		cross = in.forwarding.spec.Attributes["load_balancing.cross_zone.enabled"]
+	}
+	var healthy, all []netip.AddrPort
+	for _, t := range g.sorted() {
+		if t.spec.Draining || cross != "true" && t.spec.Zone != "" && t.spec.Zone != zone {
+			continue
+		}
+		all = append(all, t.address())
+		if t.state.Status == model.TargetHealthHealthy {
+			healthy = append(healthy, t.address())
+		}
+	}
+	if len(healthy) < fewest(g.spec.Attributes, len(all)) {
+		return all
+	}
+	return healthy
+}
+
+// flows counts the flows to the targets, by ip:port, if any of them drains.
+func (in *instance) flows() map[string]int64 {
+	in.mu.Lock()
+	draining := false
+	if in.forwarding != nil {
+		for _, g := range in.groups {
+			for _, t := range g.targets {
+				draining = draining || t.spec.Draining
+			}
+		}
+	}
+	in.mu.Unlock()
+	if !draining {
+		return nil
+	}
+	counts, err := in.b.cfg.Forwarder.Flows(in.id)
+	if err != nil {
+		in.b.cfg.Log.Error("flows to targets cannot be counted", "loadBalancer", in.id, "error", err)
+		return nil
+	}
+	out := map[string]int64{}
+	for f, n := range counts {
+		out[f.Target.String()] += n
+	}
+	return out
+}
