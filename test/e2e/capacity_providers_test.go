@@ -42,7 +42,7 @@ func (n *nodes) provide(most int32) *autoscaling.Client {
 	}
 	_, err = n.ecs.CreateCapacityProvider(ctx, &ecs.CreateCapacityProviderInput{Name: new(n.name), AutoScalingGroupProvider: &ecstypes.AutoScalingGroupProvider{
 		AutoScalingGroupArn:          group.AutoScalingGroups[0].AutoScalingGroupARN,
-		ManagedScaling:               &ecstypes.ManagedScaling{Status: ecstypes.ManagedScalingStatusEnabled, TargetCapacity: new(int32(100)), InstanceWarmupPeriod: new(int32(1))},
+		ManagedScaling:               &ecstypes.ManagedScaling{Status: ecstypes.ManagedScalingStatusEnabled, TargetCapacity: new(int32(100)), InstanceWarmupPeriod: new(int32(8))},
 		ManagedTerminationProtection: ecstypes.ManagedTerminationProtectionEnabled, ManagedDraining: ecstypes.ManagedDrainingEnabled,
 	}})
 	if err == nil {

@@ -1,11 +1,8 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
@@ -17,29 +14,17 @@ import (
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// page is what a URL answers this machine, which reaches the default VPC.
-func page(t *testing.T, url string) (string, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	return string(b), err
+// page is what a URL answers an instance: the machine itself reaches the
+// default VPC of one server only, and others run beside this one.
+func (n *nodes) page(from, url string) (string, error) {
+	return n.inside(from, "curl", "-sf", "--max-time", "3", url)
 }
 
-// answers waits until a URL answers with a text.
-func answers(t *testing.T, url, want string) {
-	t.Helper()
-	eventually(t, 20*time.Second, url+" answers", func() error {
-		got, err := page(t, url)
+// answers waits until a URL answers an instance with a text.
+func (n *nodes) answers(from, url, want string) {
+	n.t.Helper()
+	eventually(n.t, 20*time.Second, url+" answers", func() error {
+		got, err := n.page(from, url)
 		if err == nil && !strings.Contains(got, want) {
 			err = errors.New(got)
 		}
@@ -67,7 +52,7 @@ func (n *nodes) interfaces(instance string) (ids []string, address string) {
 // among them.
 func TestInstanceNetworkModes(t *testing.T) {
 	t.Parallel()
-	for _, program := range []string{"/usr/bin/python3", "nsenter"} {
+	for _, program := range []string{"/usr/bin/python3", "nsenter", "curl"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skip("needs " + program)
 		}
@@ -86,6 +71,8 @@ func TestInstanceNetworkModes(t *testing.T) {
 		in.IamInstanceProfile = &ec2types.IamInstanceProfileSpecification{Name: new(n.profile)}
 	}).InstanceId
 	node := n.joined(id)
+	visitor := *n.fleet.launch("", nil).InstanceId
+	n.fleet.is(visitor, ec2types.InstanceStateNameRunning)
 	own, at := n.interfaces(id)
 	role := n.role(n.name + "-task")
 	withRole := func(mode ecstypes.NetworkMode) func(*ecs.RegisterTaskDefinitionInput) {
@@ -123,7 +110,7 @@ func TestInstanceNetworkModes(t *testing.T) {
 		n.logged(line)
 	}
 	url := fmt.Sprintf("http://%s:%d/", at, port)
-	answers(t, url, "the-web")
+	n.answers(visitor, url, "the-web")
 	described, err := n.ecs.DescribeContainerInstances(ctx, &ecs.DescribeContainerInstancesInput{Cluster: new(n.name), ContainerInstances: []string{*node.ContainerInstanceArn}})
 	if err != nil {
 		t.Fatal(err)
@@ -160,12 +147,12 @@ func TestInstanceNetworkModes(t *testing.T) {
 	if a := task.Attachments[0]; str(a.Status) != "ATTACHED" {
 		t.Errorf("attachment %+v", a)
 	}
-	answers(t, "http://"+address(t, task)+"/", "the-task")
+	n.answers(visitor, "http://"+address(t, task)+"/", "the-task")
 	n.logged(`"NetworkMode":"awsvpc","IPv4Addresses":["` + address(t, task) + `"]`)
 	if ids, _ := n.interfaces(id); len(ids) != 3 {
 		t.Errorf("the instance has %v", ids)
 	}
-	if got, err := page(t, "http://"+address(t, shut)+"/"); err == nil {
+	if got, err := n.page(visitor, "http://"+address(t, shut)+"/"); err == nil {
 		t.Errorf("a task whose group lets nothing in answers %q", got)
 	}
 	// The type has no more interfaces.
@@ -182,15 +169,15 @@ func TestInstanceNetworkModes(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.joined(id)
-	answers(t, url, "the-web")
-	answers(t, "http://"+address(t, task)+"/", "the-task")
+	n.answers(visitor, url, "the-web")
+	n.answers(visitor, "http://"+address(t, task)+"/", "the-task")
 
 	// The agent is killed; the next one finds all as it was, and can end it.
 	if out, err := n.inside(id, "pkill", "-9", "-f", "roadstead node"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	answers(t, url, "the-web")
-	answers(t, "http://"+address(t, task)+"/", "the-task")
+	n.answers(visitor, url, "the-web")
+	n.answers(visitor, "http://"+address(t, task)+"/", "the-task")
 	eventually(t, 30*time.Second, "the agent's second start", func() error {
 		if got := n.fleet.read(id, "var/log/ecs/ecs-agent.log"); strings.Count(got, "registered") < 2 {
 			return errors.New(got)
@@ -221,7 +208,7 @@ func TestInstanceNetworkModes(t *testing.T) {
 		}
 		return err
 	})
-	if _, err := page(t, url); err == nil {
+	if _, err := n.page(visitor, url); err == nil {
 		t.Error("the port answers still")
 	}
 
@@ -233,7 +220,7 @@ func TestInstanceNetworkModes(t *testing.T) {
 	for _, arn := range lost {
 		n.await(arn, "RUNNING")
 	}
-	answers(t, "http://"+at+"/", "after-boot")
+	n.answers(visitor, "http://"+at+"/", "after-boot")
 	if _, err := n.ec2.RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{id}}); err != nil {
 		t.Fatal(err)
 	}
@@ -242,11 +229,11 @@ func TestInstanceNetworkModes(t *testing.T) {
 	}
 	n.joined(id)
 	n.await(n.place(n.register("plain", onInstances(ecstypes.NetworkModeBridge), plain), nil), "RUNNING")
-	answers(t, "http://"+at+"/", "after-boot")
+	n.answers(visitor, "http://"+at+"/", "after-boot")
 	solo := n.register("solo", onInstances(ecstypes.NetworkModeAwsvpc), n.container("serve", "-name", "the-task"))
 	task = n.await(n.place(solo, func(in *ecs.RunTaskInput) { in.NetworkConfiguration = private(open) }), "RUNNING")
-	answers(t, "http://"+address(t, task)+"/", "the-task")
-	if _, err := n.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}}); err != nil {
+	n.answers(visitor, "http://"+address(t, task)+"/", "the-task")
+	if _, err := n.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id, visitor}}); err != nil {
 		t.Fatal(err)
 	}
 	n.fleet.is(id, ec2types.InstanceStateNameTerminated)
