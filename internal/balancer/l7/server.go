@@ -48,7 +48,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		nc, err := l.Accept()
 		if err == nil {
 			delay = 0
-			s.start(nc)
+			s.start(fast(nc))
 			continue
 		}
 		if ctx.Err() != nil {

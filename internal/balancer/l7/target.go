@@ -114,6 +114,7 @@ func (t *Target) get(ctx context.Context, fresh, sure bool) (*upstream, error) {
 		t.Stats.ConnectionErrors.Add(1)
 		return nil, err
 	}
+	c = fast(c)
 	u := &upstream{c: c, target: t}
 	u.r.reset(c)
 	t.mu.Lock()

@@ -1,0 +1,122 @@
+package l7
+
+import (
+	"io"
+	"net"
+	"syscall"
+	"unsafe"
+)
+
+// socket is a TCP connection that reads and writes without telling the
+// runtime's scheduler of each system call: they do not block, and a scheduler
+// that hands the processor on meanwhile costs more than they do. One goroutine
+// at a time may read, and one may write.
+type socket struct {
+	*net.TCPConn
+	raw           syscall.RawConn
+	in, out       transfer
+	read1, write1 func(fd uintptr) bool
+}
+
+// transfer is a call under way.
+type transfer struct {
+	p   []byte
+	n   int
+	err error
+}
+
+// fast makes a socket of what is one, and leaves other connections as they
+// are.
+func fast(c net.Conn) net.Conn {
+	tc, ok := c.(*net.TCPConn)
+	if !ok {
+		return c
+	}
+	raw, err := tc.SyscallConn()
+	if err != nil {
+		return c
+	}
+	s := &socket{TCPConn: tc, raw: raw}
+	s.read1, s.write1 = s.readOnce, s.writeMore
+	return s
+}
+
+// Read implements net.Conn.
+func (s *socket) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	s.in = transfer{p: p}
+	err := s.raw.Read(s.read1)
+	n := s.in.n
+	if err == nil {
+		err = s.in.err
+	}
+	s.in = transfer{}
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// readOnce reads what is there, and tells whether that is the end of it.
+func (s *socket) readOnce(fd uintptr) bool {
+	for {
+		n, errno := call(syscall.SYS_READ, fd, s.in.p)
+		switch errno {
+		case 0:
+			s.in.n = n
+			return true
+		case syscall.EAGAIN:
+			return false
+		case syscall.EINTR:
+		default:
+			s.in.err = &net.OpError{Op: "read", Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: errno}
+			return true
+		}
+	}
+}
+
+// Write implements net.Conn.
+func (s *socket) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	s.out = transfer{p: p}
+	err := s.raw.Write(s.write1)
+	n := s.out.n
+	if err == nil {
+		err = s.out.err
+	}
+	s.out = transfer{}
+	return n, err
+}
+
+// writeMore writes what it can, and tells whether that is the end of it.
+func (s *socket) writeMore(fd uintptr) bool {
+	for {
+		n, errno := call(syscall.SYS_WRITE, fd, s.out.p[s.out.n:])
+		switch errno {
+		case 0:
+			if s.out.n += n; s.out.n == len(s.out.p) {
+				return true
+			}
+		case syscall.EAGAIN:
+			return false
+		case syscall.EINTR:
+		default:
+			s.out.err = &net.OpError{Op: "write", Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: errno}
+			return true
+		}
+	}
+}
+
+// most is how much one system call moves: so little that what else wants the
+// processor waits for microseconds.
+const most = 256 << 10
+
+// call is a read or a write, which does not block.
+func call(trap, fd uintptr, p []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(min(len(p), most))) //nolint:gosec // as the syscall package's own Read and Write
+	return int(n), errno
+}
