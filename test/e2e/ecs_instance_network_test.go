@@ -216,7 +216,11 @@ func TestInstanceNetworkModes(t *testing.T) {
 	// its network.
 	plain := n.container("serve", "-name", "after-boot")
 	plain.PortMappings[0].HostPort = new(int32(80))
-	lost := []string{n.place(n.register("plain", onInstances(ecstypes.NetworkModeBridge), plain), nil), placed(open)}
+	solo := n.register("solo", onInstances(ecstypes.NetworkModeAwsvpc), n.container("serve", "-name", "the-task"))
+	alone := func() string {
+		return n.place(solo, func(in *ecs.RunTaskInput) { in.NetworkConfiguration = private(open) })
+	}
+	lost := []string{n.place(n.register("plain", onInstances(ecstypes.NetworkModeBridge), plain), nil), alone()}
 	for _, arn := range lost {
 		n.await(arn, "RUNNING")
 	}
@@ -230,8 +234,7 @@ func TestInstanceNetworkModes(t *testing.T) {
 	n.joined(id)
 	n.await(n.place(n.register("plain", onInstances(ecstypes.NetworkModeBridge), plain), nil), "RUNNING")
 	n.answers(visitor, "http://"+at+"/", "after-boot")
-	solo := n.register("solo", onInstances(ecstypes.NetworkModeAwsvpc), n.container("serve", "-name", "the-task"))
-	task = n.await(n.place(solo, func(in *ecs.RunTaskInput) { in.NetworkConfiguration = private(open) }), "RUNNING")
+	task = n.await(alone(), "RUNNING")
 	n.answers(visitor, "http://"+address(t, task)+"/", "the-task")
 	if _, err := n.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id, visitor}}); err != nil {
 		t.Fatal(err)
