@@ -80,7 +80,13 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 		Directory: loadbalancer.NewDirectory(s.store), Dial: m.network.DialVPC, Log: s.log,
 	})
 	m.ports = frontdoor.NewPorts(m.front, "127.0.0.1", s.log)
-	m.balancers = loadbalancer.New(loadbalancer.Config{Store: s.store, Clock: s.clock, Log: s.log, Plane: m.balancer, Ports: m.ports})
+	opened, err := s.openCertificates()
+	if err != nil {
+		return nil, err
+	}
+	m.balancers = loadbalancer.New(loadbalancer.Config{
+		Store: s.store, Clock: s.clock, Log: s.log, Plane: m.balancer, Ports: m.ports, Certificates: opened,
+	})
 	m.node, err = s.newFargate(fargateParts{
 		engine:  m.engine,
 		network: &fargate.Network{Plane: m.network, Store: s.store},

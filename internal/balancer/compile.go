@@ -9,15 +9,18 @@ import (
 
 	"roadstead.dev/internal/balancer/l7"
 	"roadstead.dev/internal/balancer/rules"
+	"roadstead.dev/internal/balancer/sni"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
+	"roadstead.dev/internal/plan/sslpolicy"
 )
 
 // compile makes a listener's table. A group that is not there makes a forward
 // action answer 503.
 func compile(lb balance.LoadBalancer, l balance.Listener, groups map[string]*group) (*l7.Table, error) {
-	if l.Protocol != "HTTP" {
-		return nil, fmt.Errorf("protocol %s is not supported", l.Protocol)
+	secure, err := security(lb, l)
+	if err != nil {
+		return nil, err
 	}
 	rs := make([]rules.Rule, 0, len(l.Rules))
 	for _, r := range l.Rules {
@@ -29,8 +32,7 @@ func compile(lb balance.LoadBalancer, l balance.Listener, groups map[string]*gro
 			Action: r.Actions[len(r.Actions)-1],
 		})
 	}
-	t := &l7.Table{Settings: settings(lb, l)}
-	var err error
+	t := &l7.Table{Settings: settings(lb, l), TLS: secure}
 	if t.Rules, err = rules.Compile(rs); err != nil {
 		return nil, err
 	}
@@ -38,6 +40,25 @@ func compile(lb balance.LoadBalancer, l balance.Listener, groups map[string]*gro
 		t.Actions = append(t.Actions, action(r.Action, groups))
 	}
 	return t, nil
+}
+
+// security is how a listener speaks TLS, nil for one that does not.
+func security(lb balance.LoadBalancer, l balance.Listener) (*l7.TLS, error) {
+	switch l.Protocol {
+	case "HTTP":
+		return nil, nil //nolint:nilnil // no TLS and no error
+	case "HTTPS":
+	default:
+		return nil, fmt.Errorf("protocol %s is not supported", l.Protocol)
+	}
+	policy, ok := sslpolicy.Lookup(l.SSLPolicy)
+	if !ok {
+		return nil, fmt.Errorf("SSL policy %q is unknown", l.SSLPolicy)
+	}
+	return &l7.TLS{
+		Policy: policy, Certificates: sni.New(l.Certificate, l.Certificates),
+		HTTP2: lb.Attributes["routing.http2.enabled"] != "false",
+	}, nil
 }
 
 func action(a model.RuleAction, groups map[string]*group) l7.Action {

@@ -11,6 +11,7 @@ import (
 
 // Handler serves the operations.
 type Handler interface {
+	AddListenerCertificates(ctx context.Context, in *AddListenerCertificatesInput) (*AddListenerCertificatesOutput, error)
 	AddTags(ctx context.Context, in *AddTagsInput) (*AddTagsOutput, error)
 	CreateListener(ctx context.Context, in *CreateListenerInput) (*CreateListenerOutput, error)
 	CreateLoadBalancer(ctx context.Context, in *CreateLoadBalancerInput) (*CreateLoadBalancerOutput, error)
@@ -41,6 +42,7 @@ type Handler interface {
 	ModifyTargetGroup(ctx context.Context, in *ModifyTargetGroupInput) (*ModifyTargetGroupOutput, error)
 	ModifyTargetGroupAttributes(ctx context.Context, in *ModifyTargetGroupAttributesInput) (*ModifyTargetGroupAttributesOutput, error)
 	RegisterTargets(ctx context.Context, in *RegisterTargetsInput) (*RegisterTargetsOutput, error)
+	RemoveListenerCertificates(ctx context.Context, in *RemoveListenerCertificatesInput) (*RemoveListenerCertificatesOutput, error)
 	RemoveTags(ctx context.Context, in *RemoveTagsInput) (*RemoveTagsOutput, error)
 	SetIpAddressType(ctx context.Context, in *SetIpAddressTypeInput) (*SetIpAddressTypeOutput, error)
 	SetRulePriorities(ctx context.Context, in *SetRulePrioritiesInput) (*SetRulePrioritiesOutput, error)
@@ -61,6 +63,7 @@ func New(h Handler) *api.Service {
 		XMLNamespace:   "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
 		Shapes:         shapes(),
 		Operations: []api.Operation{
+			{Name: "AddListenerCertificates", Method: "POST", Path: "/", Input: "AddListenerCertificatesInput", Output: "AddListenerCertificatesOutput", ResultWrapper: "AddListenerCertificatesResult", Errors: []string{"ListenerNotFoundException", "TooManyCertificatesException", "CertificateNotFoundException"}, NewInput: func() any { return new(AddListenerCertificatesInput) }},
 			{Name: "AddTags", Method: "POST", Path: "/", Input: "AddTagsInput", Output: "AddTagsOutput", ResultWrapper: "AddTagsResult", Errors: []string{"DuplicateTagKeysException", "TooManyTagsException", "LoadBalancerNotFoundException", "TargetGroupNotFoundException", "ListenerNotFoundException", "RuleNotFoundException", "TrustStoreNotFoundException"}, NewInput: func() any { return new(AddTagsInput) }},
 			{Name: "CreateListener", Method: "POST", Path: "/", Input: "CreateListenerInput", Output: "CreateListenerOutput", ResultWrapper: "CreateListenerResult", Errors: []string{"DuplicateListenerException", "TooManyListenersException", "TooManyCertificatesException", "LoadBalancerNotFoundException", "TargetGroupNotFoundException", "TargetGroupAssociationLimitException", "InvalidConfigurationRequestException", "IncompatibleProtocolsException", "SSLPolicyNotFoundException", "CertificateNotFoundException", "UnsupportedProtocolException", "TooManyRegistrationsForTargetIdException", "TooManyTargetsException", "TooManyActionsException", "InvalidLoadBalancerActionException", "TooManyUniqueTargetGroupsPerLoadBalancerException", "ALPNPolicyNotSupportedException", "TooManyTagsException", "TrustStoreNotFoundException", "TrustStoreNotReadyException"}, NewInput: func() any { return new(CreateListenerInput) }},
 			{Name: "CreateLoadBalancer", Method: "POST", Path: "/", Input: "CreateLoadBalancerInput", Output: "CreateLoadBalancerOutput", ResultWrapper: "CreateLoadBalancerResult", Errors: []string{"DuplicateLoadBalancerNameException", "TooManyLoadBalancersException", "InvalidConfigurationRequestException", "SubnetNotFoundException", "InvalidSubnetException", "InvalidSecurityGroupException", "InvalidSchemeException", "TooManyTagsException", "DuplicateTagKeysException", "ResourceInUseException", "AllocationIdNotFoundException", "AvailabilityZoneNotSupportedException", "OperationNotPermittedException"}, NewInput: func() any { return new(CreateLoadBalancerInput) }},
@@ -91,6 +94,7 @@ func New(h Handler) *api.Service {
 			{Name: "ModifyTargetGroup", Method: "POST", Path: "/", Input: "ModifyTargetGroupInput", Output: "ModifyTargetGroupOutput", ResultWrapper: "ModifyTargetGroupResult", Errors: []string{"TargetGroupNotFoundException", "InvalidConfigurationRequestException"}, NewInput: func() any { return new(ModifyTargetGroupInput) }},
 			{Name: "ModifyTargetGroupAttributes", Method: "POST", Path: "/", Input: "ModifyTargetGroupAttributesInput", Output: "ModifyTargetGroupAttributesOutput", ResultWrapper: "ModifyTargetGroupAttributesResult", Errors: []string{"TargetGroupNotFoundException", "InvalidConfigurationRequestException"}, NewInput: func() any { return new(ModifyTargetGroupAttributesInput) }},
 			{Name: "RegisterTargets", Method: "POST", Path: "/", Input: "RegisterTargetsInput", Output: "RegisterTargetsOutput", ResultWrapper: "RegisterTargetsResult", Errors: []string{"TargetGroupNotFoundException", "TooManyTargetsException", "InvalidTargetException", "TooManyRegistrationsForTargetIdException"}, NewInput: func() any { return new(RegisterTargetsInput) }},
+			{Name: "RemoveListenerCertificates", Method: "POST", Path: "/", Input: "RemoveListenerCertificatesInput", Output: "RemoveListenerCertificatesOutput", ResultWrapper: "RemoveListenerCertificatesResult", Errors: []string{"ListenerNotFoundException", "OperationNotPermittedException"}, NewInput: func() any { return new(RemoveListenerCertificatesInput) }},
 			{Name: "RemoveTags", Method: "POST", Path: "/", Input: "RemoveTagsInput", Output: "RemoveTagsOutput", ResultWrapper: "RemoveTagsResult", Errors: []string{"LoadBalancerNotFoundException", "TargetGroupNotFoundException", "ListenerNotFoundException", "RuleNotFoundException", "TooManyTagsException", "TrustStoreNotFoundException"}, NewInput: func() any { return new(RemoveTagsInput) }},
 			{Name: "SetIpAddressType", Method: "POST", Path: "/", Input: "SetIpAddressTypeInput", Output: "SetIpAddressTypeOutput", ResultWrapper: "SetIpAddressTypeResult", Errors: []string{"LoadBalancerNotFoundException", "InvalidConfigurationRequestException", "InvalidSubnetException"}, NewInput: func() any { return new(SetIpAddressTypeInput) }},
 			{Name: "SetRulePriorities", Method: "POST", Path: "/", Input: "SetRulePrioritiesInput", Output: "SetRulePrioritiesOutput", ResultWrapper: "SetRulePrioritiesResult", Errors: []string{"RuleNotFoundException", "PriorityInUseException", "OperationNotPermittedException"}, NewInput: func() any { return new(SetRulePrioritiesInput) }},
@@ -98,7 +102,6 @@ func New(h Handler) *api.Service {
 			{Name: "SetSubnets", Method: "POST", Path: "/", Input: "SetSubnetsInput", Output: "SetSubnetsOutput", ResultWrapper: "SetSubnetsResult", Errors: []string{"LoadBalancerNotFoundException", "InvalidConfigurationRequestException", "SubnetNotFoundException", "InvalidSubnetException", "AllocationIdNotFoundException", "AvailabilityZoneNotSupportedException", "CapacityReservationPendingException"}, NewInput: func() any { return new(SetSubnetsInput) }},
 		},
 		Refused: []string{
-			"AddListenerCertificates",
 			"AddTrustStoreRevocations",
 			"CreateTrustStore",
 			"DeleteSharedTrustStoreAssociation",
@@ -112,103 +115,110 @@ func New(h Handler) *api.Service {
 			"ModifyCapacityReservation",
 			"ModifyIpPools",
 			"ModifyTrustStore",
-			"RemoveListenerCertificates",
 			"RemoveTrustStoreRevocations",
 		},
 	}
 	if h != nil {
-		s.Operations[0].Invoke = func(ctx context.Context, in any) (any, error) { return h.AddTags(ctx, in.(*AddTagsInput)) }
-		s.Operations[1].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[0].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.AddListenerCertificates(ctx, in.(*AddListenerCertificatesInput))
+		}
+		s.Operations[1].Invoke = func(ctx context.Context, in any) (any, error) { return h.AddTags(ctx, in.(*AddTagsInput)) }
+		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateListener(ctx, in.(*CreateListenerInput))
 		}
-		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateLoadBalancer(ctx, in.(*CreateLoadBalancerInput))
 		}
-		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRule(ctx, in.(*CreateRuleInput)) }
-		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRule(ctx, in.(*CreateRuleInput)) }
+		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateTargetGroup(ctx, in.(*CreateTargetGroupInput))
 		}
-		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteListener(ctx, in.(*DeleteListenerInput))
 		}
-		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteLoadBalancer(ctx, in.(*DeleteLoadBalancerInput))
 		}
-		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRule(ctx, in.(*DeleteRuleInput)) }
-		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRule(ctx, in.(*DeleteRuleInput)) }
+		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteTargetGroup(ctx, in.(*DeleteTargetGroupInput))
 		}
-		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeregisterTargets(ctx, in.(*DeregisterTargetsInput))
 		}
-		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeAccountLimits(ctx, in.(*DescribeAccountLimitsInput))
 		}
-		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeCapacityReservation(ctx, in.(*DescribeCapacityReservationInput))
 		}
-		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeListenerAttributes(ctx, in.(*DescribeListenerAttributesInput))
 		}
-		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeListenerCertificates(ctx, in.(*DescribeListenerCertificatesInput))
 		}
-		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeListeners(ctx, in.(*DescribeListenersInput))
 		}
-		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeLoadBalancerAttributes(ctx, in.(*DescribeLoadBalancerAttributesInput))
 		}
-		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeLoadBalancers(ctx, in.(*DescribeLoadBalancersInput))
 		}
-		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeRules(ctx, in.(*DescribeRulesInput)) }
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeRules(ctx, in.(*DescribeRulesInput)) }
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeSSLPolicies(ctx, in.(*DescribeSSLPoliciesInput))
 		}
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTags(ctx, in.(*DescribeTagsInput)) }
-		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTags(ctx, in.(*DescribeTagsInput)) }
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeTargetGroupAttributes(ctx, in.(*DescribeTargetGroupAttributesInput))
 		}
-		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeTargetGroups(ctx, in.(*DescribeTargetGroupsInput))
 		}
-		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeTargetHealth(ctx, in.(*DescribeTargetHealthInput))
 		}
-		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyListener(ctx, in.(*ModifyListenerInput))
 		}
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyListenerAttributes(ctx, in.(*ModifyListenerAttributesInput))
 		}
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyLoadBalancerAttributes(ctx, in.(*ModifyLoadBalancerAttributesInput))
 		}
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) { return h.ModifyRule(ctx, in.(*ModifyRuleInput)) }
-		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) { return h.ModifyRule(ctx, in.(*ModifyRuleInput)) }
+		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyTargetGroup(ctx, in.(*ModifyTargetGroupInput))
 		}
-		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyTargetGroupAttributes(ctx, in.(*ModifyTargetGroupAttributesInput))
 		}
-		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RegisterTargets(ctx, in.(*RegisterTargetsInput))
 		}
-		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) { return h.RemoveTags(ctx, in.(*RemoveTagsInput)) }
 		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RemoveListenerCertificates(ctx, in.(*RemoveListenerCertificatesInput))
+		}
+		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) { return h.RemoveTags(ctx, in.(*RemoveTagsInput)) }
+		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SetIpAddressType(ctx, in.(*SetIpAddressTypeInput))
 		}
-		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SetRulePriorities(ctx, in.(*SetRulePrioritiesInput))
 		}
-		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SetSecurityGroups(ctx, in.(*SetSecurityGroupsInput))
 		}
-		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) { return h.SetSubnets(ctx, in.(*SetSubnetsInput)) }
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.SetSubnets(ctx, in.(*SetSubnetsInput)) }
 	}
 	return s.Link(map[string]any{
 		"ALPNPolicyNotSupportedException":                   ALPNPolicyNotSupportedException{},
+		"AddListenerCertificatesInput":                      AddListenerCertificatesInput{},
+		"AddListenerCertificatesOutput":                     AddListenerCertificatesOutput{},
 		"AddTagsInput":                                      AddTagsInput{},
 		"AddTagsOutput":                                     AddTagsOutput{},
 		"AllocationIdNotFoundException":                     AllocationIdNotFoundException{},
@@ -289,6 +299,8 @@ func New(h Handler) *api.Service {
 		"PriorityInUseException":                            PriorityInUseException{},
 		"RegisterTargetsInput":                              RegisterTargetsInput{},
 		"RegisterTargetsOutput":                             RegisterTargetsOutput{},
+		"RemoveListenerCertificatesInput":                   RemoveListenerCertificatesInput{},
+		"RemoveListenerCertificatesOutput":                  RemoveListenerCertificatesOutput{},
 		"RemoveTagsInput":                                   RemoveTagsInput{},
 		"RemoveTagsOutput":                                  RemoveTagsOutput{},
 		"ResourceInUseException":                            ResourceInUseException{},

@@ -21,6 +21,13 @@ func shapes() []api.Shape {
 		{Name: "ActionOrder", Kind: api.Integer, HasMin: true, Min: 1, HasMax: true, Max: 50000},
 		{Name: "ActionTypeEnum", Enum: []string{"forward", "authenticate-oidc", "authenticate-cognito", "redirect", "fixed-response", "jwt-validation"}},
 		{Name: "Actions", Kind: api.List, Element: "Action"},
+		{Name: "AddListenerCertificatesInput", Kind: api.Structure, Members: []api.Member{
+			{Name: "Certificates", Shape: "CertificateList", Required: true},
+			{Name: "ListenerArn", Shape: "ListenerArn", Required: true},
+		}},
+		{Name: "AddListenerCertificatesOutput", Kind: api.Structure, Members: []api.Member{
+			{Name: "Certificates", Shape: "CertificateList"},
+		}},
 		{Name: "AddTagsInput", Kind: api.Structure, Members: []api.Member{
 			{Name: "ResourceArns", Shape: "ResourceArns", Required: true},
 			{Name: "Tags", Shape: "TagList", Required: true},
@@ -593,6 +600,11 @@ func shapes() []api.Shape {
 			{Name: "Targets", Shape: "TargetDescriptions", Required: true},
 		}},
 		{Name: "RegisterTargetsOutput", Kind: api.Structure},
+		{Name: "RemoveListenerCertificatesInput", Kind: api.Structure, Members: []api.Member{
+			{Name: "Certificates", Shape: "CertificateList", Required: true},
+			{Name: "ListenerArn", Shape: "ListenerArn", Required: true},
+		}},
+		{Name: "RemoveListenerCertificatesOutput", Kind: api.Structure},
 		{Name: "RemoveTagsInput", Kind: api.Structure, Members: []api.Member{
 			{Name: "ResourceArns", Shape: "ResourceArns", Required: true},
 			{Name: "TagKeys", Shape: "TagKeys", Required: true},

@@ -30,6 +30,17 @@ const (
 	ActionTypeEnumJwtValidation       ActionTypeEnum = "jwt-validation"
 )
 
+// AddListenerCertificatesInput is a shape of the model.
+type AddListenerCertificatesInput struct {
+	Certificates []Certificate
+	ListenerArn  *string
+}
+
+// AddListenerCertificatesOutput is a shape of the model.
+type AddListenerCertificatesOutput struct {
+	Certificates []Certificate
+}
+
 // AddTagsInput is a shape of the model.
 type AddTagsInput struct {
 	ResourceArns []string
@@ -813,6 +824,16 @@ type RegisterTargetsInput struct {
 
 // RegisterTargetsOutput is a shape of the model.
 type RegisterTargetsOutput struct {
+}
+
+// RemoveListenerCertificatesInput is a shape of the model.
+type RemoveListenerCertificatesInput struct {
+	Certificates []Certificate
+	ListenerArn  *string
+}
+
+// RemoveListenerCertificatesOutput is a shape of the model.
+type RemoveListenerCertificatesOutput struct {
 }
 
 // RemoveTagsInput is a shape of the model.

@@ -85,7 +85,9 @@ func (c *conn) interruptIdle() {
 func (c *conn) cut() {
 	c.cutC.Store(true)
 	_ = c.c.Close()
-	if u := c.up.Load(); u != nil {
+	// Swapped, since who takes it may end it: a connection that went back to
+	// its pool is not this one's any more.
+	if u := c.up.Swap(nil); u != nil {
 		_ = u.c.Close()
 	}
 }

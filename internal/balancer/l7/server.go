@@ -4,6 +4,7 @@ package l7
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -18,17 +19,19 @@ type Server struct {
 	stats *Stats
 	log   *slog.Logger
 	table atomic.Pointer[Table]
+	tls   *tls.Config
 
 	mu      sync.Mutex
 	closing bool
-	conns   map[*conn]struct{}
+	conns   map[served]struct{}
 	wg      sync.WaitGroup
 }
 
 // NewServer makes a server that does what t says. Stats may be shared by
 // several servers. It takes over t, which must not be changed any more.
 func NewServer(t *Table, stats *Stats, log *slog.Logger) *Server {
-	s := &Server{stats: stats, log: log, conns: map[*conn]struct{}{}}
+	s := &Server{stats: stats, log: log, conns: map[served]struct{}{}}
+	s.tls = s.tlsConfig()
 	s.Swap(t)
 	return s
 }
@@ -76,7 +79,12 @@ func (s *Server) start(nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	c := newConn(s, nc)
+	var c served
+	if s.table.Load().TLS != nil {
+		c = &secureConn{s: s, c: nc}
+	} else {
+		c = newConn(s, nc)
+	}
 	s.conns[c] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()

@@ -24,6 +24,8 @@ type Stats struct {
 	Fixed, Redirects atomic.Int64
 	// Rejected requests were malformed or too large.
 	Rejected atomic.Int64
+	// TLSErrors are handshakes that failed (ClientTLSNegotiationErrorCount).
+	TLSErrors atomic.Int64
 	// Connections and Active are all that clients opened, and the open ones
 	// (NewConnectionCount, ActiveConnectionCount).
 	Connections, Active atomic.Int64

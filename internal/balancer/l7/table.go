@@ -16,6 +16,8 @@ type Table struct {
 	// Actions by the index that Rules.Match returns.
 	Actions  []Action
 	Settings Settings
+	// TLS is nil for a listener that speaks none.
+	TLS *TLS
 }
 
 // Action has exactly one member set.
@@ -102,6 +104,9 @@ func (t *Table) prepare() {
 		s.Scheme = "http"
 	}
 	s.portText = portText(s.Port)
+	if t.TLS != nil {
+		t.TLS.prepare()
+	}
 	s.cookies = newSealer(s.CookieKey)
 	s.added = nil
 	for _, f := range s.Add {

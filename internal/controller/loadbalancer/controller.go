@@ -49,6 +49,8 @@ type Config struct {
 	Clock clock.Clock
 	Log   *slog.Logger
 	Plane DataPlane
+	// Certificates opens those of listeners. Nil opens none.
+	Certificates Certificates
 	// Ports may be nil.
 	Ports Ports
 }
@@ -105,6 +107,8 @@ func (c *LoadBalancers) Controller() *controller.Controller {
 				return []controller.Key{key(r.Key, groupKey+parent(r.Key.ID))}
 			}),
 			{Kind: tables.Instances.Kind(), Keys: c.ofInstance},
+			{Kind: tables.Certificates.Kind(), Keys: c.ofCertificate},
+			{Kind: tables.ServerCertificates.Kind(), Keys: c.ofCertificate},
 		},
 		Reconcile: c.Reconcile,
 	}

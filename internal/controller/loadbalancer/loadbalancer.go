@@ -62,6 +62,9 @@ func (c *LoadBalancers) loadBalancer(ctx context.Context, key controller.Key) (c
 	if st.input.Interfaces, err = c.placed(ctx, row, interfaces); err != nil {
 		return controller.Result{}, err
 	}
+	if err := c.open(ctx, &st.input); err != nil {
+		return controller.Result{}, err
+	}
 	c.mu.Lock()
 	c.keys[key.ID] = key
 	c.mu.Unlock()

@@ -4,6 +4,7 @@ package balance
 
 import (
 	"cmp"
+	"crypto/tls"
 	"net/netip"
 	"slices"
 	"time"
@@ -43,6 +44,11 @@ type Listener struct {
 	Protocol   string
 	Attributes map[string]string
 	Rules      []model.Rule
+	// SSLPolicy, and the certificates, of a listener with TLS. Certificate is
+	// the default one, nil when it cannot be opened.
+	SSLPolicy    string
+	Certificate  *tls.Certificate
+	Certificates []tls.Certificate
 }
 
 // TargetGroup is a group that some rule forwards to.
@@ -82,6 +88,8 @@ type Input struct {
 	Groups  map[string]*model.TargetGroup
 	Targets map[string][]*model.Target
 	Health  map[string]*model.TargetHealth
+	// Certificates that could be opened, by ARN.
+	Certificates map[string]*tls.Certificate
 	// Instances that are targets, by id.
 	Instances map[string]*model.Instance
 	// Subnets of the VPC tell the zones of addresses.
@@ -96,7 +104,16 @@ func Compose(in Input) LoadBalancer {
 	}
 	used := map[string]bool{}
 	for _, l := range in.Listeners {
-		out := Listener{ID: l.ID, Port: l.Port, Protocol: l.Protocol, Attributes: l.Attributes}
+		out := Listener{ID: l.ID, Port: l.Port, Protocol: l.Protocol, Attributes: l.Attributes, SSLPolicy: l.SSLPolicy}
+		for i, arn := range l.Certificates {
+			switch c := in.Certificates[arn]; {
+			case c == nil:
+			case i == 0:
+				out.Certificate = c
+			default:
+				out.Certificates = append(out.Certificates, *c)
+			}
+		}
 		for _, r := range in.Rules[l.ARN] {
 			out.Rules = append(out.Rules, *r)
 			for _, arn := range ForwardsTo(r.Actions) {

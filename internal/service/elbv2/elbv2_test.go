@@ -221,7 +221,7 @@ func TestListenersAndRules(t *testing.T) {
 	_, err := w.s.CreateListener(w.ctx, &elbv2.CreateListenerInput{LoadBalancerArn: new(lb), Port: new(int32(80)), Protocol: "HTTP", DefaultActions: forward(two)})
 	refused(t, err, "DuplicateListener", "A listener already exists on this port for this load balancer")
 	_, err = w.s.CreateListener(w.ctx, &elbv2.CreateListenerInput{LoadBalancerArn: new(lb), Port: new(int32(443)), Protocol: "HTTPS", DefaultActions: forward(two)})
-	refused(t, err, "UnsupportedProtocol", "HTTPS")
+	refused(t, err, "ValidationError", "A certificate must be specified for HTTPS listeners")
 
 	r1, r2 := w.rule(l, 10, forward(one)), w.rule(l, 20, forward(two))
 	_, err = w.s.CreateRule(w.ctx, &elbv2.CreateRuleInput{ListenerArn: new(l), Priority: new(int32(10)), Conditions: path("/y"), Actions: forward(one)})

@@ -24,6 +24,7 @@ const (
 	maxTargetsPerBalancer = 1000
 	maxTargets            = 1000 // of a target group
 	maxSecurityGroups     = 5    // of a load balancer
+	maxCertificates       = 25   // of a load balancer, default ones aside
 )
 
 // limits are the quotas by the names that the API has for them.
@@ -32,6 +33,7 @@ var limits = []struct {
 	max  int
 }{
 	{"application-load-balancers", maxLoadBalancers},
+	{"certificates-per-application-load-balancer", maxCertificates},
 	{"condition-values-per-alb-rule", maxConditionValues},
 	{"condition-wildcards-per-alb-rule", maxWildcards},
 	{"listeners-per-application-load-balancer", maxListeners},

@@ -14,25 +14,24 @@ import (
 )
 
 // checkProtocol accepts the protocols that listeners can have.
-func checkProtocol(p elbv2.ProtocolEnum, alpn []string, certificates []elbv2.Certificate, policy *string, auth *elbv2.MutualAuthenticationAttributes) error {
+func checkProtocol(p elbv2.ProtocolEnum) error {
 	switch p {
-	case elbv2.ProtocolEnumHttp:
-	case elbv2.ProtocolEnumHttps:
-		return elbv2.NewUnsupportedProtocolException("Listeners with protocol 'HTTPS' are not supported")
+	case elbv2.ProtocolEnumHttp, elbv2.ProtocolEnumHttps:
+		return nil
 	default:
 		return invalid("Protocol '%s' must be one of '[HTTPS, HTTP]'", p)
 	}
-	switch {
-	case len(certificates) > 0:
-		return invalid("Certificates cannot be specified for HTTP listeners")
-	case policy != nil && *policy != "":
-		return invalid("An SSL policy cannot be specified for HTTP listeners")
-	case len(alpn) > 0:
-		return invalid("An ALPN policy cannot be specified for HTTP listeners")
-	case auth != nil && value(auth.Mode) != "" && value(auth.Mode) != "off":
-		return invalid("Mutual authentication cannot be specified for HTTP listeners")
+}
+
+// setProtocol gives a listener, which may be new, its protocol and what the
+// request says of TLS.
+func (s *Service) setProtocol(ctx context.Context, tx *store.Txn, l *model.Listener, p elbv2.ProtocolEnum, r secured) error {
+	l.Protocol = string(p)
+	if p == elbv2.ProtocolEnumHttps {
+		return s.setHTTPS(ctx, tx, l, r)
 	}
-	return nil
+	l.Certificates, l.SSLPolicy = nil, ""
+	return r.checkInsecure(l.Protocol)
 }
 
 // CreateListener adds a listener with its default rule.
@@ -44,7 +43,7 @@ func (s *Service) CreateListener(ctx context.Context, in *elbv2.CreateListenerIn
 	if in.Protocol == "" {
 		return nil, invalid("A protocol must be specified")
 	}
-	if err := checkProtocol(in.Protocol, in.AlpnPolicy, in.Certificates, in.SslPolicy, in.MutualAuthentication); err != nil {
+	if err := checkProtocol(in.Protocol); err != nil {
 		return nil, err
 	}
 	acts, err := actions(in.DefaultActions)
@@ -73,7 +72,7 @@ func (s *Service) CreateListener(ctx context.Context, in *elbv2.CreateListenerIn
 			if err != nil {
 				return err
 			}
-			if o.V.Protocol == string(in.Protocol) && reflect.DeepEqual(def.V.Actions, acts) {
+			if o.V.Protocol == string(in.Protocol) && sameTLS(o.V, in) && reflect.DeepEqual(def.V.Actions, acts) {
 				l = o.V
 				return nil
 			}
@@ -85,7 +84,10 @@ func (s *Service) CreateListener(ctx context.Context, in *elbv2.CreateListenerIn
 		lid := newID()
 		l = &model.Listener{
 			ID: lid, ARN: under(lb.V.ARN, "listener", lid), LoadBalancerARN: lb.V.ARN, LoadBalancerID: lb.Key.ID,
-			Port: *in.Port, Protocol: string(in.Protocol), Tags: tags, CreatedAt: c.Time,
+			Port: *in.Port, Tags: tags, CreatedAt: c.Time,
+		}
+		if err := s.setProtocol(ctx, tx, l, in.Protocol, secured{in.Certificates, in.SslPolicy, in.AlpnPolicy, in.MutualAuthentication}); err != nil {
+			return err
 		}
 		rid := newID()
 		def := &model.Rule{
@@ -123,10 +125,12 @@ func (s *Service) defaultRule(ctx context.Context, l *model.Listener) (store.Row
 }
 
 func renderListener(l *model.Listener, acts []model.RuleAction) elbv2.Listener {
-	return elbv2.Listener{
+	out := elbv2.Listener{
 		ListenerArn: new(l.ARN), LoadBalancerArn: new(l.LoadBalancerARN), Port: new(l.Port),
 		Protocol: elbv2.ProtocolEnum(l.Protocol), DefaultActions: renderActions(acts),
 	}
+	renderSecured(l, &out)
+	return out
 }
 
 // DescribeListeners lists listeners by their ARNs or by load balancer.
@@ -171,12 +175,10 @@ func (s *Service) DescribeListeners(ctx context.Context, in *elbv2.DescribeListe
 
 // ModifyListener changes a listener's port, protocol or default actions.
 func (s *Service) ModifyListener(ctx context.Context, in *elbv2.ModifyListenerInput) (*elbv2.ModifyListenerOutput, error) {
-	protocol := in.Protocol
-	if protocol == "" {
-		protocol = elbv2.ProtocolEnumHttp
-	}
-	if err := checkProtocol(protocol, in.AlpnPolicy, in.Certificates, in.SslPolicy, in.MutualAuthentication); err != nil {
-		return nil, err
+	if in.Protocol != "" {
+		if err := checkProtocol(in.Protocol); err != nil {
+			return nil, err
+		}
 	}
 	var acts []model.RuleAction
 	if len(in.DefaultActions) > 0 {
@@ -210,6 +212,13 @@ func (s *Service) ModifyListener(ctx context.Context, in *elbv2.ModifyListenerIn
 			tables.Rules.Replace(tx, def, d)
 		}
 		l = row.Copy()
+		protocol := in.Protocol
+		if protocol == "" {
+			protocol = elbv2.ProtocolEnum(l.Protocol)
+		}
+		if err := s.setProtocol(ctx, tx, l, protocol, secured{in.Certificates, in.SslPolicy, in.AlpnPolicy, in.MutualAuthentication}); err != nil {
+			return err
+		}
 		if in.Port != nil && *in.Port != l.Port {
 			if err := s.freePort(ctx, lb, *in.Port); err != nil {
 				return err
@@ -264,25 +273,6 @@ func (s *Service) DeleteListener(ctx context.Context, in *elbv2.DeleteListenerIn
 		return nil, err
 	}
 	return &elbv2.DeleteListenerOutput{}, nil
-}
-
-// DescribeListenerCertificates answers that an HTTP listener has none.
-func (s *Service) DescribeListenerCertificates(ctx context.Context, in *elbv2.DescribeListenerCertificatesInput) (*elbv2.DescribeListenerCertificatesOutput, error) {
-	if _, err := s.listener(ctx, value(in.ListenerArn)); err != nil {
-		return nil, err
-	}
-	_, _, err := page(ctx, paged{in.Marker, in.PageSize, []string{"DescribeListenerCertificates", *in.ListenerArn}}, nil, none)
-	return &elbv2.DescribeListenerCertificatesOutput{Certificates: []elbv2.Certificate{}}, err
-}
-
-// DescribeSSLPolicies lists the policies that listeners can use: none, while
-// there are no HTTPS listeners.
-func (s *Service) DescribeSSLPolicies(ctx context.Context, in *elbv2.DescribeSSLPoliciesInput) (*elbv2.DescribeSSLPoliciesOutput, error) {
-	if len(in.Names) > 0 {
-		return nil, elbv2.NewSSLPolicyNotFoundException("SSL policy '%s' not found", in.Names[0])
-	}
-	_, _, err := page(ctx, paged{in.Marker, in.PageSize, []string{"DescribeSSLPolicies"}}, nil, none)
-	return &elbv2.DescribeSSLPoliciesOutput{SslPolicies: []elbv2.SslPolicy{}}, err
 }
 
 // isNotFound tells that a record is gone.

@@ -20,8 +20,8 @@ func TestWhatHTTPListenersHaveNot(t *testing.T) {
 	}
 	_, err := w.s.DescribeListenerCertificates(w.ctx, &elbv2.DescribeListenerCertificatesInput{ListenerArn: new(listener[:len(listener)-1] + "x")})
 	refused(t, err, "ListenerNotFound", "")
-	_, err = w.s.DescribeSSLPolicies(w.ctx, &elbv2.DescribeSSLPoliciesInput{Names: []string{"ELBSecurityPolicy-2016-08"}})
-	refused(t, err, "SSLPolicyNotFound", "")
+	_, err = w.s.AddListenerCertificates(w.ctx, &elbv2.AddListenerCertificatesInput{ListenerArn: &listener, Certificates: []elbv2.Certificate{{CertificateArn: new("arn:aws:iam::123456789012:server-certificate/a")}}})
+	refused(t, err, "ValidationError", "Certificates cannot be specified for HTTP listeners")
 	if out := must(w.s.DescribeCapacityReservation(w.ctx, &elbv2.DescribeCapacityReservationInput{LoadBalancerArn: &lb}))(w); len(out.CapacityReservationState) != 0 {
 		t.Errorf("reserved: %+v", out)
 	}

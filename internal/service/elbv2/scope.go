@@ -46,6 +46,10 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) ([]stri
 		return one(in.ListenerArn)
 	case *elbv2.ModifyListenerAttributesInput:
 		return one(in.ListenerArn)
+	case *elbv2.AddListenerCertificatesInput:
+		return one(in.ListenerArn)
+	case *elbv2.RemoveListenerCertificatesInput:
+		return one(in.ListenerArn)
 	case *elbv2.DeleteListenerInput:
 		return one(in.ListenerArn)
 	case *elbv2.CreateRuleInput:

@@ -1,0 +1,164 @@
+package l7
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"roadstead.dev/internal/balancer/sni"
+	"roadstead.dev/internal/plan/sslpolicy"
+)
+
+// TLS is how a listener speaks TLS.
+type TLS struct {
+	Policy       sslpolicy.Policy
+	Certificates *sni.Set
+	// HTTP2 is offered to clients.
+	HTTP2 bool
+	// HandshakeTimeout bounds handshakes; 0 means 10 seconds.
+	HandshakeTimeout time.Duration
+
+	config *tls.Config
+}
+
+func (t *TLS) prepare() {
+	if t.HandshakeTimeout == 0 {
+		t.HandshakeTimeout = 10 * time.Second
+	}
+	t.config = &tls.Config{GetCertificate: t.Certificates.Choose, NextProtos: []string{"http/1.1"}} //nolint:gosec // the policy says which versions
+	if t.HTTP2 {
+		t.config.NextProtos = []string{protocolH2, "http/1.1"}
+	}
+	t.Policy.Apply(t.config)
+}
+
+const protocolH2 = "h2"
+
+var errNoTLS = errors.New("listener does not speak TLS any more")
+
+// tlsConfig makes what lives as long as the server: the keys of its session
+// tickets, so that sessions outlive changes of certificates. All else comes
+// from the table of the moment.
+func (s *Server) tlsConfig() *tls.Config {
+	return &tls.Config{ //nolint:gosec // the policy says which versions
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			if t := s.table.Load().TLS; t != nil {
+				return t.config, nil
+			}
+			return nil, errNoTLS
+		},
+	}
+}
+
+// served is a connection that a Server serves.
+type served interface {
+	// serve returns when the connection has ended.
+	serve()
+	// interruptIdle ends it once no request is under way. The caller has set
+	// Server.closing.
+	interruptIdle()
+	// cut ends it at once.
+	cut()
+	// release comes last.
+	release()
+}
+
+// secureConn is a connection that begins with a handshake.
+type secureConn struct {
+	s *Server
+	c net.Conn
+
+	mu sync.Mutex
+	// inner serves the requests once the handshake is done.
+	inner served
+	ended bool
+}
+
+func (x *secureConn) serve() {
+	defer x.c.Close() //nolint:errcheck // nothing is left to be said
+	t := x.s.table.Load().TLS
+	if t == nil {
+		return
+	}
+	tc := tls.Server(x.c, x.s.tls)
+	ctx, cancel := context.WithTimeout(context.Background(), t.HandshakeTimeout)
+	err := tc.HandshakeContext(ctx)
+	cancel()
+	if err != nil {
+		x.s.stats.TLSErrors.Add(1)
+		if he, ok := errors.AsType[tls.RecordHeaderError](err); ok && he.Conn != nil && isHTTP(he.RecordHeader) {
+			refusePlain(he.Conn)
+		}
+		return
+	}
+	var inner served
+	if tc.ConnectionState().NegotiatedProtocol == protocolH2 {
+		inner = newMultiplexed(x.s, tc)
+	} else {
+		inner = newConn(x.s, tc)
+	}
+	x.mu.Lock()
+	ended := x.ended
+	x.inner = inner
+	x.mu.Unlock()
+	if !ended {
+		inner.serve()
+	}
+	x.mu.Lock()
+	x.inner = nil
+	x.mu.Unlock()
+	inner.release()
+}
+
+func (x *secureConn) interruptIdle() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.inner != nil {
+		x.inner.interruptIdle()
+		return
+	}
+	x.ended = true
+	_ = x.c.Close()
+}
+
+func (x *secureConn) cut() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ended = true
+	if x.inner != nil {
+		x.inner.cut()
+	}
+	_ = x.c.Close()
+}
+
+func (*secureConn) release() {}
+
+// isHTTP tells whether what should be a TLS record begins as a request does.
+func isHTTP(b [5]byte) bool {
+	for _, x := range b[:3] {
+		if x < 'A' || x > 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+// refusePlain answers a client that speaks no TLS.
+func refusePlain(c net.Conn) {
+	const body = "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>\r\n<body>\r\n" +
+		"<center><h1>400 Bad Request</h1></center>\r\n<center>The plain HTTP request was sent to HTTPS port</center>\r\n</body>\r\n</html>\r\n"
+	_ = c.SetDeadline(time.Now().Add(lingerTime))
+	_, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\nServer: awselb/2.0\r\nContent-Type: text/html\r\nContent-Length: " +
+		portText(int32(len(body))) + "\r\nConnection: close\r\n\r\n" + body))
+	if half, ok := c.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		var rest [4 << 10]byte
+		for {
+			if _, err := c.Read(rest[:]); err != nil {
+				return
+			}
+		}
+	}
+}
