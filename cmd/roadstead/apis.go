@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	apiacm "roadstead.dev/internal/api/acm"
 	apiautoscaling "roadstead.dev/internal/api/autoscaling"
 	apiec2 "roadstead.dev/internal/api/ec2"
 	apiecr "roadstead.dev/internal/api/ecr"
@@ -30,6 +31,7 @@ import (
 	"roadstead.dev/internal/registry/blob"
 	"roadstead.dev/internal/registry/token"
 	"roadstead.dev/internal/seal"
+	"roadstead.dev/internal/service/acm"
 	"roadstead.dev/internal/service/autoscaling"
 	"roadstead.dev/internal/service/ec2"
 	"roadstead.dev/internal/service/ecr"
@@ -75,6 +77,8 @@ type apis struct {
 	secrets    *secretsmanager.Service
 	parameters *ssm.Service
 	throttle   *throttle.Limiter
+	// sealing seals what is secret in the store.
+	sealing *seal.Key
 	// signed are where the agents of container instances connect, and where Spot
 	// capacity is taken back.
 	signed map[string]gateway.Signed
@@ -108,8 +112,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		},
 		Provider: a.mirror,
 	})
-	sealing, err := seal.Load(s.path("secrets", "seal.key"))
-	if err != nil {
+	if a.sealing, err = seal.Load(s.path("secrets", "seal.key")); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(s.spoolDir(), 0o700); err != nil {
@@ -136,14 +139,16 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	if err := balancers.NameAll(ctx); err != nil {
 		return nil, errors.Join(err, a.logstore.Close())
 	}
-	principals := iam.New(iam.Config{Store: s.store, Principals: s.directory, Key: sealing})
+	principals := iam.New(iam.Config{Store: s.store, Principals: s.directory, Key: a.sealing})
 	sessions := sts.New(sts.Config{Directory: s.directory, RootMayAssume: s.builtinKey()})
-	a.secrets = secretsmanager.New(secretsmanager.Config{Store: s.store, Clock: s.clock, Key: sealing})
-	a.parameters = ssm.New(ssm.Config{Store: s.store, Key: sealing})
+	a.secrets = secretsmanager.New(secretsmanager.Config{Store: s.store, Clock: s.clock, Key: a.sealing})
+	a.parameters = ssm.New(ssm.Config{Store: s.store, Key: a.sealing})
 	a.logs = logs.New(s.store, a.logstore)
 	a.spool = spool.New(spool.Config{Dir: s.spoolDir(), Streams: a.logs, Events: a.logstore, Clock: s.clock, Log: s.log})
+	issued := acm.New(acm.Config{Store: s.store, Key: a.sealing})
 	groups := autoscaling.New(autoscaling.Config{Store: s.store})
 	a.services = []gateway.Service{
+		gateway.Bind(apiacm.New(issued), issued),
 		gateway.Bind(apiautoscaling.New(groups), groups),
 		gateway.Bind(apiec2.New(networks), networks),
 		gateway.Bind(apiecr.New(images), images),

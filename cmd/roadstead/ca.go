@@ -21,17 +21,26 @@ import (
 const caPath = "/_roadstead/ca.pem"
 
 func caCommand(o *options) *cobra.Command {
-	return &cobra.Command{
+	var certificates bool
+	cmd := &cobra.Command{
 		Use:   "ca",
 		Short: "Print the certificate of the local authority, which signs for the endpoint's HTTPS",
 		Long: `Print the certificate of the local authority, which signs for the endpoint's
 HTTPS. It is made where there is none yet. It can sign for localhost and the
 names below it, for loopback addresses, for the endpoint's address inside VPCs
-and for what --listen and --tls-names name: clients refuse it for all else.`,
+and for what --listen and --tls-names name: clients refuse it for all else.
+
+With --certificates it is another authority's: the one that signs what
+Certificate Manager is asked for under other names. It could sign for any name,
+so nothing trusts it by itself; give it to the clients that need it alone.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.adoptRunning()
-			pem, err := o.authority().PEM()
+			ca := o.authority()
+			if certificates {
+				ca = o.certificateAuthority()
+			}
+			pem, err := ca.PEM()
 			if err != nil {
 				return err
 			}
@@ -39,6 +48,8 @@ and for what --listen and --tls-names name: clients refuse it for all else.`,
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&certificates, "certificates", false, "the authority that signs Certificate Manager's certificates for other names")
+	return cmd
 }
 
 // adoptRunning takes over what a running server knows best: where it listens,
@@ -55,6 +66,12 @@ func (o *options) adoptRunning() {
 // authority is the data folder's. It is not touched before it is used.
 func (o *options) authority() *authority.Authority {
 	return authority.New(authority.Config{Dir: filepath.Join(o.absDataDir(), "tls"), Hosts: o.tlsHosts(), Clock: clock.System{}})
+}
+
+// certificateAuthority signs what Certificate Manager issues for names that
+// the data folder's authority may not sign for.
+func (o *options) certificateAuthority() *authority.Authority {
+	return authority.New(authority.Config{Dir: filepath.Join(o.absDataDir(), "tls", "certificates"), Unconstrained: true, Clock: clock.System{}})
 }
 
 // tlsHosts are the names and addresses of the endpoint beyond loopback.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"roadstead.dev/internal/authority"
 	"roadstead.dev/internal/controller"
+	"roadstead.dev/internal/controller/acm"
 	"roadstead.dev/internal/controller/autoscalinggroup"
 	"roadstead.dev/internal/controller/capacityprovider"
 	"roadstead.dev/internal/controller/ecrlifecycle"
@@ -19,6 +21,10 @@ const fargateNode = "fargate"
 func (s *server) controllers() []*controller.Controller {
 	providers := capacityprovider.Config{Store: s.store, Clock: s.clock, Placer: s.fleet, Period: s.scaling()}
 	return []*controller.Controller{
+		acm.New(acm.Config{
+			Store: s.store, Clock: s.clock, Key: s.apis.sealing,
+			Signer: authority.Pair{Local: s.ca, Other: s.certificateAuthority()},
+		}),
 		ecsservice.New(ecsservice.Config{Store: s.store, Clock: s.clock, Placer: s.fleet}),
 		ecstask.New(ecstask.Config{Store: s.store, Clock: s.clock, FargateNode: fargateNode}),
 		ecsinstance.New(ecsinstance.Config{Store: s.store, Clock: s.clock}),

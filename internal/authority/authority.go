@@ -24,7 +24,10 @@ type Config struct {
 	// Hosts are names and IP addresses, beyond those of loopback, that the
 	// endpoint has.
 	Hosts []string
-	Clock clock.Clock
+	// Unconstrained makes an authority without name constraints, for what only
+	// those take who trust it on purpose. It has its folder to itself.
+	Unconstrained bool
+	Clock         clock.Clock
 }
 
 // Authority signs. It reads or makes its key when it is first asked for
@@ -111,7 +114,7 @@ func (a *Authority) load() (*root, error) {
 		}
 		a.key = key
 	}
-	r, err := openRoot(a.cfg.Dir, a.cfg.Hosts, now)
+	r, err := openRoot(a.cfg, now)
 	if err != nil {
 		return nil, fmt.Errorf("the local certificate authority: %w", err)
 	}

@@ -56,7 +56,8 @@ func (r *root) good(now time.Time) bool {
 // certificate is made anew, with the same key, when it runs out or does not
 // permit one of hosts: clients that trust the former one go on trusting what
 // that one permitted.
-func openRoot(dir string, hosts []string, now time.Time) (*root, error) {
+func openRoot(cfg Config, now time.Time) (*root, error) {
+	dir := cfg.Dir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -82,18 +83,18 @@ func openRoot(dir string, hosts []string, now time.Time) (*root, error) {
 		if !r.key.PublicKey.Equal(r.cert.PublicKey) {
 			return nil, fmt.Errorf("%s does not belong to %s: remove both, and trust the authority that takes their place", path, KeyFile)
 		}
-		if r.good(now) && permitsAll(r.cert, hosts) {
+		if r.good(now) && (cfg.Unconstrained || permitsAll(r.cert, cfg.Hosts)) {
 			return r, nil
 		}
 	}
-	if r.cert, err = makeRoot(r.key, r.cert, hosts, now); err != nil {
+	if r.cert, err = makeRoot(cfg, r.key, r.cert, now); err != nil {
 		return nil, err
 	}
 	return r, writeFile(path, pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: r.cert.Raw}), 0o644)
 }
 
-// makeRoot signs a certificate that permits what former did, and hosts.
-func makeRoot(key *ecdsa.PrivateKey, former *x509.Certificate, hosts []string, now time.Time) (*x509.Certificate, error) {
+// makeRoot signs a certificate that permits what former did, and cfg.Hosts.
+func makeRoot(cfg Config, key *ecdsa.PrivateKey, former *x509.Certificate, now time.Time) (*x509.Certificate, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err
@@ -103,10 +104,14 @@ func makeRoot(key *ecdsa.PrivateKey, former *x509.Certificate, hosts []string, n
 		return nil, err
 	}
 	sum := sha256.Sum256(public)
+	kind := "local"
+	if cfg.Unconstrained {
+		kind = "certificate"
+	}
 	t := &x509.Certificate{
 		SerialNumber: serial,
 		// Several authorities on one machine are told apart by their names.
-		Subject:     pkix.Name{Organization: []string{"Roadstead"}, CommonName: "Roadstead local authority " + hex.EncodeToString(sum[:4])},
+		Subject:     pkix.Name{Organization: []string{"Roadstead"}, CommonName: "Roadstead " + kind + " authority " + hex.EncodeToString(sum[:4])},
 		NotBefore:   now.Add(-backdate).Truncate(time.Second),
 		NotAfter:    now.Add(rootLife).Truncate(time.Second),
 		IsCA:        true,
@@ -114,10 +119,12 @@ func makeRoot(key *ecdsa.PrivateKey, former *x509.Certificate, hosts []string, n
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		// It signs leaves, no further authorities.
 		BasicConstraintsValid: true, MaxPathLenZero: true,
-		PermittedDNSDomainsCritical: true,
-		SubjectKeyId:                sum[:20],
+		SubjectKeyId: sum[:20],
 	}
-	permit(t, former, hosts)
+	if !cfg.Unconstrained {
+		t.PermittedDNSDomainsCritical = true
+		permit(t, former, cfg.Hosts)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
 	if err != nil {
 		return nil, err

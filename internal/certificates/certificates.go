@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"roadstead.dev/internal/model"
@@ -77,4 +78,22 @@ func pair(key *seal.Key, name, leaf, chain, sealed string) (tls.Certificate, err
 		return tls.Certificate{}, err
 	}
 	return tls.X509KeyPair([]byte(leaf+"\n"+chain), private)
+}
+
+// Users are the load balancers of an account and region that use certificates,
+// by the certificates' ARNs.
+func Users(ctx context.Context, s store.Store, account, region string) (map[string][]string, error) {
+	listeners, err := tables.Listeners.List(ctx, s, store.Query{Account: account, Region: region})
+	if err != nil {
+		return nil, fmt.Errorf("list listeners: %w", err)
+	}
+	users := map[string][]string{}
+	for _, l := range listeners {
+		for _, arn := range l.V.Certificates {
+			if !slices.Contains(users[arn], l.V.LoadBalancerARN) {
+				users[arn] = append(users[arn], l.V.LoadBalancerARN)
+			}
+		}
+	}
+	return users, nil
 }

@@ -29,7 +29,7 @@ var free = map[string]bool{
 // Authorize returns nil when the caller of c may do action on every one of
 // resources (ARNs, or "*"), and a *model.Denied that names the first that it
 // may not. Conditions are condition keys beyond those that follow from c;
-// values of aws:TagKeys are separated by commas. Any other error is internal.
+// values of aws:TagKeys and acm:DomainNames are separated by commas. Any other error is internal.
 func (d *Directory) Authorize(ctx context.Context, c *api.Call, action string, resources []string, conditions map[string]string) error {
 	d.used.note(c, action)
 	if c.Identity.Root || c.Identity.Unsigned || free[action] {
@@ -339,7 +339,7 @@ func addConditions(keys policy.Context, conditions map[string]string) {
 	const requestTag = "aws:requesttag/"
 	var tags []string
 	for k, v := range conditions {
-		if strings.EqualFold(k, "aws:TagKeys") {
+		if strings.EqualFold(k, "aws:TagKeys") || strings.EqualFold(k, "acm:DomainNames") {
 			if v != "" {
 				keys.Set(k, strings.Split(v, ",")...)
 			}

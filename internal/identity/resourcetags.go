@@ -181,6 +181,8 @@ func groupRuleTags(ctx context.Context, s store.Store, a model.ARN, id string) (
 // taggedTypes are the types whose tags conditions can ask for, by the service
 // and the type in ARNs.
 var taggedTypes = map[string]tagReader{
+	"acm/certificate": tagged(tables.Certificates, func(v *model.Certificate) model.Tags { return v.Tags }, nil),
+
 	"ec2/dhcp-options":        tagged(tables.DHCPOptions, func(v *model.DHCPOptions) model.Tags { return v.Tags }, nil),
 	"ec2/elastic-ip":          tagged(tables.Addresses, func(v *model.Address) model.Tags { return v.Tags }, nil),
 	"ec2/internet-gateway":    tagged(tables.InternetGateways, func(v *model.InternetGateway) model.Tags { return v.Tags }, nil),

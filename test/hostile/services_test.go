@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/api/acm"
 	"roadstead.dev/internal/api/autoscaling"
 	"roadstead.dev/internal/api/ec2"
 	"roadstead.dev/internal/api/ecr"
@@ -21,7 +22,7 @@ import (
 
 // services are all that are served.
 var services = []*api.Service{
-	autoscaling.New(nil), ec2.New(nil), ecr.New(nil), ecs.New(nil), elbv2.New(nil), iam.New(nil), logs.New(nil), resourcegroupstaggingapi.New(nil),
+	acm.New(nil), autoscaling.New(nil), ec2.New(nil), ecr.New(nil), ecs.New(nil), elbv2.New(nil), iam.New(nil), logs.New(nil), resourcegroupstaggingapi.New(nil),
 	secretsmanager.New(nil), ssm.New(nil), sts.New(nil),
 }
 

@@ -14,8 +14,9 @@ import "slices"
 //   - https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html
 //   - https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html
 //   - https://docs.aws.amazon.com/general/latest/gr/ssm.html
+//   - https://docs.aws.amazon.com/acm/latest/userguide/acm-limits.html
 //   - https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
-var AWS = slices.Concat(ecsRules, ec2Rules, ecrRules, elbRules, logsRules, secretRules, identityRules)
+var AWS = slices.Concat(ecsRules, ec2Rules, ecrRules, elbRules, logsRules, secretRules, identityRules, acmRules)
 
 // group gives operations of a service one bucket.
 func group(service, bucket string, burst, perSecond float64, operations ...string) Rules {
@@ -110,6 +111,13 @@ var secretRules = slices.Concat(
 	apart("ssm", 40, 40, "GetParameter", "GetParameters", "GetParametersByPath"),
 	apart("ssm", 3, 3, "PutParameter"),
 	apart("ssm", 20, 10, "*"),
+)
+
+var acmRules = slices.Concat(
+	apart("acm", 20, 10, "DeleteCertificate", "DescribeCertificate", "GetCertificate", "ListTagsForCertificate"),
+	apart("acm", 16, 8, "ListCertificates"),
+	apart("acm", 2, 1, "GetAccountConfiguration", "ImportCertificate", "PutAccountConfiguration", "ResendValidationEmail"),
+	apart("acm", 10, 5, "*"),
 )
 
 var identityRules = slices.Concat(

@@ -32,6 +32,7 @@ var errType = errors.New("the type of resource is not supported")
 
 // sources are all of them, by the service in their resources' ARNs.
 var sources = map[string]source{
+	"acm":                  acmSource,
 	"autoscaling":          autoScalingSource,
 	"ec2":                  ec2Source,
 	"ecr":                  ecrSource,

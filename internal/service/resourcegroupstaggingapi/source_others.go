@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"roadstead.dev/internal/api/acm"
 	"roadstead.dev/internal/api/ecr"
 	"roadstead.dev/internal/api/ecs"
 	"roadstead.dev/internal/api/elbv2"
@@ -24,6 +25,22 @@ func tagList[T ~struct{ Key, Value *string }](tags map[string]string) []T {
 		out = append(out, T{Key: new(k), Value: new(tags[k])})
 	}
 	return out
+}
+
+var acmSource = source{
+	list: []lister{
+		from(tables.Certificates, func(v *model.Certificate) model.Tags { return v.Tags }, func(r store.Row[model.Certificate]) string { return r.V.ARN }),
+	},
+	tag: func(ctx context.Context, ops Operations, arn model.ARN, tags map[string]string) error {
+		return does(ops.Invoke(ctx, "acm", "AddTagsToCertificate", &acm.AddTagsToCertificateInput{CertificateArn: new(arn.String()), Tags: tagList[acm.Tag](tags)}))
+	},
+	untag: func(ctx context.Context, ops Operations, arn model.ARN, keys []string) error {
+		in := &acm.RemoveTagsFromCertificateInput{CertificateArn: new(arn.String())}
+		for _, k := range keys {
+			in.Tags = append(in.Tags, acm.Tag{Key: new(k)})
+		}
+		return does(ops.Invoke(ctx, "acm", "RemoveTagsFromCertificate", in))
+	},
 }
 
 var ecrSource = source{

@@ -8,3 +8,6 @@ import (
 // Certificates are Certificate Manager's.
 var Certificates = store.NewTable[model.Certificate]("acm", "Certificate").
 	WithIndex(ByToken, func(v *model.Certificate) []string { return nonEmpty(v.Token) })
+
+// CertificateConfigurations are accounts' settings of Certificate Manager.
+var CertificateConfigurations = store.NewTable[model.CertificateConfiguration]("acm", "AccountConfiguration")
