@@ -1,8 +1,8 @@
 // Package frontdoor leads from the host to load balancers. Browsers and curl
 // take every name below .localhost for 127.0.0.1, so what arrives there is
-// relayed, by the name in its Host header, to the load balancer's own
-// address. Nothing is changed on the way: the load balancer sees the client's
-// bytes.
+// relayed, by the name in its Host header or in its TLS handshake, to the load
+// balancer's own address. Nothing is changed on the way: the load balancer sees
+// the client's bytes.
 package frontdoor
 
 import (
@@ -225,7 +225,12 @@ func (d *Door) dial(ctx context.Context, vpc, address string) (net.Conn, error) 
 // and joins c with the load balancer that it names.
 func (d *Door) relay(ctx context.Context, c net.Conn, before []byte, port int32) {
 	_ = c.SetReadDeadline(time.Now().Add(headTimeout))
+	refuse := refuse
 	buf, host, err := peek(c, before)
+	if errors.Is(err, errSecure) {
+		refuse = func(net.Conn, int) {} // an answer would not be understood
+		buf, host, err = peekHello(ctx, c, buf)
+	}
 	if err != nil {
 		if len(buf) > 0 {
 			refuse(c, http.StatusBadRequest)
@@ -247,12 +252,18 @@ func (d *Door) relay(ctx context.Context, c net.Conn, before []byte, port int32)
 	join(c, up, buf)
 }
 
+// errSecure: the client speaks TLS.
+var errSecure = errors.New("no request but a handshake")
+
 // peek reads until the first head is complete. It returns all that it read,
-// and the host.
+// and the host. Where the client begins a TLS handshake the error is errSecure.
 func peek(c io.Reader, buf []byte) (read []byte, host string, err error) {
 	var req h1.Request
 	from := 0
 	for {
+		if len(buf) > 0 && buf[0] == handshakeRecord {
+			return buf, "", errSecure
+		}
 		if end := h1.HeadEnd(buf, from); end >= 0 {
 			if err := req.Parse(buf[:end]); err != nil {
 				return buf, "", err

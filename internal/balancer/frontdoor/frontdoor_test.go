@@ -3,6 +3,7 @@ package frontdoor
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -73,7 +74,7 @@ func TestRelay(t *testing.T) {
 		{"by name", "GET /p?q HTTP/1.1\r\nHost: " + name + "\r\nX-A: b\r\nConnection: close\r\n\r\n", "200 OK GET /p?q " + name + " b "},
 		{"case and port", "POST / HTTP/1.1\r\nHost: SHOP-1.us-east-1.ELB.localhost:8080\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", "200 OK POST / SHOP-1.us-east-1.ELB.localhost:8080  hi"},
 		{"unknown", "GET / HTTP/1.1\r\nHost: other.elb.localhost\r\n\r\n", "404 Not Found Not Found\n"},
-		{"garbage", "\x16\x03\x01\r\n\r\n", "400 Bad Request Bad Request\n"},
+		{"garbage", "\x17\x03\x01\r\n\r\n", "400 Bad Request Bad Request\n"},
 		{"dead", "GET / HTTP/1.1\r\nHost: dead.elb.localhost\r\n\r\n", "502 Bad Gateway Bad Gateway\n"},
 		{"endless", "GET / HTTP/1.1\r\nHost: " + name + "\r\n" + strings.Repeat("X: "+strings.Repeat("a", 8000)+"\r\n", 9), "400 Bad Request Bad Request\n"},
 	} {
@@ -82,6 +83,35 @@ func TestRelay(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestRelaySecure speaks TLS with what the name leads to, not with the door.
+func TestRelaySecure(t *testing.T) {
+	const name = "shop-1.us-east-1.elb.localhost"
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Host+" "+r.TLS.ServerName)
+	}))
+	t.Cleanup(s.Close)
+	addr := serve(t, New(Config{Directory: directory{name: s.Listener.Addr().String()}}))
+	get := func(host string) (string, error) {
+		tr := &http.Transport{
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // a test's own certificate
+			DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) },
+		}
+		resp, err := (&http.Client{Transport: tr}).Get("https://" + host)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		return string(body), err
+	}
+	if got, err := get(name); err != nil || got != name+" "+name {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := get("other.elb.localhost"); err == nil {
+		t.Errorf("an unknown name answers %q", got)
 	}
 }
 

@@ -45,6 +45,11 @@ func (p *ports) Set(ps []int32) { p.set = slices.Clone(ps) }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWith(t, nil)
+}
+
+func newWorldWith(t *testing.T, open Certificates) *world {
+	t.Helper()
 	w := &world{t: t, st: memory.New(), plane: pretend.New(clock.System{})}
 	w.write(func(tx *store.Txn) {
 		tables.VPCs.Put(tx, account, region, "vpc-1", &model.VPC{ID: "vpc-1", DefaultGroupID: "sg-1"})
@@ -62,7 +67,7 @@ func newWorld(t *testing.T) *world {
 		})
 		tables.TargetGroups.Put(tx, account, region, tgID, &model.TargetGroup{ID: tgID, ARN: tgARN, VpcID: "vpc-1"})
 	})
-	c := New(Config{Store: w.st, Clock: clock.System{}, Plane: w.plane, Ports: &w.ports})
+	c := New(Config{Store: w.st, Clock: clock.System{}, Plane: w.plane, Ports: &w.ports, Certificates: open})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
 	go func() {
