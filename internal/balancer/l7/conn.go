@@ -47,6 +47,8 @@ type conn struct {
 	idle atomic.Bool // no request is under way
 	cutC atomic.Bool
 	up   atomic.Pointer[upstream] // serving the current request
+	// through is the target's end of the tunnel that the last request opened.
+	through *upstream
 }
 
 var conns = sync.Pool{New: func() any { return new(conn) }}
@@ -96,9 +98,24 @@ func (c *conn) settings() *Settings { return &c.table.Settings }
 
 // serve handles request after request until the connection ends.
 func (c *conn) serve() {
+	c.requests()
+	c.finish()
+}
+
+// finish does what comes after the last request.
+func (c *conn) finish() {
+	c.pass()
+	_ = c.c.Close()
+}
+
+// requests handles request after request until the last, which may have opened
+// a tunnel.
+func (c *conn) requests() {
 	for c.request() {
 	}
-	_ = c.c.Close()
+	if c.through != nil {
+		c.spare()
+	}
 }
 
 // request reads and answers one request. It tells whether another may follow.
@@ -121,6 +138,9 @@ func (c *conn) request() bool {
 	c.isHead = string(c.req.Method) == "HEAD"
 	c.keep = c.req.KeepsAlive() && time.Since(c.since) < c.settings().KeepAlive && !c.s.isClosing()
 	again := c.dispatch()
+	if c.through != nil {
+		return false
+	}
 	if c.r.r == c.r.w {
 		c.r.r, c.r.w = 0, 0
 	}

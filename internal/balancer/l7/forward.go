@@ -46,12 +46,17 @@ func (c *conn) forward(f *Forward) bool {
 	if x.target == nil {
 		return c.fail(503, c.skipBody())
 	}
-	defer x.target.inflight.Add(-1)
+	again := false
 	if err != nil {
-		return c.failed(&x, status)
+		again = c.failed(&x, status)
+	} else {
+		again = c.relay(&x)
 	}
-	defer c.up.Store(nil)
-	return c.relay(&x)
+	if c.through == nil {
+		c.up.Store(nil)
+		x.target.inflight.Add(-1)
+	}
+	return again
 }
 
 // send picks a target, sends the request, and reads the head of the response

@@ -24,6 +24,9 @@ var errHeadTooLarge = errors.New("head too large")
 // errEmpty: the peer closed before it sent the first byte of a message.
 var errEmpty = errors.New("closed before a message")
 
+// small keeps buffers of readers that ended.
+var small = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+
 // large lends buffers of largeBuffer bytes.
 var large = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
 
@@ -38,9 +41,17 @@ type reader struct {
 
 func (b *reader) reset(c net.Conn) {
 	if cap(b.buf) > 4*smallBuffer || b.buf == nil {
-		b.buf = make([]byte, smallBuffer)
+		b.buf = small.Get().(*[smallBuffer]byte)[:] //nolint:forcetypeassert // the pool holds nothing else
 	}
 	b.c, b.r, b.w, b.dl = c, 0, 0, deadline{}
+}
+
+// lose makes the buffer available to others. What is in it is lost.
+func (b *reader) lose() {
+	if cap(b.buf) == smallBuffer {
+		small.Put((*[smallBuffer]byte)(b.buf[:smallBuffer]))
+	}
+	*b = reader{}
 }
 
 func (b *reader) buffered() []byte { return b.buf[b.r:b.w] }

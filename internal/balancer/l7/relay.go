@@ -64,7 +64,9 @@ func (c *conn) relay(x *exchange) bool {
 			x.target.drop(up)
 			return c.fail(502, false)
 		}
-		c.tunnel(x)
+		if !c.tunnel(x) {
+			x.target.drop(up)
+		}
 		return false
 	}
 	mode := c.bodyMode()

@@ -91,14 +91,29 @@ func (s *Server) start(nc net.Conn) {
 	s.stats.Connections.Add(1)
 	s.stats.Active.Add(1)
 	go func() {
-		defer s.wg.Done()
-		c.serve()
-		s.stats.Active.Add(-1)
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.mu.Unlock()
-		c.release()
+		serve := c.serve
+		if plain, ok := c.(*conn); ok {
+			serve = plain.finish
+			if plain.requests(); plain.through != nil {
+				// The stack of a goroutine that served requests is large, and
+				// a tunnel lasts long.
+				go s.end(c, serve)
+				return
+			}
+		}
+		s.end(c, serve)
 	}()
+}
+
+// end does what is left to do for a connection, and forgets it.
+func (s *Server) end(c served, serve func()) {
+	defer s.wg.Done()
+	serve()
+	s.stats.Active.Add(-1)
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	c.release()
 }
 
 // Shutdown lets the requests under way finish and ends all connections. When

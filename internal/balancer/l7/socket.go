@@ -23,6 +23,10 @@ type transfer struct {
 	p   []byte
 	n   int
 	err error
+	// lent is where p is from, when the call takes a buffer as soon as there
+	// is something to read.
+	lent  *[]byte
+	lends bool
 }
 
 // fast makes a socket of what is one, and leaves other connections as they
@@ -59,8 +63,32 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// readLent is Read into a buffer of large, which the caller gives back; it is
+// nil where nothing was read. While it waits it has none.
+func (s *socket) readLent() (lent *[]byte, n int, err error) {
+	s.in = transfer{lends: true}
+	err = s.raw.Read(s.read1)
+	lent, n = s.in.lent, s.in.n
+	if err == nil {
+		err = s.in.err
+	}
+	s.in = transfer{}
+	if lent != nil && n == 0 {
+		large.Put(lent)
+		lent = nil
+	}
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	return lent, n, err
+}
+
 // readOnce reads what is there, and tells whether that is the end of it.
 func (s *socket) readOnce(fd uintptr) bool {
+	if s.in.lends {
+		s.in.lent = large.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
+		s.in.p = *s.in.lent
+	}
 	for {
 		n, errno := call(syscall.SYS_READ, fd, s.in.p)
 		switch errno {
@@ -68,6 +96,10 @@ func (s *socket) readOnce(fd uintptr) bool {
 			s.in.n = n
 			return true
 		case syscall.EAGAIN:
+			if s.in.lends {
+				large.Put(s.in.lent)
+				s.in.lent, s.in.p = nil, nil
+			}
 			return false
 		case syscall.EINTR:
 		default:
