@@ -58,7 +58,7 @@ func roadstead(args []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", args[0])
+	l, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", args[0]) // as place.Netns does
 	if err != nil {
 		return err
 	}

@@ -15,12 +15,17 @@ import (
 // ListenIn listens on a TCP address in the namespace at path. The address
 // must be an IP address with a port. The listener works from any goroutine.
 func ListenIn(ctx context.Context, path, address string) (net.Listener, error) {
+	return ListenWith(ctx, new(net.ListenConfig), path, address)
+}
+
+// ListenWith is ListenIn with a configuration.
+func ListenWith(ctx context.Context, with *net.ListenConfig, path, address string) (net.Listener, error) {
 	if _, err := netip.ParseAddrPort(address); err != nil {
 		return nil, err
 	}
 	var l net.Listener
 	err := runIn(path, func() (err error) {
-		l, err = new(net.ListenConfig).Listen(ctx, "tcp", address)
+		l, err = with.Listen(ctx, "tcp", address)
 		return err
 	})
 	return l, err

@@ -148,7 +148,9 @@ func (c *conn) request() bool {
 	if again && c.s.isClosing() {
 		again = false
 	}
-	if !again && !c.cutC.Load() {
+	// A client that announced its last request has nothing more to say.
+	said := !c.req.KeepsAlive() && !c.req.HasBody() && len(c.r.buffered()) == 0
+	if !again && !said && !c.cutC.Load() {
 		c.linger()
 	}
 	return again
