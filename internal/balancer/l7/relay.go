@@ -50,9 +50,10 @@ func (c *conn) bodyMode() bodyMode {
 // whether the connection to the client can go on.
 func (c *conn) relay(x *exchange) bool {
 	up, r := x.up, &c.resp
+	took := int64(time.Since(x.began))
 	for _, s := range [3]*Stats{c.s.stats, &x.group.Stats, &x.target.Stats} {
 		s.TargetResponses[class(r.Status)].Add(1)
-		s.ResponseNanos.Add(int64(time.Since(x.began)))
+		s.ResponseNanos.Add(took)
 	}
 	x.target.Stats.Requests.Add(1)
 	if st := &x.state.settings; st.Sticky {

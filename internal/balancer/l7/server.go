@@ -22,7 +22,7 @@ type Server struct {
 	tls   *tls.Config
 
 	mu      sync.Mutex
-	closing bool
+	closing atomic.Bool // set with mu held
 	conns   map[served]struct{}
 	wg      sync.WaitGroup
 }
@@ -74,7 +74,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // start serves a connection in a goroutine of its own.
 func (s *Server) start(nc net.Conn) {
 	s.mu.Lock()
-	if s.closing {
+	if s.closing.Load() {
 		s.mu.Unlock()
 		_ = nc.Close()
 		return
@@ -120,7 +120,7 @@ func (s *Server) end(c served, serve func()) {
 // ctx ends first, they are cut. No connection is accepted any more.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.mu.Lock()
-	s.closing = true
+	s.closing.Store(true)
 	for c := range s.conns {
 		c.interruptIdle()
 	}
@@ -143,11 +143,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	<-done
 }
 
-func (s *Server) isClosing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closing
-}
+func (s *Server) isClosing() bool { return s.closing.Load() }
 
 func peer(nc net.Conn) netip.AddrPort {
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
