@@ -143,7 +143,7 @@ func TestAutoScalingInstances(t *testing.T) {
 	wantLines(t, s.python(t, `
 import boto3, time
 asg, ec2 = boto3.client("autoscaling"), boto3.client("ec2")
-subnets = sorted(x["SubnetId"] for x in ec2.describe_subnets()["Subnets"])[:2]
+subnets = [x["SubnetId"] for x in sorted(ec2.describe_subnets()["Subnets"], key=lambda x: x["AvailabilityZone"])][:2]
 image = {"ImageId": "resolve:ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id", "InstanceType": "t3.micro"}
 ec2.create_launch_template(LaunchTemplateName="node", LaunchTemplateData=image)
 def group(): return asg.describe_auto_scaling_groups(AutoScalingGroupNames=["g"])["AutoScalingGroups"]
