@@ -47,7 +47,7 @@ func security(lb balance.LoadBalancer, l balance.Listener) (*l7.TLS, error) {
 	switch l.Protocol {
 	case "HTTP":
 		return nil, nil //nolint:nilnil // no TLS and no error
-	case "HTTPS":
+	case protocolHTTPS:
 	default:
 		return nil, fmt.Errorf("protocol %s is not supported", l.Protocol)
 	}

@@ -109,9 +109,11 @@ func (g *group) apply(s balance.TargetGroup) (gone []*target) {
 // newTarget takes up what an earlier process recorded of the target.
 func (g *group) newTarget(addr string, ts balance.Target) *target {
 	place, id := g.in.b.cfg.Place, g.in.id
-	t := &target{g: g, spec: ts, l7: l7.NewTarget(addr, func(ctx context.Context, address string) (net.Conn, error) {
-		return place.Dial(ctx, id, address)
-	})}
+	dial := func(ctx context.Context, address string) (net.Conn, error) { return place.Dial(ctx, id, address) }
+	if g.spec.Protocol == protocolHTTPS {
+		dial = overTLS(dial)
+	}
+	t := &target{g: g, spec: ts, l7: l7.NewTarget(addr, dial)}
 	if h := ts.Health; h != nil && !h.Since.Before(ts.RegisteredAt) &&
 		(h.State == model.TargetHealthHealthy || h.State == model.TargetHealthUnhealthy) {
 		t.state = health.State{Status: h.State, Reason: h.Reason, Description: h.Description, Since: h.Since}

@@ -44,6 +44,8 @@ func newProbe(hc model.HealthCheck, addr string, dial l7.Dial) (*probe, error) {
 	case "TCP":
 		return p, nil
 	case "HTTP":
+	case protocolHTTPS:
+		p.dial = overTLS(dial)
 	default:
 		return nil, fmt.Errorf("health check protocol %q is not supported", hc.Protocol)
 	}

@@ -2,6 +2,7 @@ package l7
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -130,6 +131,9 @@ func (t *Target) get(ctx context.Context, fresh, sure bool) (*upstream, error) {
 // open tells whether the peer has neither closed the connection nor sent
 // anything.
 func open(c net.Conn) bool {
+	if tc, ok := c.(*tls.Conn); ok {
+		c = tc.NetConn()
+	}
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return false

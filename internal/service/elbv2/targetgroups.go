@@ -91,7 +91,7 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 		return nil, unsupported("Target groups with target type '%s' are not supported: use 'instance' or 'ip'", kind)
 	case in.Protocol == "":
 		return nil, invalid("A protocol must be specified")
-	case in.Protocol != elbv2.ProtocolEnumHttp:
+	case in.Protocol != elbv2.ProtocolEnumHttp && in.Protocol != elbv2.ProtocolEnumHttps:
 		return nil, elbv2.NewUnsupportedProtocolException("Target groups with protocol '%s' are not supported", in.Protocol)
 	case in.Port == nil:
 		return nil, invalid("A port must be specified")
@@ -153,10 +153,8 @@ func setHealthCheck(g *model.TargetGroup, in *elbv2.ModifyTargetGroupInput) erro
 	}
 	switch in.HealthCheckProtocol {
 	case "":
-	case elbv2.ProtocolEnumHttp:
+	case elbv2.ProtocolEnumHttp, elbv2.ProtocolEnumHttps:
 		hc.Protocol = string(in.HealthCheckProtocol)
-	case elbv2.ProtocolEnumHttps:
-		return elbv2.NewUnsupportedProtocolException("Health checks with protocol 'HTTPS' are not supported")
 	default:
 		return invalid("Health check protocol '%s' must be one of '[HTTPS, HTTP]'", in.HealthCheckProtocol)
 	}
