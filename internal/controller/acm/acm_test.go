@@ -121,7 +121,7 @@ func TestRequestedCertificatesAreIssued(t *testing.T) {
 				time.Sleep(Validation)
 				w.step(tt.id)
 				v := w.get(tt.id)
-				if v.Status != model.CertificateIssued || v.IssuedAt.IsZero() || v.NotAfter.Sub(time.Now()).Round(time.Hour) != Life {
+				if v.Status != model.CertificateIssued || v.IssuedAt.IsZero() || time.Until(v.NotAfter).Round(time.Hour) != Life {
 					t.Fatalf("%+v", v)
 				}
 				mine, foreign := w.pair.Other, w.pair.Local

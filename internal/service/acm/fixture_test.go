@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"testing"
 	"time"
@@ -171,7 +172,7 @@ func refused(t *testing.T, err error, code, message string) {
 		t.Errorf("%v, want %s", err, code)
 		return
 	}
-	if e, ok := err.(api.Error); ok && message != "" && e.ErrorMessage() != message {
+	if e, ok := errors.AsType[api.Error](err); ok && message != "" && e.ErrorMessage() != message {
 		t.Errorf("%q, want %q", e.ErrorMessage(), message)
 	}
 }

@@ -85,8 +85,7 @@ func (s *Service) reimport(ctx context.Context, arn string, got *imported) (*acm
 		v.Generation++
 		return nil
 	})
-	var missing *acm.ResourceNotFoundException
-	if errors.As(err, &missing) {
+	if _, ok := errors.AsType[*acm.ResourceNotFoundException](err); ok {
 		err = acm.NewResourceNotFoundException("Could not find certificate %s.", arn)
 	}
 	if err != nil {

@@ -111,6 +111,7 @@ func signature(c *x509.Certificate) string {
 		return "RSASSA-PSS"
 	case x509.PureEd25519:
 		return "ED25519"
+	default:
 	}
 	hash, key, _ := strings.Cut(c.SignatureAlgorithm.String(), "-")
 	if hash == "ECDSA" {
