@@ -96,8 +96,10 @@ func TestRelaySecure(t *testing.T) {
 	addr := serve(t, New(Config{Directory: directory{name: s.Listener.Addr().String()}}))
 	get := func(host string) (string, error) {
 		tr := &http.Transport{
-			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // a test's own certificate
-			DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) },
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+			DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "tcp", addr)
+			},
 		}
 		resp, err := (&http.Client{Transport: tr}).Get("https://" + host)
 		if err != nil {

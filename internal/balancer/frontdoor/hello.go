@@ -18,7 +18,7 @@ var errPeeked = errors.New("the name is known")
 // "" when it names none. Nothing is sent.
 func peekHello(ctx context.Context, c net.Conn, buf []byte) (read []byte, name string, err error) {
 	p := &peeker{Conn: c, pending: buf, read: buf}
-	err = tls.Server(p, &tls.Config{ //nolint:gosec // nothing is negotiated
+	err = tls.Server(p, &tls.Config{
 		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 			name = h.ServerName
 			return nil, errPeeked

@@ -40,14 +40,15 @@ func newMultiplexed(s *Server, c *tls.Conn) *multiplexed {
 
 func (m *multiplexed) serve() {
 	timeout := m.s.table.Load().Settings.IdleTimeout
-	front := &http2.Server{
-		MaxConcurrentStreams: maxStreams, IdleTimeout: timeout, WriteByteTimeout: timeout, PermitProhibitedCipherSuites: true,
+	// http.Server has no way to serve a connection whose handshake is done.
+	front := &http2.Server{ //nolint:staticcheck // see above
+		MaxConcurrentStreams: maxStreams, IdleTimeout: timeout, WriteByteTimeout: timeout, PermitProhibitedCipherSuites: true, //nolint:staticcheck // see above
 	}
-	if err := http2.ConfigureServer(m.http, front); err == nil {
+	if err := http2.ConfigureServer(m.http, front); err == nil { //nolint:staticcheck // see above
 		if m.s.isClosing() {
 			m.interruptIdle()
 		}
-		front.ServeConn(m.c, &http2.ServeConnOpts{BaseConfig: m.http, Handler: http.HandlerFunc(m.stream)})
+		front.ServeConn(m.c, &http2.ServeConnOpts{BaseConfig: m.http, Handler: http.HandlerFunc(m.stream)}) //nolint:staticcheck // see above
 	}
 	m.mu.Lock()
 	m.ended = true

@@ -28,7 +28,7 @@ func (t *TLS) prepare() {
 	if t.HandshakeTimeout == 0 {
 		t.HandshakeTimeout = 10 * time.Second
 	}
-	t.config = &tls.Config{GetCertificate: t.Certificates.Choose, NextProtos: []string{"http/1.1"}} //nolint:gosec // the policy says which versions
+	t.config = &tls.Config{GetCertificate: t.Certificates.Choose, NextProtos: []string{"http/1.1"}}
 	if t.HTTP2 {
 		t.config.NextProtos = []string{protocolH2, "http/1.1"}
 	}
@@ -43,7 +43,7 @@ var errNoTLS = errors.New("listener does not speak TLS any more")
 // tickets, so that sessions outlive changes of certificates. All else comes
 // from the table of the moment.
 func (s *Server) tlsConfig() *tls.Config {
-	return &tls.Config{ //nolint:gosec // the policy says which versions
+	return &tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			if t := s.table.Load().TLS; t != nil {
 				return t.config, nil

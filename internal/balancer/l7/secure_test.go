@@ -96,7 +96,7 @@ func client(t testing.TB, h2 bool) *http.Client {
 	p := new(http.Protocols)
 	p.SetHTTP1(!h2)
 	p.SetHTTP2(h2)
-	tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, Protocols: p, DisableCompression: true} //nolint:gosec // a test's own certificate
+	tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, Protocols: p, DisableCompression: true}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
 }
@@ -110,7 +110,7 @@ func TestSecureRequests(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		c := client(t, h2)
 		for range 3 {
-			req, _ := http.NewRequest("POST", "https://"+b.addr+"/x?y=z", strings.NewReader("hello"))
+			req, _ := http.NewRequest(http.MethodPost, "https://"+b.addr+"/x?y=z", strings.NewReader("hello"))
 			req.Host = "a.test"
 			resp, err := c.Do(req)
 			if err != nil {
@@ -155,7 +155,7 @@ func TestPolicies(t *testing.T) {
 		{policy: "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09", curves: []tls.CurveID{tls.X25519MLKEM768}, version: tls.VersionTLS13},
 	} {
 		b.swapTLS(secure(t, c.policy, certificate(t, 1, rsaKey(), "a.test")))
-		conn, err := tls.Dial("tcp", b.addr, &tls.Config{ //nolint:gosec // what is tested
+		conn, err := tls.Dial("tcp", b.addr, &tls.Config{
 			InsecureSkipVerify: true, MinVersion: c.min, MaxVersion: c.max, CipherSuites: c.suites, CurvePreferences: c.curves,
 		})
 		switch {
@@ -212,7 +212,7 @@ func TestSwapCertificates(t *testing.T) {
 	cache := tls.NewLRUClientSessionCache(1)
 	for serial := int64(2); serial < 30; serial++ {
 		b.swapTLS(secure(t, modern, certificate(t, serial, nil, "a.test")))
-		conn, err := tls.Dial("tcp", b.addr, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a test's own certificate
+		conn, err := tls.Dial("tcp", b.addr, &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +220,7 @@ func TestSwapCertificates(t *testing.T) {
 			t.Errorf("certificate %d is shown, want %d", got, serial)
 		}
 		_ = conn.Close()
-		conn, err = tls.Dial("tcp", b.addr, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: cache, NextProtos: []string{"http/1.1"}}) //nolint:gosec // a test's own certificate
+		conn, err = tls.Dial("tcp", b.addr, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: cache, NextProtos: []string{"http/1.1"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +270,7 @@ func TestPlainToSecure(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body)
-	if resp.StatusCode != 400 || !bytes.Contains(body, []byte("The plain HTTP request was sent to HTTPS port")) {
+	if resp.StatusCode != http.StatusBadRequest || !bytes.Contains(body, []byte("The plain HTTP request was sent to HTTPS port")) {
 		t.Errorf("%s %s", resp.Status, body)
 	}
 }
@@ -292,7 +292,7 @@ func TestHTTP2Streaming(t *testing.T) {
 		rc := http.NewResponseController(w)
 		_ = rc.EnableFullDuplex()
 		w.Header().Set("Trailer", "X-Sum")
-		w.WriteHeader(200)
+		w.WriteHeader(http.StatusOK)
 		_ = rc.Flush()
 		n, err := io.Copy(flushed{w, rc}, r.Body)
 		if err != nil {
@@ -302,7 +302,7 @@ func TestHTTP2Streaming(t *testing.T) {
 	})
 	b := startTLS(t, secure(t, modern, certificate(t, 1, nil, "a.test")), target)
 	pr, pw := io.Pipe()
-	req, _ := http.NewRequest("POST", "https://"+b.addr, pr)
+	req, _ := http.NewRequest(http.MethodPost, "https://"+b.addr, pr)
 	req.Trailer = http.Header{"X-End": nil}
 	resp, err := client(t, true).Do(req)
 	if err != nil {
@@ -365,7 +365,7 @@ func TestHTTP2Cancel(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { <-began; cancel() }()
-	req, _ := http.NewRequestWithContext(ctx, "GET", "https://"+b.addr+"/wait", http.NoBody)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+b.addr+"/wait", http.NoBody)
 	if _, err := c.Do(req); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

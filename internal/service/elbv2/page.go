@@ -46,6 +46,3 @@ func page[T any](ctx context.Context, in paged, items []T, position func(T) stri
 }
 
 func byID[T any](r store.Row[T]) string { return r.Key.ID }
-
-// none are the positions in an empty list.
-func none(struct{}) string { return "" }
