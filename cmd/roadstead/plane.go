@@ -72,8 +72,9 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 	if m.engine, err = s.newEngine(ctx); err != nil {
 		return nil, err
 	}
+	stands := place.New(m.network)
 	m.balancer = balancer.New(balancer.Config{
-		Place: place.New(m.network), Clock: s.clock, Log: s.log,
+		Place: stands, Forwarder: stands, Clock: s.clock, Log: s.log,
 		Changed: func(lb string) { m.balancers.Changed(lb) },
 	})
 	m.front = frontdoor.New(frontdoor.Config{

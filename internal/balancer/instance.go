@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roadstead.dev/internal/balancer/l7"
+	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
 )
 
@@ -57,7 +58,7 @@ func (in *instance) apply(ctx context.Context, lb balance.LoadBalancer) error {
 	if err := in.b.cfg.Place.Make(ctx, lb); err != nil {
 		return err
 	}
-	if lb.Type == typeNetwork {
+	if lb.Type == model.LoadBalancerNetwork {
 		return in.applyNetwork(ctx, lb)
 	}
 	in.mu.Lock()

@@ -13,8 +13,6 @@ import (
 	"roadstead.dev/internal/plan/balance"
 )
 
-const typeNetwork = "network"
-
 // Forwarder forwards flows without this process: what it was told goes on when
 // the process ends. All methods are safe for concurrent use.
 type Forwarder interface {
@@ -217,13 +215,10 @@ func preserves(g balance.TargetGroup) bool {
 // cross-zone load balancing those of the zone; and all when too few of them
 // are healthy.
 func (in *instance) pool(g *group, zone string) []netip.AddrPort {
-	cross := g.spec.Attributes["load_balancing.cross_zone.enabled"]
-	if cross != "true" && cross != "false" {
-		cross = in.forwarding.spec.Attributes["load_balancing.cross_zone.enabled"]
-	}
+	cross := balance.CrossZone(in.forwarding.spec, g.spec)
 	var healthy, all []netip.AddrPort
 	for _, t := range g.sorted() {
-		if t.spec.Draining || cross != "true" && t.spec.Zone != "" && t.spec.Zone != zone {
+		if t.spec.Draining || !cross && t.spec.Zone != "" && t.spec.Zone != zone {
 			continue
 		}
 		all = append(all, t.address())

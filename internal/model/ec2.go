@@ -239,6 +239,10 @@ type NetworkInterface struct {
 	CreatedAt time.Time `json:"createdAt"`
 }
 
+// InterfaceTypeNetworkLoadBalancer is the type of a network load balancer's
+// interfaces, which pass on what comes from others.
+const InterfaceTypeNetworkLoadBalancer = "network_load_balancer"
+
 // AssociationOf is the public address of one of the interface's private ones,
 // nil if it has none.
 func (v *NetworkInterface) AssociationOf(a netip.Addr) *NetworkInterfaceAssociation {

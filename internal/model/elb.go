@@ -47,6 +47,12 @@ const (
 	LoadBalancerFailed       = "failed"
 )
 
+// Types of load balancers.
+const (
+	LoadBalancerApplication = "application"
+	LoadBalancerNetwork     = "network"
+)
+
 // LoadBalancer is an application, network or gateway load balancer. The
 // service writes all fields but Status, which is the controller's.
 type LoadBalancer struct {
@@ -102,6 +108,9 @@ type LoadBalancerInterface struct {
 	NetworkInterfaceID string `json:"networkInterfaceId"`
 	PrivateIPv4Address string `json:"privateIpv4Address"`
 	PublicIPv4Address  string `json:"publicIpv4Address,omitempty"`
+	// Idle tells that a network load balancer has healthy targets, but no such
+	// one that this interface sends to: its name does not lead here.
+	Idle bool `json:"idle,omitempty"`
 }
 
 // ELBName reserves a name: that of a load balancer or of a target group.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 
+	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
@@ -30,11 +31,21 @@ func (d *Directory) Resolve(ctx context.Context, name string, port int32) (vpc, 
 	}
 	for _, l := range listeners {
 		if l.V.Port == port || port == 0 && (l.V.Port == 80 || len(listeners) == 1) {
-			ip := row.V.Status.Interfaces[0].PrivateIPv4Address
+			ip := reached(row.V.Status.Interfaces).PrivateIPv4Address
 			return row.V.VpcID, net.JoinHostPort(ip, strconv.Itoa(int(l.V.Port))), true
 		}
 	}
 	return "", "", false
+}
+
+// reached is the first of the interfaces that has targets, as far as is known.
+func reached(all []model.LoadBalancerInterface) model.LoadBalancerInterface {
+	for _, i := range all {
+		if !i.Idle {
+			return i
+		}
+	}
+	return all[0]
 }
 
 // hostPorts opens the ports that listeners have on the host, where there is
@@ -49,7 +60,9 @@ func (c *LoadBalancers) hostPorts(ctx context.Context) error {
 	}
 	var ports []int32
 	for _, r := range rows {
-		ports = append(ports, r.V.Port)
+		if r.V.Protocol != "UDP" {
+			ports = append(ports, r.V.Port)
+		}
 	}
 	c.Ports.Set(ports)
 	return nil

@@ -25,7 +25,13 @@ func interfaceID(lb, subnet string) string {
 	return "eni-" + hex.EncodeToString(sum[:])[:17]
 }
 
-func description(lb *model.LoadBalancer) string { return "ELB app/" + lb.Name + "/" + lb.ID }
+func description(lb *model.LoadBalancer) string {
+	kind := "app"
+	if lb.Type == model.LoadBalancerNetwork {
+		kind = "net"
+	}
+	return "ELB " + kind + "/" + lb.Name + "/" + lb.ID
+}
 
 // ensureInterfaces makes the interfaces, one in each subnet, with the load
 // balancer's security groups.
@@ -33,14 +39,26 @@ func (c *LoadBalancers) ensureInterfaces(ctx context.Context, row store.Row[mode
 	lb := row.V
 	var rows []eni.Row
 	for _, z := range lb.AvailabilityZones {
-		r, err := eni.Create(ctx, c.Store, c.Clock.Now(), eni.Spec{
+		wanted := eni.Spec{
 			Account: row.Key.Account, Region: row.Key.Region, ID: interfaceID(lb.ID, z.SubnetID),
-			SubnetID: z.SubnetID, GroupIDs: lb.SecurityGroups, AssignPublicIP: lb.Scheme == "internet-facing",
+			SubnetID: z.SubnetID, GroupIDs: lb.SecurityGroups,
+			AssignPublicIP: lb.Scheme == "internet-facing" && z.AllocationID == "", AllocationID: z.AllocationID,
 			Description: description(lb), RequesterID: requester, RequesterManaged: true,
 			Attachment: &model.NetworkInterfaceAttachment{
 				ID: "ela-attach-" + interfaceID(lb.ID, z.SubnetID)[4:], InstanceOwnerID: requester, DeviceIndex: 1,
 			},
-		})
+		}
+		if lb.Type == model.LoadBalancerNetwork {
+			wanted.NoGroups, wanted.InterfaceType = true, model.InterfaceTypeNetworkLoadBalancer
+		}
+		if z.PrivateIPv4Address != "" {
+			ip, err := netip.ParseAddr(z.PrivateIPv4Address)
+			if err != nil {
+				return nil, fmt.Errorf("address in %s: %w", z.SubnetID, err)
+			}
+			wanted.PrivateIP = ip
+		}
+		r, err := eni.Create(ctx, c.Store, c.Clock.Now(), wanted)
 		if err != nil {
 			return nil, fmt.Errorf("interface in %s: %w", z.SubnetID, err)
 		}
@@ -88,17 +106,18 @@ func (c *LoadBalancers) placed(ctx context.Context, row store.Row[model.LoadBala
 			return nil, err
 		}
 		out = append(out, balance.Interface{
-			ID: r.V.ID, MAC: r.V.MAC, Address: netip.PrefixFrom(r.V.PrivateIP, subnet.V.CIDR.Bits()).String(),
+			ID: r.V.ID, MAC: r.V.MAC, Address: netip.PrefixFrom(r.V.PrivateIP, subnet.V.CIDR.Bits()).String(), Zone: r.V.Zone,
 		})
 	}
 	return out, nil
 }
 
-func statusOf(rows []eni.Row) []model.LoadBalancerInterface {
+func statusOf(rows []eni.Row, idle map[string]bool) []model.LoadBalancerInterface {
 	var out []model.LoadBalancerInterface
 	for _, r := range rows {
 		i := model.LoadBalancerInterface{
 			SubnetID: r.V.SubnetID, NetworkInterfaceID: r.V.ID, PrivateIPv4Address: r.V.PrivateIP.String(),
+			Idle: idle[r.V.Zone],
 		}
 		if r.V.Association != nil {
 			i.PublicIPv4Address = r.V.Association.PublicIP.String()

@@ -39,7 +39,7 @@ func (c *LoadBalancers) loadBalancer(ctx context.Context, key controller.Key) (c
 	if row.V.DeletedAt != nil {
 		return controller.Result{}, c.takeDown(ctx, key, row)
 	}
-	if row.V.Type != "application" {
+	if row.V.Type != model.LoadBalancerApplication && row.V.Type != model.LoadBalancerNetwork {
 		return controller.Result{}, fmt.Errorf("load balancer %s has type %s", key.ID, row.V.Type)
 	}
 	interfaces, err := c.ensureInterfaces(ctx, row)
@@ -68,14 +68,16 @@ func (c *LoadBalancers) loadBalancer(ctx context.Context, key controller.Key) (c
 	c.mu.Lock()
 	c.keys[key.ID] = key
 	c.mu.Unlock()
-	if err := c.Plane.Apply(ctx, balance.Compose(st.input)); err != nil {
+	composed := balance.Compose(st.input)
+	if err := c.Plane.Apply(ctx, composed); err != nil {
 		return controller.Result{}, err
 	}
+	seen := c.Plane.Targets(key.ID)
 	if err := c.hostPorts(ctx); err != nil {
 		return controller.Result{}, err
 	}
 	if err := c.setStatus(ctx, row, func(s *model.LoadBalancerStatus) {
-		*s = model.LoadBalancerStatus{State: model.LoadBalancerActive, Interfaces: statusOf(interfaces)}
+		*s = model.LoadBalancerStatus{State: model.LoadBalancerActive, Interfaces: statusOf(interfaces, balance.IdleZones(composed, seen))}
 	}); err != nil {
 		return controller.Result{}, err
 	}
@@ -84,7 +86,7 @@ func (c *LoadBalancers) loadBalancer(ctx context.Context, key controller.Key) (c
 	}); err != nil {
 		return controller.Result{}, err
 	}
-	again, err := c.record(ctx, st, c.Plane.Targets(key.ID))
+	again, err := c.record(ctx, st, seen)
 	return controller.Result{RequeueAfter: again}, err
 }
 
@@ -161,6 +163,17 @@ func (c *LoadBalancers) read(ctx context.Context, row store.Row[model.LoadBalanc
 		LoadBalancer: row.V, Rules: map[string][]*model.Rule{}, Groups: map[string]*model.TargetGroup{},
 		Targets: map[string][]*model.Target{}, Health: map[string]*model.TargetHealth{}, Instances: map[string]*model.Instance{},
 	}}
+	if row.V.Type == model.LoadBalancerNetwork {
+		subnets, err := tables.Subnets.List(ctx, c.Store, store.Query{
+			Account: account, Region: region, Index: store.Index{Name: tables.ByVPC, Value: row.V.VpcID},
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range subnets {
+			st.input.Subnets = append(st.input.Subnets, s.V)
+		}
+	}
 	for _, l := range listeners {
 		st.input.Listeners = append(st.input.Listeners, l.V)
 	}

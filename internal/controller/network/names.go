@@ -73,6 +73,9 @@ func (n Names) loadBalancer(ctx context.Context, vpcID, name string) ([]netip.Ad
 	lb := row.V
 	var addrs []netip.Addr
 	for _, i := range lb.Status.Interfaces {
+		if i.Idle {
+			continue
+		}
 		text := i.PublicIPv4Address
 		if lb.VpcID == vpcID || lb.Scheme == "internal" {
 			text = i.PrivateIPv4Address
@@ -158,6 +161,9 @@ func (c HostsConfig) entries(ctx context.Context) ([]hostsfile.Entry, error) {
 		}
 		direct := c.HostRoute != nil && c.HostRoute(vpc.V)
 		for _, i := range lb.Status.Interfaces {
+			if i.Idle {
+				continue
+			}
 			text := i.PublicIPv4Address
 			if text == "" && direct {
 				text = i.PrivateIPv4Address

@@ -64,6 +64,7 @@ func (s *snapshot) translate(hostRoute bool) network.VPC {
 		out := network.Interface{
 			ID: e.ID, SubnetID: e.SubnetID, MAC: mac, IP: e.PrivateIP, Secondary: e.SecondaryIPs,
 			Groups: e.GroupIDs, NoSourceDestCheck: e.NoSourceDestCheck,
+			Balancer: e.InterfaceType == model.InterfaceTypeNetworkLoadBalancer,
 		}
 		if len(s.gateways) > 0 {
 			if e.Association != nil {

@@ -5,8 +5,10 @@ package balance
 import (
 	"cmp"
 	"crypto/tls"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"roadstead.dev/internal/model"
@@ -76,6 +78,9 @@ type Target struct {
 	// the target yet; nil when nothing was.
 	Health *model.TargetHealth
 }
+
+// Address is the target's ip:port.
+func (t *Target) Address() string { return net.JoinHostPort(t.IP, strconv.Itoa(int(t.Port))) }
 
 // Input is the records of one load balancer.
 type Input struct {

@@ -45,9 +45,12 @@ func (b *Batch) Add(ctx context.Context, s store.Store, now time.Time, spec Spec
 	}
 	tables.Subnets.Check(tx, subnet)
 
-	groups, err := checkGroups(ctx, s, tx, spec.Account, spec.Region, subnet.V.VPCID, spec.SubnetID, spec.GroupIDs)
-	if err != nil {
-		return nil, err
+	var groups []string
+	if len(spec.GroupIDs) > 0 || !spec.NoGroups {
+		groups, err = checkGroups(ctx, s, tx, spec.Account, spec.Region, subnet.V.VPCID, spec.SubnetID, spec.GroupIDs)
+		if err != nil {
+			return nil, err
+		}
 	}
 	v := &model.NetworkInterface{
 		ID: spec.ID, Owner: spec.Account, VPCID: subnet.V.VPCID, SubnetID: subnet.V.ID, Zone: subnet.V.Zone,

@@ -43,8 +43,10 @@ type Spec struct {
 	// try again choose it themselves (NewID); empty means a new one.
 	ID       string
 	SubnetID string
-	// GroupIDs may be empty: then it is the VPC's default group.
+	// GroupIDs may be empty: then it is the VPC's default group, or none with
+	// NoGroups.
 	GroupIDs []string
+	NoGroups bool
 	// PrivateIP asks for this address; zero means any free one.
 	PrivateIP netip.Addr
 	// SecondaryIPs asks for further addresses; SecondaryCount for so many of
