@@ -176,6 +176,9 @@ func (s *Service) bind(ctx context.Context, tx *store.Txn, lb store.Row[model.Lo
 		if err != nil {
 			return err
 		}
+		if isLayer4(g.V.Protocol) != (lb.V.Type == model.LoadBalancerNetwork) {
+			return elbv2.NewIncompatibleProtocolsException("Target group '%s' with protocol '%s' cannot be used with a load balancer of type '%s'", arn, g.V.Protocol, lb.V.Type)
+		}
 		if g.V.VpcID != lb.V.VpcID {
 			return invalid("The following target groups are not in the same VPC as the load balancer: %s", arn)
 		}

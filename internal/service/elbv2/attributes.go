@@ -163,7 +163,7 @@ func attributes(known []attribute, set map[string]string, yield func(key, value 
 
 func renderLoadBalancerAttributes(lb *model.LoadBalancer) []elbv2.LoadBalancerAttribute {
 	var out []elbv2.LoadBalancerAttribute
-	attributes(loadBalancerAttributes, lb.Attributes, func(k, v string) {
+	attributes(attributesOf(lb), lb.Attributes, func(k, v string) {
 		out = append(out, elbv2.LoadBalancerAttribute{Key: new(k), Value: new(v)})
 	})
 	return out
@@ -171,7 +171,7 @@ func renderLoadBalancerAttributes(lb *model.LoadBalancer) []elbv2.LoadBalancerAt
 
 func renderListenerAttributes(l *model.Listener) []elbv2.ListenerAttribute {
 	var out []elbv2.ListenerAttribute
-	attributes(listenerAttributes, l.Attributes, func(k, v string) {
+	attributes(listenerAttributesOf(l), l.Attributes, func(k, v string) {
 		out = append(out, elbv2.ListenerAttribute{Key: new(k), Value: new(v)})
 	})
 	return out
@@ -179,7 +179,7 @@ func renderListenerAttributes(l *model.Listener) []elbv2.ListenerAttribute {
 
 func renderTargetGroupAttributes(g *model.TargetGroup) []elbv2.TargetGroupAttribute {
 	var out []elbv2.TargetGroupAttribute
-	attributes(targetGroupAttributes, g.Attributes, func(k, v string) {
+	attributes(groupAttributesOf(g), g.Attributes, func(k, v string) {
 		out = append(out, elbv2.TargetGroupAttribute{Key: new(k), Value: new(v)})
 	})
 	return out
@@ -201,7 +201,7 @@ func (s *Service) ModifyLoadBalancerAttributes(ctx context.Context, in *elbv2.Mo
 		pairs[i] = pair{a.Key, a.Value}
 	}
 	lb, err := s.changeLoadBalancer(ctx, value(in.LoadBalancerArn), func(_ *store.Txn, lb *model.LoadBalancer) (err error) {
-		lb.Attributes, err = setAttributes("Load balancer", loadBalancerAttributes, lb.Attributes, pairs)
+		lb.Attributes, err = setAttributes("Load balancer", attributesOf(lb), lb.Attributes, pairs)
 		return err
 	})
 	if err != nil {
@@ -232,7 +232,7 @@ func (s *Service) ModifyListenerAttributes(ctx context.Context, in *elbv2.Modify
 			return err
 		}
 		v = row.Copy()
-		if v.Attributes, err = setAttributes("Listener", listenerAttributes, v.Attributes, pairs); err != nil {
+		if v.Attributes, err = setAttributes("Listener", listenerAttributesOf(v), v.Attributes, pairs); err != nil {
 			return err
 		}
 		tables.Listeners.Replace(tx, row, v)
@@ -260,8 +260,11 @@ func (s *Service) ModifyTargetGroupAttributes(ctx context.Context, in *elbv2.Mod
 		pairs[i] = pair{a.Key, a.Value}
 	}
 	v, err := s.changeTargetGroup(ctx, value(in.TargetGroupArn), func(g *model.TargetGroup) (err error) {
-		if g.Attributes, err = setAttributes("Target group", targetGroupAttributes, g.Attributes, pairs); err != nil {
+		if g.Attributes, err = setAttributes("Target group", groupAttributesOf(g), g.Attributes, pairs); err != nil {
 			return err
+		}
+		if isLayer4(g.Protocol) {
+			return checkNetworkAttributes(g)
 		}
 		slow, algorithm := g.Attributes[slowStartSeconds], g.Attributes[algorithmType]
 		if slow != "" && slow != "0" && algorithm != "" && algorithm != roundRobin {

@@ -196,7 +196,7 @@ func TestLoadBalancerRefusals(t *testing.T) {
 		{"no subnet", elbv2.CreateLoadBalancerInput{Name: new("a"), Subnets: []string{"subnet-x", "subnet-b"}}, "SubnetNotFound", "subnet-x"},
 		{"two VPCs", elbv2.CreateLoadBalancerInput{Name: new("a"), Subnets: []string{"subnet-a", "subnet-other"}}, "InvalidSubnet", ""},
 		{"group of another VPC", elbv2.CreateLoadBalancerInput{Name: new("a"), Subnets: two, SecurityGroups: []string{"sg-vpc-2"}}, "InvalidSecurityGroup", ""},
-		{"network", elbv2.CreateLoadBalancerInput{Name: new("a"), Subnets: two, Type: "network"}, "InvalidConfigurationRequest", "'network'"},
+		{"gateway", elbv2.CreateLoadBalancerInput{Name: new("a"), Subnets: two, Type: "gateway"}, "InvalidConfigurationRequest", "'gateway'"},
 		{"dualstack", elbv2.CreateLoadBalancerInput{Name: new("a"), Subnets: two, IpAddressType: "dualstack"}, "InvalidConfigurationRequest", "dualstack"},
 		{"long name", elbv2.CreateLoadBalancerInput{Name: new(strings.Repeat("a", 33)), Subnets: two}, "ValidationError", "longer than '32'"},
 		{"underscore", elbv2.CreateLoadBalancerInput{Name: new("a_b"), Subnets: two}, "ValidationError", "alphanumeric"},
@@ -355,7 +355,7 @@ func TestTargetGroupDefaultsAndRefusals(t *testing.T) {
 		{"no VPC", func(in *elbv2.CreateTargetGroupInput) { in.VpcId = new("vpc-x") }, "ValidationError", "The VPC ID 'vpc-x' is not found"},
 		{"functions", func(in *elbv2.CreateTargetGroupInput) { in.TargetType = "lambda" }, "InvalidConfigurationRequest", "'lambda'"},
 		{"instances unchecked", func(in *elbv2.CreateTargetGroupInput) { in.TargetType, in.HealthCheckEnabled = "", new(false) }, "ValidationError", "'instance'"},
-		{"TCP", func(in *elbv2.CreateTargetGroupInput) { in.Protocol = "TCP" }, "UnsupportedProtocol", "TCP"},
+		{"TLS", func(in *elbv2.CreateTargetGroupInput) { in.Protocol = "TLS" }, "UnsupportedProtocol", "TLS"},
 		{"gRPC", func(in *elbv2.CreateTargetGroupInput) { in.ProtocolVersion = new("GRPC") }, "InvalidConfigurationRequest", "GRPC"},
 		{"timeout", func(in *elbv2.CreateTargetGroupInput) {
 			in.HealthCheckIntervalSeconds, in.HealthCheckTimeoutSeconds = new(int32(5)), new(int32(5))

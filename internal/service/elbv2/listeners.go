@@ -16,7 +16,8 @@ import (
 // checkProtocol accepts the protocols that listeners can have.
 func checkProtocol(p elbv2.ProtocolEnum) error {
 	switch p {
-	case elbv2.ProtocolEnumHttp, elbv2.ProtocolEnumHttps:
+	case elbv2.ProtocolEnumHttp, elbv2.ProtocolEnumHttps,
+		elbv2.ProtocolEnumTcp, elbv2.ProtocolEnumUdp, elbv2.ProtocolEnumTcpUdp:
 		return nil
 	default:
 		return invalid("Protocol '%s' must be one of '[HTTPS, HTTP]'", p)
@@ -58,6 +59,9 @@ func (s *Service) CreateListener(ctx context.Context, in *elbv2.CreateListenerIn
 	err = s.commit(ctx, func(tx *store.Txn) error {
 		lb, err := s.loadBalancer(ctx, value(in.LoadBalancerArn))
 		if err != nil {
+			return err
+		}
+		if err := s.checkListener(ctx, lb.V, string(in.Protocol), acts); err != nil {
 			return err
 		}
 		others, err := tables.Listeners.List(ctx, s.Store, children(ctx, lb.Key.ID))
@@ -203,6 +207,9 @@ func (s *Service) ModifyListener(ctx context.Context, in *elbv2.ModifyListenerIn
 			return err
 		}
 		shown = def.V.Actions
+		if err := s.checkChange(ctx, lb.V, row.V, string(in.Protocol), shown, acts); err != nil {
+			return err
+		}
 		if acts != nil {
 			if err := s.bind(ctx, tx, lb, acts, &def); err != nil {
 				return err

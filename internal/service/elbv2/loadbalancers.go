@@ -72,7 +72,7 @@ func (s *Service) wantedLoadBalancer(ctx context.Context, in *elbv2.CreateLoadBa
 	if strings.HasPrefix(name, "internal-") {
 		return nil, invalid("Load balancer name '%s' cannot be prefixed with 'internal-'", name)
 	}
-	if in.Type != "" && in.Type != elbv2.LoadBalancerTypeEnumApplication {
+	if in.Type == elbv2.LoadBalancerTypeEnumGateway {
 		return nil, unsupported("Load balancers of type '%s' are not supported", in.Type)
 	}
 	if in.IpAddressType != "" && in.IpAddressType != elbv2.IpAddressTypeIpv4 {
@@ -92,7 +92,10 @@ func (s *Service) wantedLoadBalancer(ctx context.Context, in *elbv2.CreateLoadBa
 	if lb.Scheme == "" {
 		lb.Scheme = string(elbv2.LoadBalancerSchemeEnumInternetFacing)
 	}
-	lb.ARN = loadBalancerARN(c, name, lb.ID)
+	if in.Type != "" {
+		lb.Type = string(in.Type)
+	}
+	lb.ARN = loadBalancerARN(c, lb)
 	lb.DNSName = dnsName(lb, c.Region)
 	return lb, nil
 }
@@ -100,6 +103,9 @@ func (s *Service) wantedLoadBalancer(ctx context.Context, in *elbv2.CreateLoadBa
 // dnsName is the name under which a load balancer is reached:
 // <name>-<number>.<region>.elb.localhost, as AWS's are but for the domain.
 func dnsName(lb *model.LoadBalancer, region string) string {
+	if lb.Type == model.LoadBalancerNetwork {
+		return strings.ToLower(lb.Name) + "-" + lb.ID + "." + region + ".elb.localhost"
+	}
 	n, _ := strconv.ParseUint(lb.ID[:9], 16, 64) // hexadecimal by construction
 	name := strings.ToLower(lb.Name) + "-" + strconv.FormatUint(n, 10) + "." + region + ".elb.localhost"
 	if lb.Scheme == string(elbv2.LoadBalancerSchemeEnumInternal) {
@@ -137,8 +143,13 @@ func (s *Service) placeIn(ctx context.Context, tx *store.Txn, lb *model.LoadBala
 	if len(subnets) > 0 && len(mappings) > 0 {
 		return invalid("You must specify either subnets or subnet mappings, but not both")
 	}
+	wishes := map[string]elbv2.SubnetMapping{}
 	for _, m := range mappings {
-		if m.AllocationId != nil || m.PrivateIPv4Address != nil || m.IPv6Address != nil || m.SourceNatIpv6Prefix != nil {
+		wishes[value(m.SubnetId)] = m
+		if m.IPv6Address != nil || m.SourceNatIpv6Prefix != nil {
+			return unsupported("IPv6 addresses of subnet mappings are not supported")
+		}
+		if lb.Type == model.LoadBalancerApplication && (m.AllocationId != nil || m.PrivateIPv4Address != nil) {
 			return unsupported("Addresses of subnet mappings are not supported for load balancers of type 'application'")
 		}
 		subnets = append(subnets, value(m.SubnetId))
@@ -169,9 +180,13 @@ func (s *Service) placeIn(ctx context.Context, tx *store.Txn, lb *model.LoadBala
 			return err
 		}
 		tables.Subnets.Check(tx, row)
-		zones = append(zones, model.LoadBalancerZone{ZoneName: row.V.Zone, SubnetID: sn})
+		zone := model.LoadBalancerZone{ZoneName: row.V.Zone, SubnetID: sn}
+		if err := s.addressIn(ctx, tx, lb, row.V, wishes[sn], &zone); err != nil {
+			return err
+		}
+		zones = append(zones, zone)
 	}
-	if len(zones) < 2 {
+	if len(zones) < 2 && lb.Type == model.LoadBalancerApplication {
 		return invalid("At least two subnets in two different Availability Zones must be specified")
 	}
 	if lb.VpcID != "" && lb.VpcID != vpc {
@@ -226,6 +241,9 @@ func (s *Service) checkGateway(ctx context.Context, lb *model.LoadBalancer, vpc 
 // it is the VPC's default group.
 func (s *Service) secure(ctx context.Context, tx *store.Txn, lb *model.LoadBalancer, groups []string) error {
 	c := api.CallFrom(ctx)
+	if len(groups) == 0 && lb.Type == model.LoadBalancerNetwork {
+		return nil
+	}
 	if len(groups) == 0 {
 		vpc, err := tables.VPCs.Get(ctx, s.Store, c.Account, c.Region, lb.VpcID)
 		if err != nil {
@@ -380,10 +398,16 @@ func (s *Service) SetSecurityGroups(ctx context.Context, in *elbv2.SetSecurityGr
 	if len(in.SecurityGroups) == 0 {
 		return nil, invalid("At least one security group must be specified")
 	}
-	if in.EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic != "" {
-		return nil, unsupported("EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic applies to load balancers of type 'network' only")
-	}
 	lb, err := s.changeLoadBalancer(ctx, value(in.LoadBalancerArn), func(tx *store.Txn, lb *model.LoadBalancer) error {
+		enforced := in.EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic
+		switch {
+		case enforced != "" && lb.Type == model.LoadBalancerApplication:
+			return unsupported("EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic applies to load balancers of type 'network' only")
+		case enforced == "off":
+			return unsupported("EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic cannot be 'off': there is no PrivateLink traffic")
+		case lb.Type == model.LoadBalancerNetwork && len(lb.SecurityGroups) == 0:
+			return unsupported("You cannot set security groups of a Network Load Balancer that was created without security groups")
+		}
 		return s.secure(ctx, tx, lb, in.SecurityGroups)
 	})
 	if err != nil {
@@ -430,7 +454,7 @@ func renderZones(lb *model.LoadBalancer) []elbv2.AvailabilityZone {
 	zones := []elbv2.AvailabilityZone{}
 	for _, z := range lb.AvailabilityZones {
 		zones = append(zones, elbv2.AvailabilityZone{
-			ZoneName: new(z.ZoneName), SubnetId: new(z.SubnetID), LoadBalancerAddresses: []elbv2.LoadBalancerAddress{},
+			ZoneName: new(z.ZoneName), SubnetId: new(z.SubnetID), LoadBalancerAddresses: renderAddresses(lb, z),
 		})
 	}
 	return zones
@@ -441,11 +465,18 @@ func renderLoadBalancer(region string, lb *model.LoadBalancer) elbv2.LoadBalance
 	if state.Code == "" {
 		state.Code = elbv2.LoadBalancerStateEnumProvisioning
 	}
-	return elbv2.LoadBalancer{
+	out := elbv2.LoadBalancer{
 		LoadBalancerArn: new(lb.ARN), LoadBalancerName: new(lb.Name), DNSName: new(lb.DNSName),
 		CanonicalHostedZoneId: new(hostedZone(region)), CreatedTime: new(lb.CreatedAt),
 		Scheme: elbv2.LoadBalancerSchemeEnum(lb.Scheme), VpcId: new(lb.VpcID), State: state,
 		Type: elbv2.LoadBalancerTypeEnum(lb.Type), AvailabilityZones: renderZones(lb),
 		SecurityGroups: slices.Clone(lb.SecurityGroups), IpAddressType: elbv2.IpAddressType(lb.IPAddressType),
 	}
+	if lb.Type == model.LoadBalancerNetwork {
+		out.CanonicalHostedZoneId = new(networkZone(region))
+		if len(lb.SecurityGroups) > 0 {
+			out.EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic = new("on")
+		}
+	}
+	return out
 }

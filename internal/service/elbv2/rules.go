@@ -43,6 +43,9 @@ func (s *Service) CreateRule(ctx context.Context, in *elbv2.CreateRuleInput) (*e
 		if err != nil {
 			return err
 		}
+		if lb.V.Type == model.LoadBalancerNetwork {
+			return elbv2.NewOperationNotPermittedException("Rules are not supported for listeners with protocol '%s'", l.V.Protocol)
+		}
 		all, err := tables.Rules.List(ctx, s.Store, children(ctx, lb.Key.ID))
 		if err != nil {
 			return err

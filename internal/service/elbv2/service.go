@@ -2,8 +2,8 @@
 // balancers, listeners, rules and target groups should be; the loadbalancer
 // controller makes them so.
 //
-// Served today are application load balancers with HTTP listeners and target
-// groups of IP addresses and instances. What AWS offers beyond that is refused.
+// Served are application and network load balancers, with target groups of IP
+// addresses and instances. What AWS offers beyond that is refused.
 package elbv2
 
 import (
@@ -81,8 +81,12 @@ func checkARNs(member string, arns []string) error {
 	return invalid("1 validation error detected: Value '[%s]' at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", strings.Join(arns, ", "), member, maxARNs)
 }
 
-func loadBalancerARN(c *api.Call, name, lb string) string {
-	return model.MakeARN("elasticloadbalancing", c.Region, c.Account, "loadbalancer/app/"+name+"/"+lb)
+func loadBalancerARN(c *api.Call, lb *model.LoadBalancer) string {
+	kind := "app"
+	if lb.Type == model.LoadBalancerNetwork {
+		kind = "net"
+	}
+	return model.MakeARN("elasticloadbalancing", c.Region, c.Account, "loadbalancer/"+kind+"/"+lb.Name+"/"+lb.ID)
 }
 
 // under is the ARN of something that belongs to the resource with the ARN.

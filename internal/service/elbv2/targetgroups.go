@@ -91,13 +91,15 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 		return nil, unsupported("Target groups with target type '%s' are not supported: use 'instance' or 'ip'", kind)
 	case in.Protocol == "":
 		return nil, invalid("A protocol must be specified")
-	case in.Protocol != elbv2.ProtocolEnumHttp && in.Protocol != elbv2.ProtocolEnumHttps:
+	case in.Protocol != elbv2.ProtocolEnumHttp && in.Protocol != elbv2.ProtocolEnumHttps && !isLayer4(string(in.Protocol)):
 		return nil, elbv2.NewUnsupportedProtocolException("Target groups with protocol '%s' are not supported", in.Protocol)
 	case in.Port == nil:
 		return nil, invalid("A port must be specified")
 	case in.VpcId == nil:
 		return nil, invalid("A VPC ID must be specified")
 	// An empty version counts as none, which is what Terraform sends.
+	case value(in.ProtocolVersion) != "" && isLayer4(string(in.Protocol)):
+		return nil, invalid("Protocol version cannot be specified for target groups with protocol '%s'", in.Protocol)
 	case value(in.ProtocolVersion) != "" && *in.ProtocolVersion != "HTTP1":
 		return nil, unsupported("Protocol version '%s' is not supported", *in.ProtocolVersion)
 	case in.IpAddressType != "" && in.IpAddressType != elbv2.TargetGroupIpAddressTypeEnumIpv4:
@@ -118,6 +120,9 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 			HealthyThreshold: 5, UnhealthyThreshold: 2, HTTPCode: "200",
 		},
 	}
+	if isLayer4(g.Protocol) {
+		g.ProtocolVersion, g.HealthCheck = "", networkHealthCheck(in.HealthCheckProtocol)
+	}
 	g.ARN = model.MakeARN("elasticloadbalancing", c.Region, c.Account, "targetgroup/"+g.Name+"/"+g.ID)
 	err = setHealthCheck(g, &elbv2.ModifyTargetGroupInput{
 		HealthCheckEnabled: in.HealthCheckEnabled, HealthCheckIntervalSeconds: in.HealthCheckIntervalSeconds,
@@ -132,6 +137,11 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 // setHealthCheck changes what is given.
 func setHealthCheck(g *model.TargetGroup, in *elbv2.ModifyTargetGroupInput) error {
 	hc := &g.HealthCheck
+	if isLayer4(g.Protocol) {
+		if err := checkNetworkHealth(hc, in); err != nil {
+			return err
+		}
+	}
 	if in.HealthCheckEnabled != nil && !*in.HealthCheckEnabled {
 		return invalid("Health check enabled must be true for target groups with target type '%s'", g.TargetType)
 	}
@@ -153,6 +163,10 @@ func setHealthCheck(g *model.TargetGroup, in *elbv2.ModifyTargetGroupInput) erro
 	}
 	switch in.HealthCheckProtocol {
 	case "":
+	case elbv2.ProtocolEnumTcp:
+		if !isLayer4(g.Protocol) {
+			return invalid("Health check protocol '%s' must be one of '[HTTPS, HTTP]'", in.HealthCheckProtocol)
+		}
 	case elbv2.ProtocolEnumHttp, elbv2.ProtocolEnumHttps:
 		hc.Protocol = string(in.HealthCheckProtocol)
 	default:
@@ -212,7 +226,7 @@ func renderTargetGroup(g *model.TargetGroup, lbs []string) elbv2.TargetGroup {
 	if lbs == nil {
 		lbs = []string{}
 	}
-	return elbv2.TargetGroup{
+	out := elbv2.TargetGroup{
 		TargetGroupArn: new(g.ARN), TargetGroupName: new(g.Name), Protocol: elbv2.ProtocolEnum(g.Protocol),
 		ProtocolVersion: text(g.ProtocolVersion), Port: new(g.Port), VpcId: new(g.VpcID),
 		TargetType: elbv2.TargetTypeEnum(g.TargetType), IpAddressType: elbv2.TargetGroupIpAddressTypeEnum(g.IPAddressType),
@@ -222,6 +236,10 @@ func renderTargetGroup(g *model.TargetGroup, lbs []string) elbv2.TargetGroup {
 		HealthyThresholdCount: new(hc.HealthyThreshold), UnhealthyThresholdCount: new(hc.UnhealthyThreshold),
 		Matcher: &elbv2.Matcher{HttpCode: new(hc.HTTPCode)}, LoadBalancerArns: lbs,
 	}
+	if hc.Protocol == "TCP" {
+		out.HealthCheckPath, out.Matcher = nil, nil
+	}
+	return out
 }
 
 // DescribeTargetGroups lists target groups.

@@ -1,0 +1,223 @@
+package elbv2
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"roadstead.dev/internal/api"
+	"roadstead.dev/internal/api/elbv2"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
+)
+
+// isLayer4 tells whether a protocol is one of network load balancers.
+func isLayer4(protocol string) bool {
+	return slices.Contains([]string{"TCP", "UDP", "TCP_UDP"}, protocol)
+}
+
+// addressIn gives a network load balancer's place in a subnet the addresses
+// that the mapping asks for. One that it has there already stays.
+func (s *Service) addressIn(ctx context.Context, tx *store.Txn, lb *model.LoadBalancer, sn *model.Subnet, m elbv2.SubnetMapping, zone *model.LoadBalancerZone) error {
+	for _, z := range lb.AvailabilityZones {
+		if z.SubnetID != sn.ID {
+			continue
+		}
+		zone.AllocationID, zone.PrivateIPv4Address = z.AllocationID, z.PrivateIPv4Address
+		if value(m.AllocationId) != "" && *m.AllocationId != z.AllocationID ||
+			value(m.PrivateIPv4Address) != "" && *m.PrivateIPv4Address != z.PrivateIPv4Address {
+			return unsupported("The addresses of the load balancer in the subnet '%s' cannot be changed", sn.ID)
+		}
+		return nil
+	}
+	internal := lb.Scheme == string(elbv2.LoadBalancerSchemeEnumInternal)
+	if a := value(m.AllocationId); a != "" {
+		if internal {
+			return unsupported("Allocation IDs cannot be specified for internal load balancers")
+		}
+		if err := s.freeAllocation(ctx, tx, a); err != nil {
+			return err
+		}
+		zone.AllocationID = a
+	}
+	if a := value(m.PrivateIPv4Address); a != "" {
+		if !internal {
+			return unsupported("Private IPv4 addresses can be specified for internal load balancers only")
+		}
+		if err := s.freeAddress(ctx, sn, a); err != nil {
+			return err
+		}
+		zone.PrivateIPv4Address = a
+	}
+	return nil
+}
+
+// freeAllocation refuses an elastic address that is not there, or in use.
+func (s *Service) freeAllocation(ctx context.Context, tx *store.Txn, allocation string) error {
+	c := api.CallFrom(ctx)
+	row, err := tables.Addresses.Get(ctx, s.Store, c.Account, c.Region, allocation)
+	if errors.Is(err, store.ErrNotFound) {
+		return elbv2.NewAllocationIdNotFoundException("The allocation IDs '%s' do not exist", allocation)
+	}
+	if err != nil {
+		return err
+	}
+	if row.V.NetworkInterfaceID != "" {
+		return elbv2.NewResourceInUseException("The allocation IDs are already in use: %s", allocation)
+	}
+	tables.Addresses.Check(tx, row)
+	return nil
+}
+
+// freeAddress refuses an address that the subnet cannot give.
+func (s *Service) freeAddress(ctx context.Context, sn *model.Subnet, text string) error {
+	c := api.CallFrom(ctx)
+	a, err := netip.ParseAddr(text)
+	if err != nil || !a.Is4() {
+		return invalid("The IP address '%s' is not a valid IPv4 address", text)
+	}
+	if !sn.CIDR.Contains(a) {
+		return elbv2.NewInvalidSubnetException("The private IPv4 address '%s' is not in the subnet '%s'", text, sn.ID)
+	}
+	_, err = tables.PrivateAddressClaims.Get(ctx, s.Store, c.Account, c.Region, sn.ID+"/"+text)
+	if err == nil {
+		return elbv2.NewInvalidSubnetException("The private IPv4 address '%s' is already in use in the subnet '%s'", text, sn.ID)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// renderAddresses are the static addresses of a network load balancer in a
+// zone: those that its user chose.
+func renderAddresses(lb *model.LoadBalancer, z model.LoadBalancerZone) []elbv2.LoadBalancerAddress {
+	out := []elbv2.LoadBalancerAddress{}
+	if z.PrivateIPv4Address != "" {
+		out = append(out, elbv2.LoadBalancerAddress{PrivateIPv4Address: new(z.PrivateIPv4Address)})
+	}
+	if z.AllocationID != "" {
+		a := elbv2.LoadBalancerAddress{AllocationId: new(z.AllocationID)}
+		for _, i := range lb.Status.Interfaces {
+			if i.SubnetID == z.SubnetID {
+				a.IpAddress = text(i.PublicIPv4Address)
+			}
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// checkListener refuses a protocol that the load balancer does not have, and
+// actions that its listeners cannot have.
+func (s *Service) checkListener(ctx context.Context, lb *model.LoadBalancer, protocol string, acts []model.RuleAction) error {
+	if lb.Type != model.LoadBalancerNetwork {
+		if isLayer4(protocol) {
+			return invalid("Protocol '%s' must be one of '[HTTPS, HTTP]'", protocol)
+		}
+		return nil
+	}
+	if !isLayer4(protocol) {
+		return invalid("Protocol '%s' must be one of '[TCP, UDP, TCP_UDP]'", protocol)
+	}
+	if len(acts) != 1 || acts[0].Forward == nil || len(acts[0].Forward.TargetGroups) != 1 || acts[0].Forward.Sticky {
+		return elbv2.NewInvalidLoadBalancerActionException("Listeners with protocol '%s' must have one action of type 'forward', to one target group", protocol)
+	}
+	for _, arn := range balance.ForwardsTo(acts) {
+		g, err := s.targetGroup(ctx, arn)
+		if err != nil {
+			return err
+		}
+		if p := g.V.Protocol; p != protocol && (p != "TCP_UDP" || protocol != "TCP" && protocol != "UDP") {
+			return elbv2.NewIncompatibleProtocolsException("Target group '%s' has protocol '%s', which a listener with protocol '%s' cannot forward to", arn, p, protocol)
+		}
+	}
+	return nil
+}
+
+// checkChange is checkListener for one that changes: protocol and actions that
+// are not given stay.
+func (s *Service) checkChange(ctx context.Context, lb *model.LoadBalancer, l *model.Listener, protocol string, now, then []model.RuleAction) error {
+	if protocol == "" {
+		protocol = l.Protocol
+	}
+	if then == nil {
+		then = now
+	}
+	return s.checkListener(ctx, lb, protocol, then)
+}
+
+// networkHealthCheck is the check that a network load balancer's groups have
+// where nothing else is said.
+func networkHealthCheck(protocol elbv2.ProtocolEnum) model.HealthCheck {
+	hc := model.HealthCheck{
+		Enabled: true, Protocol: "TCP", Port: "traffic-port", IntervalSeconds: 30, TimeoutSeconds: 10,
+		HealthyThreshold: 5, UnhealthyThreshold: 2,
+	}
+	if protocol == elbv2.ProtocolEnumHttp {
+		hc.Protocol, hc.Path, hc.HTTPCode, hc.TimeoutSeconds = "HTTP", "/", "200-399", 6
+	}
+	return hc
+}
+
+// checkNetworkHealth refuses what a check of a network load balancer's group
+// cannot have, and prepares hc for the protocol that it gets.
+func checkNetworkHealth(hc *model.HealthCheck, in *elbv2.ModifyTargetGroupInput) error {
+	switch in.HealthCheckProtocol {
+	case "", elbv2.ProtocolEnumTcp, elbv2.ProtocolEnumHttp:
+	case elbv2.ProtocolEnumHttps:
+		return elbv2.NewUnsupportedProtocolException("Health checks with protocol 'HTTPS' are not supported")
+	default:
+		return invalid("Health check protocol '%s' must be one of '[HTTPS, TCP, HTTP]'", in.HealthCheckProtocol)
+	}
+	after := hc.Protocol
+	if in.HealthCheckProtocol != "" {
+		after = string(in.HealthCheckProtocol)
+	}
+	if after == "TCP" {
+		if value(in.HealthCheckPath) != "" {
+			return invalid("Health check path cannot be specified for health checks with protocol 'TCP'")
+		}
+		if in.Matcher != nil && (value(in.Matcher.HttpCode) != "" || value(in.Matcher.GrpcCode) != "") {
+			return invalid("Health check matcher cannot be specified for health checks with protocol 'TCP'")
+		}
+		in.HealthCheckPath, in.Matcher = nil, nil
+		hc.Protocol, hc.Path, hc.HTTPCode = after, "", ""
+		return nil
+	}
+	if hc.Path == "" {
+		hc.Path, hc.HTTPCode = "/", "200-399"
+	}
+	return nil
+}
+
+// networkZones are the ids of the Route 53 zones that network load balancers'
+// names belong to.
+var networkZones = map[string]string{
+	"us-east-1":      "Z26RNL4JYFTOTI",
+	"us-east-2":      "ZLMOA37VPKANP",
+	"us-west-1":      "Z24FKFUX50B4VW",
+	"us-west-2":      "Z18D5FSROUN65G",
+	"ap-northeast-1": "Z31USIVHYNEOWT",
+	"ap-northeast-2": "ZIBE1TIR4HY56",
+	"ap-south-1":     "ZVDDRBQ08TROA",
+	"ap-southeast-1": "ZKVM4W9LS7TM",
+	"ap-southeast-2": "ZCT6FZBF4DROD",
+	"ca-central-1":   "Z2EPGBW3API2WT",
+	"eu-central-1":   "Z3F0SRJ5LGBH90",
+	"eu-north-1":     "Z1UDT6IFJ4EJM",
+	"eu-west-1":      "Z2IFOLAFXWLO4F",
+	"eu-west-2":      "ZD4D7Y8KGAS4G",
+	"eu-west-3":      "Z1CMS0P5QUZ6D5",
+	"sa-east-1":      "ZTK26PT1VY4CU",
+}
+
+func networkZone(region string) string {
+	if z, ok := networkZones[region]; ok {
+		return z
+	}
+	return networkZones["us-east-1"]
+}
