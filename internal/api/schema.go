@@ -198,6 +198,7 @@ const javaPairs = `\uD800\uDC00-\uDBFF\uDFFF`
 var withoutLookahead = map[string]string{
 	`^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`: `[a-z0-9](-?[a-z0-9])*`,
 	`^(?!\s*$).+`: `.*\S.*`,
+	`(\*\.)?(((?!-)[A-Za-z0-9-]{0,62}[A-Za-z0-9])\.)+((?!-)[A-Za-z0-9-]{1,62}[A-Za-z0-9])`: `(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]`,
 }
 
 // goPattern is a pattern of Java's dialect in Go's.

@@ -118,6 +118,9 @@ var sensible = []struct{ service, operation, input string }{
 	{"autoscaling", "SetDesiredCapacity", `{"AutoScalingGroupName":"nodes","DesiredCapacity":1}`},
 	{"autoscaling", "DescribeTags", `{"Filters":[{"Name":"auto-scaling-group","Values":["nodes"]}],"MaxRecords":2}`},
 
+	{"acm", "RequestCertificate", `{"DomainName":"app.localhost","SubjectAlternativeNames":["*.app.localhost"],"ValidationMethod":"DNS","KeyAlgorithm":"EC_prime256v1","IdempotencyToken":"t","Tags":[{"Key":"k","Value":"v"}]}`},
+	{"acm", "DescribeCertificate", `{"CertificateArn":"@certificatearn#0"}`},
+	{"acm", "ListCertificates", `{"CertificateStatuses":["ISSUED","PENDING_VALIDATION"],"Includes":{"keyTypes":["RSA_2048","EC_prime256v1"]},"MaxItems":5,"SortBy":"CREATED_AT","SortOrder":"DESCENDING"}`},
 	{"secretsmanager", "CreateSecret", `{"Name":"db","SecretString":"{\"user\":\"x\"}"}`},
 	{"secretsmanager", "PutResourcePolicy", `{"SecretId":"db","ResourcePolicy":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"111122223333\"},\"Action\":\"secretsmanager:GetSecretValue\",\"Resource\":\"*\"}]}"}`},
 	{"secretsmanager", "GetSecretValue", `{"SecretId":"db"}`},
