@@ -1,6 +1,7 @@
 package place
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -86,7 +87,7 @@ func TestFlowsSurvive(t *testing.T) {
 			w.program(b)
 			if err := other.ping(2 * time.Second); err == nil {
 				t.Error("a connection outlives its target where it is to be terminated")
-			} else if ne, ok := err.(net.Error); ok && ne.Timeout() {
+			} else if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 				t.Error("the client is not told of its connection's end")
 			}
 		})

@@ -124,7 +124,7 @@ func (w *world) echo(path, name string, port int) {
 				return
 			}
 			go func() {
-				defer c.Close() //nolint:errcheck // the test is over
+				defer c.Close()
 				fmt.Fprintln(c, name, hostOf(c.RemoteAddr()))
 				_, _ = io.Copy(c, c)
 			}()
