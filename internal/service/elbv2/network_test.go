@@ -161,6 +161,8 @@ func TestNetworkTargetGroups(t *testing.T) {
 	refused(t, set(udp, preserveClientIP, "false"), "InvalidConfigurationRequest", "UDP")
 	refused(t, set(tcp, "proxy_protocol_v2.enabled", "true"), "InvalidConfigurationRequest", "proxy_protocol_v2")
 	refused(t, set(tcp, "slow_start.duration_seconds", "30"), "ValidationError", "not recognized")
+	// The shortest interval is as long as the default timeout.
+	must(w.s.ModifyTargetGroup(w.ctx, &elbv2.ModifyTargetGroupInput{TargetGroupArn: new(udp), HealthCheckIntervalSeconds: new(int32(10))}))(w)
 	if err := set(tcp, preserveClientIP, "true"); err != nil {
 		t.Error(err)
 	}

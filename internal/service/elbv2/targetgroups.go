@@ -158,7 +158,7 @@ func setHealthCheck(g *model.TargetGroup, in *elbv2.ModifyTargetGroupInput) erro
 			*n.to = *n.from
 		}
 	}
-	if hc.TimeoutSeconds >= hc.IntervalSeconds {
+	if hc.TimeoutSeconds > hc.IntervalSeconds || hc.TimeoutSeconds == hc.IntervalSeconds && !isLayer4(g.Protocol) {
 		return invalid("Health check interval must be greater than the timeout.")
 	}
 	switch in.HealthCheckProtocol {
