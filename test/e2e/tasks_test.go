@@ -79,10 +79,13 @@ func TestStopSendsTheSignalFirst(t *testing.T) {
 		name string
 		def  ecstypes.ContainerDefinition
 		code int32
-	}{{"polite", st.container("serve"), 0}, {"stubborn", stubborn, 137}} {
+		// ready is what the program says once it awaits the signal.
+		ready string
+	}{{"polite", st.container("graceful"), 0, "waiting for SIGTERM"}, {"stubborn", stubborn, 137, "ignoring SIGTERM"}} {
 		t.Run(tt.name, func(t *testing.T) {
 			arn := st.run(st.register(tt.name, nil, tt.def), group)
 			st.await(arn, "RUNNING")
+			st.logged(tt.ready)
 			if _, err := st.ecs.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: new(st.name), Task: new(arn), Reason: new("enough")}); err != nil {
 				t.Fatal(err)
 			}
@@ -96,7 +99,7 @@ func TestStopSendsTheSignalFirst(t *testing.T) {
 			})
 			c := task.Containers[0]
 			if c.ExitCode == nil || *c.ExitCode != tt.code {
-				t.Errorf("exit code %v, want %d", c.ExitCode, tt.code)
+				t.Errorf("the container is %+v, want exit code %d", c, tt.code)
 			}
 			if task.StopCode != ecstypes.TaskStopCodeUserInitiated || str(task.StoppedReason) != "enough" {
 				t.Errorf("stopped with %s %q, want UserInitiated and the reason given", task.StopCode, str(task.StoppedReason))
