@@ -256,11 +256,11 @@ func TestContainerInstances(t *testing.T) {
 
 	// User data that never ends keeps its instance from the cluster, and nothing
 	// else: it runs, and terminates.
-	endless := *n.fleet.launch("#!/bin/bash\necho ECS_CLUSTER="+n.name+" >> /etc/ecs/ecs.config\necho begun > /root/begun\nexec sleep infinity\n", func(in *ec2.RunInstancesInput) {
+	endless := *n.fleet.launch("#!/bin/bash\necho ECS_CLUSTER="+n.name+" >> /etc/ecs/ecs.config\necho begun > /var/begun\nexec sleep infinity\n", func(in *ec2.RunInstancesInput) {
 		in.ImageId, in.IamInstanceProfile = new(ecsImage), &ec2types.IamInstanceProfileSpecification{Name: new(n.profile)}
 	}).InstanceId
 	n.fleet.is(endless, ec2types.InstanceStateNameRunning)
-	n.fleet.wrote(endless, "root/begun")
+	n.fleet.wrote(endless, "var/begun")
 
 	// An instance without permission says which it lacks.
 	n.profile = n.fleet.profile(n.name + "-powerless")
