@@ -6,16 +6,11 @@ import (
 
 	"roadstead.dev/internal/certificates"
 	"roadstead.dev/internal/controller/loadbalancer"
-	"roadstead.dev/internal/seal"
 )
 
 // openCertificates opens certificates for load balancers.
-func (s *server) openCertificates() (loadbalancer.Certificates, error) {
-	key, err := seal.Load(s.path("secrets", "seal.key"))
-	if err != nil {
-		return nil, err
-	}
+func (s *server) openCertificates() loadbalancer.Certificates {
 	return func(ctx context.Context, arn string) (tls.Certificate, error) {
-		return certificates.Open(ctx, s.store, key, arn)
-	}, nil
+		return certificates.Open(ctx, s.store, s.apis.sealing, arn)
+	}
 }

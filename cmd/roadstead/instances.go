@@ -14,7 +14,6 @@ import (
 	"roadstead.dev/internal/instance/host"
 	"roadstead.dev/internal/model/machineimage"
 	"roadstead.dev/internal/network"
-	"roadstead.dev/internal/seal"
 )
 
 // instancesDir holds the folders of EC2 instances.
@@ -94,15 +93,10 @@ func addAgent(i *instance.Spec) {
 }
 
 // newInstanceMetadata makes what instances find at 169.254.169.254.
-func (s *server) newInstanceMetadata() (*imds.Service, error) {
-	key, err := seal.Load(s.path("secrets", "seal.key"))
-	if err != nil {
-		return nil, err
-	}
+func (s *server) newInstanceMetadata() *imds.Service {
 	return imds.New(imds.Config{
-		Store: s.store, Clock: s.clock, Roles: s.directory, Key: key, Log: s.log,
-		Signer: s.identities,
-	}), nil
+		Store: s.store, Clock: s.clock, Roles: s.directory, Key: s.apis.sealing, Log: s.log, Signer: s.identities,
+	})
 }
 
 // endInstances ends what runs in instances; they boot again with the next

@@ -81,12 +81,8 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 		Directory: loadbalancer.NewDirectory(s.store), Dial: m.network.DialVPC, Log: s.log,
 	})
 	m.ports = frontdoor.NewPorts(m.front, "127.0.0.1", s.log)
-	opened, err := s.openCertificates()
-	if err != nil {
-		return nil, err
-	}
 	m.balancers = loadbalancer.New(loadbalancer.Config{
-		Store: s.store, Clock: s.clock, Log: s.log, Plane: m.balancer, Ports: m.ports, Certificates: opened,
+		Store: s.store, Clock: s.clock, Log: s.log, Plane: m.balancer, Ports: m.ports, Certificates: s.openCertificates(),
 	})
 	m.node, err = s.newFargate(fargateParts{
 		engine:  m.engine,
@@ -98,10 +94,7 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 	}
 	// All VPCs share a bound on connections, which is not the host's.
 	inVPC, guests := s.apis.inVPC(s), edge.NewConns(edge.MaxConns()/2)
-	metadata, err := s.newInstanceMetadata()
-	if err != nil {
-		return nil, err
-	}
+	metadata := s.newInstanceMetadata()
 	m.services = linklocal.New(linklocal.Config{
 		InstanceMetadata: metadata.Handler, ConnContext: imds.ConnContext,
 		Wait: m.network.WaitVPC, Netns: m.network.VPCNetns, Metadata: m.node.node.Metadata,

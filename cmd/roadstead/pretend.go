@@ -28,11 +28,9 @@ var _ plane = (*pretence)(nil)
 func (s *server) newPretence() (*pretence, error) {
 	p := &pretence{s: s}
 	p.balancers = loadbalancer.New(loadbalancer.Config{Store: s.store, Clock: s.clock, Log: s.log, Plane: pretend.New(s.clock)})
-	var err error
-	if p.machines, err = s.newPretendedInstances(); err != nil {
-		return nil, err
-	}
+	p.machines = s.newPretendedInstances()
 	p.instances = ec2instance.New(ec2instance.Config{Store: s.store, Clock: s.clock, Log: s.log, Runtime: p.machines})
+	var err error
 	p.node, err = s.newFargate(fargateParts{engine: fake.New(fake.NewState(), s.clock.Now)})
 	return p, err
 }

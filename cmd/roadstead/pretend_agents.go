@@ -42,15 +42,11 @@ type pretendedAgent struct {
 	ended chan struct{}
 }
 
-func (s *server) newPretendedInstances() (*pretendedInstances, error) {
-	metadata, err := s.newInstanceMetadata()
-	if err != nil {
-		return nil, err
-	}
+func (s *server) newPretendedInstances() *pretendedInstances {
 	return &pretendedInstances{
-		Host: fakeinstance.New(s.clock.Now), s: s, metadata: metadata, agents: map[string]*pretendedAgent{},
+		Host: fakeinstance.New(s.clock.Now), s: s, metadata: s.newInstanceMetadata(), agents: map[string]*pretendedAgent{},
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8, ResponseHeaderTimeout: time.Minute, IdleConnTimeout: 10 * time.Second}},
-	}, nil
+	}
 }
 
 // run runs the agents until ctx ends.

@@ -19,6 +19,7 @@ import (
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/execution"
+	"roadstead.dev/internal/jsonfile"
 	"roadstead.dev/internal/logger"
 	"roadstead.dev/internal/model/acs"
 	"roadstead.dev/internal/node"
@@ -244,20 +245,9 @@ func (l *Logs) put(ctx context.Context, s logstore.Stream, events []logstore.Eve
 			l.mu.Unlock()
 			return nil
 		}
-		if !pauseFor(ctx, l.Clock, delay) {
+		if !clock.Sleep(ctx, l.Clock, delay) {
 			return ctx.Err()
 		}
-	}
-}
-
-func pauseFor(ctx context.Context, c clock.Clock, d time.Duration) bool {
-	t := c.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 
@@ -288,5 +278,5 @@ func (l *Logs) keep(changed map[string]int64) error {
 			delete(cursors, id)
 		}
 	}
-	return writeJSON(l.cursorsFile(), cursors)
+	return jsonfile.Write(l.cursorsFile(), cursors)
 }

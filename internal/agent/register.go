@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"roadstead.dev/internal/clock"
+	"roadstead.dev/internal/jsonfile"
 )
 
 // Machine is what the agent knows of the machine that it runs on.
@@ -100,20 +103,7 @@ func (a *Agent) remember(id identity) error {
 	if a.cfg.StateDir == "" {
 		return nil
 	}
-	return writeJSON(a.identityFile(), id)
-}
-
-// writeJSON replaces a file whole.
-func writeJSON(path string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
+	return jsonfile.Write(a.identityFile(), id)
 }
 
 func (a *Agent) registration(arn string) registration {
@@ -171,7 +161,7 @@ func (a *Agent) register(ctx context.Context) (identity, error) {
 		if ok && known.ContainerInstanceArn != "" && (refusal.Code == "InvalidParameterException" || refusal.Code == "ClientException") {
 			known = identity{} // it was deregistered: it registers as new
 		}
-		if !a.sleep(ctx, delay) {
+		if !clock.Sleep(ctx, a.cfg.Clock, delay) {
 			return id, ctx.Err()
 		}
 	}
@@ -200,15 +190,4 @@ func (a *Agent) tryRegister(ctx context.Context, arn string) (identity, error) {
 		err = errors.New("the answer names no container instance")
 	}
 	return identity{a.cfg.Settings.Cluster, out.ContainerInstance.ContainerInstanceArn}, err
-}
-
-func (a *Agent) sleep(ctx context.Context, d time.Duration) bool {
-	t := a.cfg.Clock.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

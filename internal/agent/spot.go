@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+
+	"roadstead.dev/internal/clock"
 )
 
 // spotEvery is how often the instance's interruption is looked for.
@@ -15,7 +17,7 @@ const spotEvery = 5 * time.Second
 // DrainOnInterruption drains the container instance once its metadata tell that
 // the Spot instance will be interrupted. It returns then, or when ctx ends.
 func (a *Agent) DrainOnInterruption(ctx context.Context, metadata *imds.Client) error {
-	for a.sleep(ctx, spotEvery) {
+	for clock.Sleep(ctx, a.cfg.Clock, spotEvery) {
 		if !interrupted(ctx, metadata) {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model/acs"
 )
@@ -91,7 +92,7 @@ func (a *Agent) telemetry(ctx context.Context) {
 		if a.cfg.Clock.Now().Sub(begun) > longestDelay {
 			delay = firstDelay
 		}
-		if !a.sleep(ctx, delay) {
+		if !clock.Sleep(ctx, a.cfg.Clock, delay) {
 			return
 		}
 	}

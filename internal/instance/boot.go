@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roadstead.dev/internal/engine/cgroup"
+	"roadstead.dev/internal/jsonfile"
 )
 
 // Subcommand is the first argument with which the program runs for an
@@ -83,7 +84,7 @@ func boot(dir string) error {
 	}
 	ticks, err := StartTicks(cmd.Process.Pid)
 	if err == nil {
-		err = writeJSON(filepath.Join(dir, pidFile), process{cmd.Process.Pid, ticks, machineBoot()})
+		err = jsonfile.Write(filepath.Join(dir, pidFile), process{cmd.Process.Pid, ticks, machineBoot()})
 	}
 	if err != nil {
 		_ = cmd.Process.Kill()

@@ -137,19 +137,6 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-// writeJSON replaces a file whole.
-func writeJSON(path string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
-}
-
 // State is what is known of an instance.
 type State struct {
 	Spec Spec

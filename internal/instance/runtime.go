@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roadstead.dev/internal/engine/cgroup"
+	"roadstead.dev/internal/jsonfile"
 )
 
 // Runtime runs the instances of one server. Its methods may be called by any
@@ -37,7 +38,7 @@ func (r *Runtime) Launch(ctx context.Context, s *Spec) error {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, specFile)); errors.Is(err, fs.ErrNotExist) {
-		if err := writeJSON(filepath.Join(dir, specFile), s); err != nil {
+		if err := jsonfile.Write(filepath.Join(dir, specFile), s); err != nil {
 			return err
 		}
 	}
@@ -54,7 +55,7 @@ func (r *Runtime) Reconfigure(s *Spec) error {
 	if st.Running {
 		return fmt.Errorf("instance %s runs", s.ID)
 	}
-	return writeJSON(filepath.Join(r.Dir, s.ID, specFile), s)
+	return jsonfile.Write(filepath.Join(r.Dir, s.ID, specFile), s)
 }
 
 // Rewire notes which interfaces an instance has. It may run.
@@ -64,7 +65,7 @@ func (r *Runtime) Rewire(id string, interfaces []Interface) error {
 		return err
 	}
 	st.Spec.Interfaces = interfaces
-	return writeJSON(filepath.Join(r.Dir, id, specFile), &st.Spec)
+	return jsonfile.Write(filepath.Join(r.Dir, id, specFile), &st.Spec)
 }
 
 // Start boots an instance that does not run.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/model/acs"
 )
 
@@ -54,7 +55,7 @@ func (n *Node) attached(ctx context.Context, m *acs.AttachTaskNetworkInterfacesM
 		if err == nil || errors.Is(err, acs.ErrUnknownTask) {
 			return nil
 		}
-		if !sleep(ctx, n.cfg.Clock, delay) {
+		if !clock.Sleep(ctx, n.cfg.Clock, delay) {
 			return err
 		}
 		delay = min(2*delay, 30*time.Second)

@@ -255,7 +255,7 @@ const imageAge = 24 * time.Hour
 
 // collectImages removes images that were not used for a day.
 func (n *Node) collectImages(ctx context.Context) {
-	for sleep(ctx, n.cfg.Clock, time.Hour) {
+	for clock.Sleep(ctx, n.cfg.Clock, time.Hour) {
 		removed, err := n.cfg.Engine.RemoveUnusedImages(ctx, n.cfg.Clock.Now().Add(-imageAge))
 		if err != nil && ctx.Err() == nil {
 			n.cfg.Log.Warn("remove unused images", "error", err)
@@ -263,17 +263,5 @@ func (n *Node) collectImages(ctx context.Context) {
 		if removed > 0 {
 			n.cfg.Log.Info("removed unused images", "count", removed)
 		}
-	}
-}
-
-// sleep waits for d and reports false when ctx ended first.
-func sleep(ctx context.Context, c clock.Clock, d time.Duration) bool {
-	t := c.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }

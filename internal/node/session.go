@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/model/acs"
 )
 
@@ -25,7 +26,7 @@ func (n *Node) sessions(ctx context.Context) error {
 			break
 		}
 		n.cfg.Log.Warn("the session with the control plane ended", "error", err)
-		if !sleep(ctx, n.cfg.Clock, delay) {
+		if !clock.Sleep(ctx, n.cfg.Clock, delay) {
 			break
 		}
 		delay = min(2*delay, 2*time.Minute)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/engine"
 	"roadstead.dev/internal/model/acs"
 )
@@ -404,7 +405,7 @@ func (t *task) pullOne(ctx context.Context, task *acs.Task, c *acs.Container) (e
 			return engine.Image{}, &failure{fmt.Sprintf(
 				"CannotPullContainerError: pull image manifest has been retried %d time(s): %s", try+1, err), []string{c.Name}}
 		}
-		if !sleep(ctx, t.node.cfg.Clock, delay) {
+		if !clock.Sleep(ctx, t.node.cfg.Clock, delay) {
 			return engine.Image{}, ctx.Err()
 		}
 		delay *= 2
@@ -597,7 +598,7 @@ func (t *task) cleanUp(ctx context.Context, s *taskState) error {
 		if err == nil {
 			break
 		}
-		if !sleep(ctx, t.node.cfg.Clock, delay) {
+		if !clock.Sleep(ctx, t.node.cfg.Clock, delay) {
 			return ctx.Err()
 		}
 		delay *= 2
@@ -653,7 +654,7 @@ func (t *task) reporter(ctx context.Context, reported chan<- struct{}) {
 			}
 		case err != nil:
 			t.node.cfg.Log.Warn("report a task", "task", t.arn, "error", err)
-			if !sleep(ctx, t.node.cfg.Clock, delay) {
+			if !clock.Sleep(ctx, t.node.cfg.Clock, delay) {
 				return
 			}
 			delay = min(2*delay, time.Minute)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/engine"
 	"roadstead.dev/internal/model/acs"
 )
@@ -33,7 +34,7 @@ func (t *task) watchContainer(ctx context.Context, name string) {
 				e = engine.Exit{Code: 255, At: t.node.cfg.Clock.Now(), Lost: true}
 			case err != nil:
 				t.node.cfg.Log.Warn("wait for a container", "task", t.arn, "container", name, "error", err)
-				if !sleep(ctx, t.node.cfg.Clock, t.node.cfg.RetryDelay) {
+				if !clock.Sleep(ctx, t.node.cfg.Clock, t.node.cfg.RetryDelay) {
 					return
 				}
 				continue
@@ -98,7 +99,7 @@ func (t *task) checkHealth(ctx context.Context, name, id string, h *acs.DockerHe
 	s := t.snapshot()
 	c := s.container(name)
 	failures, healthy := 0, c.Health == acs.HealthHealthy
-	for sleep(ctx, t.node.cfg.Clock, h.Interval) {
+	for clock.Sleep(ctx, t.node.cfg.Clock, h.Interval) {
 		probe, cancel := context.WithTimeout(ctx, h.Timeout)
 		r, err := t.node.cfg.Engine.Exec(probe, id, engine.Command{Args: args, MaxOutput: maxHealthOutput})
 		expired := probe.Err() != nil

@@ -240,3 +240,26 @@ func (tx *Txn) Commit(ctx context.Context, s Store) (uint64, error) {
 	}
 	return s.Commit(ctx, tx.conds, tx.ops)
 }
+
+// attempts bounds how often Transact tries.
+const attempts = 32
+
+// ErrContended says that others changed what a transaction read each time that
+// it was tried. It is an ErrConflict.
+var ErrContended = fmt.Errorf("after %d attempts: %w", attempts, ErrConflict)
+
+// Transact runs f, which fills a transaction from what it reads, and commits it,
+// again and again while others change what was read. Errors of f end it.
+func Transact(ctx context.Context, s Store, f func(tx *Txn) error) error {
+	for range attempts {
+		tx := NewTxn()
+		if err := f(tx); err != nil {
+			return err
+		}
+		_, err := tx.Commit(ctx, s)
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return ErrContended
+}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"roadstead.dev/internal/jsonfile"
 	"roadstead.dev/internal/network"
 )
 
@@ -147,15 +148,7 @@ func (n *Network) file() string { return filepath.Join(n.cfg.StateDir, "network.
 
 // save writes the state; n.mu is held.
 func (n *Network) save() error {
-	b, err := json.Marshal(n.state)
-	if err != nil {
-		return err
-	}
-	tmp := n.file() + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, n.file())
+	return jsonfile.Write(n.file(), n.state)
 }
 
 // Restore makes the kernel have what was given out, unless there is nothing. A

@@ -33,23 +33,14 @@ var (
 // New makes a Service.
 func New(c Config) *Service { return &Service{c} }
 
-// attempts bounds how often a transaction is tried again after a conflict.
-const attempts = 32
-
 // commit runs f, which fills a transaction from what it reads, and commits it,
 // again and again while others change what was read.
 func (s *Service) commit(ctx context.Context, f func(tx *store.Txn) error) error {
-	for range attempts {
-		tx := store.NewTxn()
-		if err := f(tx); err != nil {
-			return err
-		}
-		_, err := tx.Commit(ctx, s.Store)
-		if !errors.Is(err, store.ErrConflict) {
-			return err
-		}
+	err := store.Transact(ctx, s.Store, f)
+	if errors.Is(err, store.ErrContended) {
+		return autoscaling.NewResourceContentionFault("You already have a pending update to an Auto Scaling resource.")
 	}
-	return autoscaling.NewResourceContentionFault("You already have a pending update to an Auto Scaling resource.")
+	return err
 }
 
 // invalid is how the service refuses what constraints cannot say.

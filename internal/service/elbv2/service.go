@@ -9,7 +9,6 @@ package elbv2
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"roadstead.dev/internal/api"
@@ -36,23 +35,10 @@ var (
 // New makes a Service.
 func New(c Config) *Service { return &Service{c} }
 
-// attempts bounds how often a transaction is tried again after a conflict.
-const attempts = 32
-
 // commit runs f, which fills a transaction from what it reads, and commits it,
 // again and again while others change what was read.
 func (s *Service) commit(ctx context.Context, f func(tx *store.Txn) error) error {
-	for range attempts {
-		tx := store.NewTxn()
-		if err := f(tx); err != nil {
-			return err
-		}
-		_, err := tx.Commit(ctx, s.Store)
-		if !errors.Is(err, store.ErrConflict) {
-			return err
-		}
-	}
-	return fmt.Errorf("after %d attempts: %w", attempts, store.ErrConflict)
+	return store.Transact(ctx, s.Store, f)
 }
 
 // invalid is the code-less way in which the service refuses parameters.
