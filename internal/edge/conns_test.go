@@ -49,9 +49,11 @@ func again(c net.Conn) error {
 func TestIdleConnectionsMakeRoom(t *testing.T) {
 	e := start(t, Config{Handler: http.HandlerFunc(how), Conns: NewConns(2)})
 	first, second := ask(t, e.address), ask(t, e.address)
-	if err := again(first); err != nil { // now second is idle for longer
+	awaitIdle(t, e.cfg.Conns, 2)
+	if err := again(first); err != nil {
 		t.Fatal(err)
 	}
+	awaitIdle(t, e.cfg.Conns, 2) // now second is idle for longer
 	third := ask(t, e.address)
 	cutOff(t, second, 5*time.Second)
 	for name, c := range map[string]net.Conn{"first": first, "third": third} {
@@ -59,6 +61,23 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 			t.Errorf("the %s connection: %v", name, err)
 		}
 	}
+}
+
+// awaitIdle waits until n connections are idle: a client has its answer a moment
+// before the server is done with the request.
+func awaitIdle(t *testing.T, cs *Conns, n int) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-tick.C {
+		cs.mu.Lock()
+		now := cs.waiting[idle].Len()
+		cs.mu.Unlock()
+		if now == n {
+			return
+		}
+	}
+	t.Fatalf("there are not %d idle connections after 5s", n)
 }
 
 // Where every place is taken by a request that is being served, new
