@@ -34,7 +34,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each is measured")
 	flag.DurationVar(&o.cell, "time", 2*time.Second, "how long each is measured each time")
-	flag.StringVar(&o.only, "only", "", "the one workload to measure: small, bodies, connections, rules or websockets")
+	flag.StringVar(&o.only, "only", "", "the one workload to measure: small, bodies, connections, rules, websockets, or one over TLS: secure, http2, full, resumed, secure-websockets")
 	flag.IntVar(&o.sockets, "websockets", 10_000, "how many WebSockets lie idle")
 	keep := flag.Bool("keep", false, "print, and leave bench/README.md alone")
 	flag.Parse()

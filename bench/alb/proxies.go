@@ -23,6 +23,7 @@ type process struct {
 // proxy is one of those that are measured.
 type proxy struct {
 	name, address string
+	secure        string // where it speaks TLS; empty of one that does not
 	*process
 }
 
@@ -65,16 +66,23 @@ func (b *bench) start(ctx context.Context) error {
 	if _, err := find("wrk", "wrk"); err != nil {
 		return err
 	}
-	a, err := addresses(11)
+	if _, err := find("h2load", "nghttp2-client"); err != nil {
+		return err
+	}
+	a, err := addresses(15)
 	if err != nil {
 		return err
 	}
-	b.small, b.others, a = a[0], a[1:6], a[6:]
+	if err := b.certificate(); err != nil {
+		return err
+	}
+	s := a[11:]
+	b.small, b.others, a = a[0], a[1:6], a[6:11]
 	if _, err := b.run("target", otherCore, self, append([]string{"target", b.small}, b.others...)...); err != nil {
 		return err
 	}
-	add := func(name, address, program string, args ...string) *proxy {
-		p := &proxy{name: name, address: address}
+	add := func(name, address, secure, program string, args ...string) *proxy {
+		p := &proxy{name: name, address: address, secure: secure}
 		if err == nil {
 			p.process, err = b.run(strings.ReplaceAll(name, " ", "-"), proxyCore, program, args...)
 		}
@@ -87,11 +95,11 @@ func (b *bench) start(ctx context.Context) error {
 		}
 		return path
 	}
-	b.roadstead = add("roadstead", a[0], self, "roadstead", a[0], b.small, b.others[0], "1")
-	b.thousand = add("roadstead, 1,000 rules", a[1], self, "roadstead", a[1], b.small, b.others[1], "1000")
-	b.nginx = add("nginx", a[2], nginx, "-p", b.dir, "-e", "stderr", "-c", write("nginx.conf", b.nginxConfig(a[2], b.others[2])))
-	b.haproxy = add("haproxy", a[3], haproxy, "-db", "-q", "-f", write("haproxy.cfg", b.haproxyConfig(a[3], b.others[3])))
-	b.reverse = add("httputil.ReverseProxy", a[4], self, "reverse", a[4], b.small, b.others[4])
+	b.roadstead = add("roadstead", a[0], s[0], self, "roadstead", a[0], b.small, b.others[0], "1", s[0], b.pem())
+	b.thousand = add("roadstead, 1,000 rules", a[1], "", self, "roadstead", a[1], b.small, b.others[1], "1000")
+	b.nginx = add("nginx", a[2], s[1], nginx, "-p", b.dir, "-e", "stderr", "-c", write("nginx.conf", b.nginxConfig(a[2], s[1], b.others[2])))
+	b.haproxy = add("haproxy", a[3], s[2], haproxy, "-db", "-q", "-f", write("haproxy.cfg", b.haproxyConfig(a[3], s[2], b.others[3])))
+	b.reverse = add("httputil.ReverseProxy", a[4], s[3], self, "reverse", a[4], b.small, b.others[4], s[3], b.pem())
 	if err != nil {
 		return err
 	}
@@ -195,8 +203,8 @@ func answers(ctx context.Context, address string) error {
 
 // nginxConfig is one worker that does what an application load balancer does:
 // the same headers, connections to the target kept.
-func (b *bench) nginxConfig(address, other string) string {
-	return strings.NewReplacer("ADDRESS", address, "SMALL", b.small, "OTHER", other, "DIR", b.dir, "MOST", strconv.Itoa(2*b.most+100)).Replace(`
+func (b *bench) nginxConfig(address, secure, other string) string {
+	return strings.NewReplacer("ADDRESS", address, "SECURE", secure, "PEM", b.pem(), "SMALL", b.small, "OTHER", other, "DIR", b.dir, "MOST", strconv.Itoa(2*b.most+100)).Replace(`
 daemon off;
 master_process off;
 worker_processes 1;
@@ -228,6 +236,11 @@ http {
 	upstream other { server OTHER; keepalive 512; keepalive_requests 100000000; }
 	server {
 		listen ADDRESS backlog=4096;
+		listen SECURE ssl http2 backlog=4096;
+		ssl_certificate PEM;
+		ssl_certificate_key PEM;
+		ssl_protocols TLSv1.2 TLSv1.3;
+		ssl_ecdh_curve X25519;
 		location /bytes/ { proxy_pass http://other; }
 		location = /socket {
 			proxy_pass http://other;
@@ -241,8 +254,8 @@ http {
 `)
 }
 
-func (b *bench) haproxyConfig(address, other string) string {
-	return strings.NewReplacer("ADDRESS", address, "SMALL", b.small, "OTHER", other, "MOST", strconv.Itoa(b.most)).Replace(`
+func (b *bench) haproxyConfig(address, secure, other string) string {
+	return strings.NewReplacer("ADDRESS", address, "SECURE", secure, "PEM", b.pem(), "SMALL", b.small, "OTHER", other, "MOST", strconv.Itoa(b.most)).Replace(`
 global
 	nbthread 1
 	maxconn MOST
@@ -256,6 +269,7 @@ defaults
 	option forwardfor
 frontend in
 	bind ADDRESS backlog 4096
+	bind SECURE backlog 4096 ssl crt PEM alpn h2,http/1.1 curves X25519
 	http-request set-header X-Forwarded-Proto http
 	http-request set-header X-Forwarded-Port %[dst_port]
 	http-request set-header X-Amzn-Trace-Id %[uuid]

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,18 +17,23 @@ import (
 
 	"roadstead.dev/internal/balancer/l7"
 	"roadstead.dev/internal/balancer/rules"
+	"roadstead.dev/internal/balancer/sni"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/sslpolicy"
 )
 
 // roles are what this program does when the benchmark starts it again.
 var roles = map[string]func(args []string) error{
-	"target":    target,
-	"roadstead": roadstead,
-	"reverse":   reverse,
+	"target":     target,
+	"roadstead":  roadstead,
+	"reverse":    reverse,
+	"handshakes": handshakes,
 }
 
-// roadstead serves as an application load balancer's listener does. The last
-// of its arguments is how many rules it has; the requests match the last two.
+// roadstead serves as an application load balancer's listener does: at the
+// first address, for the targets at the next two, with as many rules as the
+// fourth argument says, of which the requests match the last two. At the fifth,
+// if there is one, it speaks TLS with the certificate and key in the sixth.
 func roadstead(args []string) error {
 	n, err := strconv.ParseInt(args[3], 10, 32)
 	if err != nil {
@@ -58,20 +65,44 @@ func roadstead(args []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", args[0]) // as place.Netns does
+	listen := func(address string, settings l7.Settings, secure *l7.TLS) (func(context.Context) error, error) {
+		l, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", address) // as place.Netns does
+		if err != nil {
+			return nil, err
+		}
+		server := l7.NewServer(&l7.Table{Rules: table, Actions: actions, Settings: settings, TLS: secure}, new(l7.Stats), slog.New(slog.DiscardHandler))
+		return func(ctx context.Context) error {
+			err := server.Serve(ctx, l)
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			server.Shutdown(ctx)
+			return err
+		}, nil
+	}
+	plain, err := listen(args[0], l7.Settings{Port: 80}, nil)
 	if err != nil {
 		return err
 	}
-	server := l7.NewServer(&l7.Table{Rules: table, Actions: actions, Settings: l7.Settings{Port: 80}}, new(l7.Stats), slog.New(slog.DiscardHandler))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	if err := server.Serve(ctx, l); err != nil {
+	if len(args) < 6 {
+		return plain(ctx)
+	}
+	certificate, err := tls.LoadX509KeyPair(args[5], args[5])
+	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	server.Shutdown(ctx)
-	return nil
+	policy, ok := sslpolicy.Lookup("ELBSecurityPolicy-TLS13-1-2-2021-06")
+	if !ok {
+		return errors.New("no such security policy")
+	}
+	secure, err := listen(args[4], l7.Settings{Port: 443, Scheme: "https"}, &l7.TLS{Policy: policy, Certificates: sni.New(&certificate, nil), HTTP2: true})
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- secure(ctx) }()
+	return errors.Join(plain(ctx), <-done)
 }
 
 // reverse serves as a few lines of Go do.
@@ -92,5 +123,8 @@ func reverse(args []string) error {
 	mux.Handle("/bytes/", through(args[2]))
 	mux.Handle("/socket", through(args[2]))
 	mux.Handle("/", through(args[1]))
-	return http.ListenAndServe(args[0], mux) //nolint:gosec // a benchmark's peer, on the loopback
+	failed := make(chan error, 2)
+	go func() { failed <- http.ListenAndServe(args[0], mux) }()                      //nolint:gosec // a benchmark's peer, on the loopback
+	go func() { failed <- http.ListenAndServeTLS(args[3], args[4], args[4], mux) }() //nolint:gosec // likewise
+	return <-failed
 }

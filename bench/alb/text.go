@@ -12,8 +12,8 @@ import (
 func (b *bench) text(ctx context.Context) (string, error) {
 	var s strings.Builder
 	s.WriteString("## The application load balancer\n\n" +
-		"The HTTP/1.1 data plane on one core (GOMAXPROCS=1), beside nginx and HAProxy from Debian (one worker, one thread) and `httputil.ReverseProxy` on the same core, in turns; wrk and the target, which answers without looking at what it is asked, share another core. ")
-	fmt.Fprintf(&s, "The median of %d rounds of %s each. All add the same headers. Where the load's core is the narrower one, the rate by the proxy's own time tells more: requests for each second that it ran.\n", b.rounds, b.cell)
+		"The data plane on one core (GOMAXPROCS=1), beside nginx and HAProxy from Debian (one worker, one thread) and `httputil.ReverseProxy` on the same core, in turns; wrk and the target, which answers without looking at what it is asked, share another core. ")
+	fmt.Fprintf(&s, "The median of %d rounds of %s each. All add the same headers. Over TLS all have the same ECDSA certificate (P-256), agree on TLS 1.3 with X25519 and the client's first choice of ciphers that they have in common; wrk asks over HTTP/1.1, h2load over HTTP/2, and a client of the benchmark's own, whose part of the handshakes takes longer than the proxies', over connections that it closes after one request. Where the load's core is the narrower one, the rate by the proxy's own time tells more: requests for each second that it ran.\n", b.rounds, b.cell)
 	all := []*proxy{b.roadstead, b.nginx, b.haproxy, b.reverse}
 	for _, part := range []struct {
 		name string
@@ -24,6 +24,10 @@ func (b *bench) text(ctx context.Context) (string, error) {
 		{"small", small, all, b.nginx},
 		{"bodies", bodies, all, b.nginx},
 		{"connections", connections, all, b.nginx},
+		{"secure", secure, all, b.nginx},
+		{"http2", multiplexed, all, b.nginx},
+		{"full", full, all, b.nginx},
+		{"resumed", resumed, all, b.nginx},
 		{"rules", small, []*proxy{b.thousand, b.roadstead}, b.roadstead},
 	} {
 		if !b.wants(part.name) {
@@ -35,13 +39,19 @@ func (b *bench) text(ctx context.Context) (string, error) {
 		}
 		fmt.Fprintf(&s, "\n### %s\n\n%s", title(part.name), table(part.of, cells, part.by))
 	}
-	if b.wants("websockets") {
-		fmt.Fprintf(&s, "\n### %d idle WebSockets\n\n", b.sockets)
+	for _, part := range []struct {
+		name, title string
+		secure      bool
+	}{{"websockets", "", false}, {"secure-websockets", " over TLS", true}} {
+		if !b.wants(part.name) {
+			continue
+		}
+		fmt.Fprintf(&s, "\n### %d idle WebSockets%s\n\n", b.sockets, part.title)
 		var rows [][]string
 		for _, p := range all {
-			more, err := b.websockets(ctx, p)
+			more, err := b.websockets(ctx, p, part.secure)
 			if err != nil {
-				return "", fmt.Errorf("WebSockets, %s: %w\n%s", p.name, err, p.output())
+				return "", fmt.Errorf("WebSockets%s, %s: %w\n%s", part.title, p.name, err, p.output())
 			}
 			rows = append(rows, []string{p.name, report.Megabytes(more), fmt.Sprintf("%.1f KB", float64(more)/1e3/float64(b.sockets))})
 		}
@@ -58,6 +68,14 @@ func title(part string) string {
 		return "Bodies of 1 MB, 8 connections that are kept"
 	case "connections":
 		return "A connection for each request, 64 at once"
+	case "secure":
+		return "Small responses over TLS 1.3: 100 bytes, 64 connections that are kept"
+	case "http2":
+		return "Small responses over HTTP/2: 100 bytes, 8 connections that are kept, 16 streams each"
+	case "full":
+		return "A TLS 1.3 connection for each request, full handshakes, 16 at once"
+	case "resumed":
+		return "A TLS 1.3 connection for each request, resumed sessions, 16 at once"
 	default:
 		return "1,000 rules, of which the last matches"
 	}

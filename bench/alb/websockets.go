@@ -3,15 +3,25 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"time"
 )
 
-// sockets opens WebSockets through a proxy and returns how much more memory it
+// dial connects to the proxy.
+func (p *proxy) dial(ctx context.Context, secure bool) (net.Conn, error) {
+	if !secure {
+		return new(net.Dialer).DialContext(ctx, "tcp", p.address)
+	}
+	d := tls.Dialer{Config: clientConfig()}
+	return d.DialContext(ctx, "tcp", p.secure)
+}
+
+// websockets opens WebSockets through a proxy and returns how much more memory it
 // has while nothing happens on them.
-func (b *bench) websockets(ctx context.Context, p *proxy) (more int64, err error) {
+func (b *bench) websockets(ctx context.Context, p *proxy, secure bool) (more int64, err error) {
 	before, err := p.memory()
 	if err != nil {
 		return 0, err
@@ -24,7 +34,7 @@ func (b *bench) websockets(ctx context.Context, p *proxy) (more int64, err error
 	}()
 	buf := make([]byte, 1024)
 	for range b.sockets {
-		c, err := new(net.Dialer).DialContext(ctx, "tcp", p.address)
+		c, err := p.dial(ctx, secure)
 		if err != nil {
 			return 0, err
 		}
