@@ -55,6 +55,10 @@ func TestTerraform(t *testing.T) {
 			applied: balancerApplied, imported: balancerImports, changed: balancerChanged, destroyed: balancerDestroyed,
 		},
 		{
+			name: "forwarder", first: "11 added, 0 changed, 0 destroyed", second: "0 added, 3 changed, 0 destroyed",
+			applied: forwarderApplied, imported: forwarderImports, changed: forwarderChanged, destroyed: forwarderDestroyed,
+		},
+		{
 			// Task definitions are replaced by their next revision.
 			name: "habits", first: "28 added, 0 changed, 0 destroyed", second: "1 added, 7 changed, 1 destroyed",
 			applied: habitsApplied, imported: habitsImports, changed: habitsChanged, destroyed: habitsDestroyed,

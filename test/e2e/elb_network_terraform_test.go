@@ -1,0 +1,81 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+)
+
+// forwarderImports is how the case forwarder is imported.
+var forwarderImports = &reimports{
+	ids: map[string]func(*stateResource) string{"aws_lb_target_group_attachment": notImportable},
+	// As in balancerImports.
+	changed: []string{"aws_security_group", "aws_lb_listener"},
+}
+
+func forwarderApplied(t *testing.T, s *server, tf *configuration) {
+	if dns := tf.output("dns_name"); !strings.HasPrefix(dns, "tf-net-") || !strings.HasSuffix(dns, ".us-east-1.elb.localhost") {
+		t.Errorf("the DNS name is %s", dns)
+	}
+	s.wantForwarder(t, 6379, map[string]string{"load_balancing.cross_zone.enabled": "false"})
+}
+
+func forwarderChanged(t *testing.T, s *server) {
+	s.wantForwarder(t, 6380, map[string]string{"load_balancing.cross_zone.enabled": "true"})
+	groups, err := s.elb.DescribeTargetGroups(t.Context(), &elb.DescribeTargetGroupsInput{Names: []string{"tf-net-tcp"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	attributes, err := s.elb.DescribeTargetGroupAttributes(t.Context(), &elb.DescribeTargetGroupAttributesInput{TargetGroupArn: groups.TargetGroups[0].TargetGroupArn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"deregistration_delay.timeout_seconds": "30", "deregistration_delay.connection_termination.enabled": "true",
+		"preserve_client_ip.enabled": "true", "stickiness.enabled": "true", "stickiness.type": "source_ip",
+	}
+	for _, a := range attributes.Attributes {
+		if w, ok := want[*a.Key]; ok && w != *a.Value {
+			t.Errorf("%s is %s", *a.Key, *a.Value)
+		}
+		delete(want, *a.Key)
+	}
+	if len(want) > 0 {
+		t.Errorf("not there: %v", want)
+	}
+}
+
+// wantForwarder checks the load balancer tf-net.
+func (s *server) wantForwarder(t *testing.T, port int32, want map[string]string) {
+	t.Helper()
+	lbs, err := s.elb.DescribeLoadBalancers(t.Context(), &elb.DescribeLoadBalancersInput{Names: []string{"tf-net"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lb := lbs.LoadBalancers[0]
+	addresses := lb.AvailabilityZones[0].LoadBalancerAddresses
+	if lb.Type != "network" || len(lb.SecurityGroups) != 1 || len(addresses) != 1 || addresses[0].IpAddress == nil {
+		t.Errorf("the load balancer is %+v", lb)
+	}
+	listeners, err := s.elb.DescribeListeners(t.Context(), &elb.DescribeListenersInput{LoadBalancerArn: lb.LoadBalancerArn})
+	if err != nil || len(listeners.Listeners) != 1 || *listeners.Listeners[0].Port != port || listeners.Listeners[0].Protocol != "TCP" {
+		t.Errorf("listeners %+v %v", listeners, err)
+	}
+	attributes, err := s.elb.DescribeLoadBalancerAttributes(t.Context(), &elb.DescribeLoadBalancerAttributesInput{LoadBalancerArn: lb.LoadBalancerArn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range attributes.Attributes {
+		if w, ok := want[*a.Key]; ok && w != *a.Value {
+			t.Errorf("%s is %s", *a.Key, *a.Value)
+		}
+	}
+}
+
+func forwarderDestroyed(t *testing.T, s *server) {
+	_, err := s.elb.DescribeLoadBalancers(t.Context(), &elb.DescribeLoadBalancersInput{Names: []string{"tf-net"}})
+	gone(t, "LoadBalancerNotFound", err)
+	_, err = s.elb.DescribeTargetGroups(t.Context(), &elb.DescribeTargetGroupsInput{Names: []string{"tf-net-tcp"}})
+	gone(t, "TargetGroupNotFound", err)
+}

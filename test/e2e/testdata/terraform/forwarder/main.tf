@@ -1,0 +1,140 @@
+provider "aws" {}
+
+data "aws_vpc" "default" {
+  default = true
+}
+
+data "aws_subnets" "default" {
+  filter {
+    name   = "default-for-az"
+    values = ["true"]
+  }
+}
+
+data "aws_subnet" "first" {
+  id = sort(data.aws_subnets.default.ids)[0]
+}
+
+resource "aws_eip" "static" {
+  domain = "vpc"
+}
+
+resource "aws_security_group" "net" {
+  name   = "tf-net"
+  vpc_id = data.aws_vpc.default.id
+}
+
+# With an address of one's own.
+resource "aws_lb" "facing" {
+  name                             = "tf-net"
+  load_balancer_type               = "network"
+  enable_cross_zone_load_balancing = var.revision > 1
+  security_groups                  = [aws_security_group.net.id]
+
+  subnet_mapping {
+    subnet_id     = data.aws_subnet.first.id
+    allocation_id = aws_eip.static.id
+  }
+
+  tags = {
+    Revision = var.revision
+  }
+}
+
+# Without security groups, at a chosen private address.
+resource "aws_lb" "internal" {
+  name               = "tf-net-internal"
+  load_balancer_type = "network"
+  internal           = true
+
+  subnet_mapping {
+    subnet_id            = data.aws_subnet.first.id
+    private_ipv4_address = cidrhost(data.aws_subnet.first.cidr_block, 77)
+  }
+}
+
+resource "aws_lb_target_group" "tcp" {
+  name                   = "tf-net-tcp"
+  port                   = 6379
+  protocol               = "TCP"
+  target_type            = "ip"
+  vpc_id                 = data.aws_vpc.default.id
+  deregistration_delay   = var.revision > 1 ? 30 : 300
+  connection_termination = var.revision > 1
+  preserve_client_ip     = var.revision > 1
+
+  health_check {
+    protocol            = "TCP"
+    interval            = 10
+    healthy_threshold   = 2
+    unhealthy_threshold = 2
+  }
+
+  stickiness {
+    enabled = var.revision > 1
+    type    = "source_ip"
+  }
+}
+
+resource "aws_lb_target_group" "udp" {
+  name     = "tf-net-udp"
+  port     = 53
+  protocol = "UDP"
+  vpc_id   = data.aws_vpc.default.id
+
+  health_check {
+    protocol = "HTTP"
+    path     = "/health"
+    port     = 8080
+  }
+}
+
+resource "aws_lb_target_group" "both" {
+  name        = "tf-net-both"
+  port        = 53
+  protocol    = "TCP_UDP"
+  target_type = "ip"
+  vpc_id      = data.aws_vpc.default.id
+}
+
+resource "aws_lb_target_group_attachment" "tcp" {
+  target_group_arn = aws_lb_target_group.tcp.arn
+  target_id        = cidrhost(data.aws_subnet.first.cidr_block, 200)
+}
+
+resource "aws_lb_listener" "tcp" {
+  load_balancer_arn = aws_lb.facing.arn
+  port              = var.revision > 1 ? 6380 : 6379
+  protocol          = "TCP"
+
+  default_action {
+    type             = "forward"
+    target_group_arn = aws_lb_target_group.tcp.arn
+  }
+}
+
+resource "aws_lb_listener" "udp" {
+  load_balancer_arn = aws_lb.internal.arn
+  port              = 53
+  protocol          = "UDP"
+
+  default_action {
+    type             = "forward"
+    target_group_arn = aws_lb_target_group.udp.arn
+  }
+}
+
+resource "aws_lb_listener" "both" {
+  load_balancer_arn = aws_lb.internal.arn
+  port              = 5353
+  protocol          = "TCP_UDP"
+
+  default_action {
+    type             = "forward"
+    target_group_arn = aws_lb_target_group.both.arn
+  }
+}
+
+output "dns_name" {
+  value = aws_lb.facing.dns_name
+}
