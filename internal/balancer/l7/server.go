@@ -45,13 +45,19 @@ func (s *Server) Swap(t *Table) {
 // Serve accepts connections until ctx ends or l fails, and closes l. It does
 // not wait for the connections: Shutdown does.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	return Accept(ctx, l, s.log, func(nc net.Conn) { s.start(fast(nc)) })
+}
+
+// Accept hands the connections that l accepts to start, which must not block,
+// until ctx ends or l fails, and closes l.
+func Accept(ctx context.Context, l net.Listener, log *slog.Logger, start func(net.Conn)) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	for delay := time.Duration(0); ; {
 		nc, err := l.Accept()
 		if err == nil {
 			delay = 0
-			s.start(fast(nc))
+			start(nc)
 			continue
 		}
 		if ctx.Err() != nil {
@@ -63,7 +69,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			return err
 		}
 		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
-		s.log.Warn("accepting connections fails", "error", err)
+		log.Warn("accepting connections fails", "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(delay):

@@ -1,0 +1,83 @@
+package l7
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// Link is a connection to a target that carries no requests of HTTP's: it is
+// nobody else's, and counts as in flight until it is closed.
+type Link struct {
+	net.Conn
+	up   *upstream
+	once sync.Once
+}
+
+// errNoTargets: a group has no target that takes connections.
+var errNoTargets = errors.New("no target takes connections")
+
+// Connect opens a connection to the target whose turn it is, or to the next
+// ones when it cannot be reached.
+func (g *Group) Connect(ctx context.Context) (*Link, error) {
+	s := g.state.Load()
+	if len(s.targets) == 0 {
+		return nil, errNoTargets
+	}
+	var errs []error
+	first := g.turn.Add(1)
+	for i := range uint64(min(len(s.targets), connectAttempts)) {
+		t := s.targets[(first+i)%uint64(len(s.targets))]
+		t.inflight.Add(1)
+		u, err := t.get(ctx, true, false)
+		if err == nil {
+			g.Stats.Requests.Add(1)
+			t.Stats.Requests.Add(1)
+			return &Link{Conn: u.c, up: u}, nil
+		}
+		t.inflight.Add(-1)
+		g.Stats.ConnectionErrors.Add(1)
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// connectAttempts is how many targets are tried for one connection.
+const connectAttempts = 3
+
+// Close ends the connection. Closing twice is no error.
+func (l *Link) Close() error {
+	l.once.Do(func() {
+		l.up.target.drop(l.up)
+		l.up.target.inflight.Add(-1)
+	})
+	return nil
+}
+
+// Pass copies bytes between a client and a target until both are done, or
+// nothing moved for the idle timeout, and tells how many went each way. It
+// leaves closing to the caller.
+func Pass(client net.Conn, target *Link, idle time.Duration) (in, out int64) {
+	t := tunnel{timeout: idle}
+	t.moved()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		out = t.copy(client, target.Conn)
+		if errors.Is(target.SetReadDeadline(time.Time{}), net.ErrClosed) {
+			_ = client.Close() // it was cut, and did not end by itself
+		}
+	}()
+	in = t.copy(target.Conn, client)
+	<-done
+	return in, out
+}
+
+// Fast makes a connection cheaper to read and write where that can be done.
+// One goroutine at a time may read from what it returns, and one may write.
+func Fast(c net.Conn) net.Conn { return fast(c) }
