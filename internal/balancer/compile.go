@@ -37,7 +37,11 @@ func compile(lb balance.LoadBalancer, l balance.Listener, groups map[string]*gro
 		return nil, err
 	}
 	for _, r := range rs {
-		t.Actions = append(t.Actions, action(r.Action, groups))
+		a := action(r.Action, groups)
+		if !r.Default {
+			a.Priority = r.Priority
+		}
+		t.Actions = append(t.Actions, a)
 	}
 	return t, nil
 }

@@ -37,12 +37,15 @@ func page(status int) string {
 // fail answers with a status page. It returns keep, or false when the answer
 // could not be sent.
 func (c *conn) fail(status int, keep bool) bool {
-	c.s.stats.OwnResponses[class(status)].Add(1)
+	c.stats.own(status)
 	return c.answer(status, "text/html", page(status), "", keep)
 }
 
 // answer sends a response of the load balancer's own.
 func (c *conn) answer(status int, contentType, body, location string, keep bool) bool {
+	if c.rec != nil {
+		c.rec.Status = status
+	}
 	b := c.out[:0]
 	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(status), 10)
@@ -86,12 +89,13 @@ func (c *conn) answer(status int, contentType, body, location string, keep bool)
 }
 
 func (c *conn) fixed(a *model.FixedResponseAction) bool {
-	c.s.stats.Fixed.Add(1)
+	c.stats.Fixed.Add(1)
+	c.acted("fixed-response")
 	status, err := strconv.Atoi(a.StatusCode)
 	if err != nil {
 		return c.fail(500, false)
 	}
-	c.s.stats.OwnResponses[class(status)].Add(1)
+	c.stats.own(status)
 	contentType := a.ContentType
 	if contentType == "" {
 		contentType = "text/plain"
@@ -100,13 +104,17 @@ func (c *conn) fixed(a *model.FixedResponseAction) bool {
 }
 
 func (c *conn) redirect(a *model.RedirectAction) bool {
-	c.s.stats.Redirects.Add(1)
+	c.stats.Redirects.Add(1)
+	c.acted("redirect")
 	status := 302
 	if a.StatusCode == "HTTP_301" {
 		status = 301
 	}
-	c.s.stats.OwnResponses[class(status)].Add(1)
+	c.stats.own(status)
 	location := c.location(a)
+	if c.rec != nil {
+		c.rec.RedirectURL = location
+	}
 	return c.answer(status, "text/html", page(status), location, c.skipBody())
 }
 

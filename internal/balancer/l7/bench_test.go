@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"sync/atomic"
 	"testing"
 )
 
@@ -103,3 +104,17 @@ func BenchmarkUpload(b *testing.B) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// counted is a log that keeps nothing.
+type counted struct{ n atomic.Int64 }
+
+func (c *counted) Request(*Record) { c.n.Add(1) }
+
+func BenchmarkProxyLogged(b *testing.B) {
+	lb := start(b, Settings{}, rawBackend(b, respond))
+	t := *lb.server.table.Load()
+	t.Access = new(counted)
+	lb.server.Swap(&t)
+	b.ResetTimer()
+	load(b, lb.addr)
+}

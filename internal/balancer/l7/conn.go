@@ -32,6 +32,18 @@ type conn struct {
 	wdl deadline
 	out []byte // scratch for what is written
 
+	// stats are those of the node that the client came to, and node is its
+	// index.
+	stats *Stats
+	node  int
+	// rec is what is logged of the current request; nil when nothing is.
+	rec *Record
+	// session is nil on connections without TLS, trace empty until something
+	// is logged.
+	session *Session
+	trace   string
+	h2      bool
+
 	peer     netip.AddrPort
 	peerText string // the address, as in X-Forwarded-For
 	since    time.Time
@@ -43,6 +55,8 @@ type conn struct {
 	// the client may send another one on this connection.
 	isHead, keep bool
 	minor        byte // the current request's version
+	// received and sent count the current request's bytes.
+	received, sent int64
 
 	idle atomic.Bool // no request is under way
 	cutC atomic.Bool
@@ -60,6 +74,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.peer, c.since = peer(nc), time.Now()
 	c.peerText = c.peer.Addr().String()
 	c.table = s.table.Load()
+	c.node, c.stats = c.table.at(nc, s.stats)
 	c.idle.Store(true)
 	c.cutC.Store(false)
 	c.up.Store(nil)
@@ -69,6 +84,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 // release makes the connection's memory available to others.
 func (c *conn) release() {
 	c.s, c.c, c.r.c, c.table = nil, nil, nil, nil
+	c.rec, c.session, c.trace, c.h2 = nil, nil, "", false
 	if cap(c.out) > largeBuffer {
 		c.out = nil
 	}
@@ -111,6 +127,7 @@ func (c *conn) finish() {
 // requests handles request after request until the last, which may have opened
 // a tunnel.
 func (c *conn) requests() {
+	c.noteConnection()
 	for c.request() {
 	}
 	if c.through != nil {
@@ -122,24 +139,36 @@ func (c *conn) requests() {
 func (c *conn) request() bool {
 	n, ok := c.readHead()
 	if !ok {
+		c.logged()
 		return false
 	}
 	c.idle.Store(false)
 	c.table = c.s.table.Load()
 	c.isHead, c.keep, c.minor = false, false, 1
+	if c.table.Access != nil {
+		c.note(n)
+	}
 	if err := c.req.Parse(c.r.buffered()[:n]); err != nil {
+		defer c.logged()
 		return c.refuse(err)
+	}
+	if c.rec != nil {
+		c.noteRequest()
 	}
 	// The head stays in place in the buffer, behind r, until the pump or the
 	// next request fills it anew.
 	c.r.r += n
-	c.s.stats.BytesIn.Add(int64(n))
+	c.stats.BytesIn.Add(int64(n))
+	c.received, c.sent = int64(n), 0
 	c.minor = c.req.Minor
 	c.isHead = string(c.req.Method) == "HEAD"
 	c.keep = c.req.KeepsAlive() && time.Since(c.since) < c.settings().KeepAlive && !c.s.isClosing()
 	again := c.dispatch()
 	if c.through != nil {
 		return false
+	}
+	if c.rec != nil {
+		c.logged()
 	}
 	if c.r.r == c.r.w {
 		c.r.r, c.r.w = 0, 0
@@ -195,9 +224,11 @@ func (c *conn) readHead() (int, bool) {
 	case errors.Is(err, errHeadTooLarge):
 		c.idle.Store(false)
 		c.isHead = false
+		c.note(len(c.r.buffered()))
 		return 0, c.refuse(err)
 	case isTimeout(err):
 		c.isHead = false
+		c.note(len(c.r.buffered()))
 		return 0, c.fail(408, false)
 	default:
 		return 0, false
@@ -207,7 +238,10 @@ func (c *conn) readHead() (int, bool) {
 // refuse answers a request that cannot be understood, and ends the
 // connection: where the next request begins is not known.
 func (c *conn) refuse(err error) bool {
-	c.s.stats.Rejected.Add(1)
+	c.stats.Rejected.Add(1)
+	if c.rec != nil {
+		c.rec.classify(err)
+	}
 	switch {
 	case errors.Is(err, h1.ErrURITooLong):
 		c.fail(414, false)
@@ -231,6 +265,9 @@ func (c *conn) dispatch() bool {
 		return c.fail(400, false)
 	}
 	a := c.table.action(&c.req, c.peer.Addr())
+	if c.rec != nil && a != nil {
+		c.rec.Matched, c.rec.Priority = true, a.Priority
+	}
 	switch {
 	case a == nil:
 		return c.fail(503, c.skipBody())
@@ -253,7 +290,7 @@ func (c *conn) skipBody() bool {
 	if c.req.Chunked || c.req.Length > int64(len(c.r.buffered())) {
 		return false
 	}
-	c.r.r += int(c.req.Length)
+	c.took(c.req.Length)
 	return c.keep
 }
 
@@ -261,7 +298,8 @@ func (c *conn) skipBody() bool {
 func (c *conn) write(b []byte) error {
 	c.wdl.extend(c.c.SetWriteDeadline, c.settings().IdleTimeout)
 	n, err := c.c.Write(b)
-	c.s.stats.BytesOut.Add(int64(n))
+	c.stats.BytesOut.Add(int64(n))
+	c.sent += int64(n)
 	return err
 }
 

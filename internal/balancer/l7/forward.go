@@ -15,6 +15,7 @@ import (
 // exchange is a request on its way to a target.
 type exchange struct {
 	group  *Group
+	stats  *Stats // the group's, of the client's node
 	state  *groupState
 	target *Target
 	up     *upstream
@@ -29,11 +30,12 @@ type exchange struct {
 // tells whether the connection to the client can go on.
 func (c *conn) forward(f *Forward) bool {
 	s := c.settings()
+	c.acted("forward")
 	g, remember := f.choose(&c.req, s)
 	if g == nil {
 		return c.fail(503, c.skipBody())
 	}
-	x := exchange{group: g, state: g.state.Load()}
+	x := exchange{group: g, state: g.state.Load(), stats: g.at(c.node)}
 	if remember {
 		x.cookies = appendCookies(x.cookies, groupCookie, groupCORSCookie, g.ID, s, f.StickyFor)
 	}
@@ -45,6 +47,10 @@ func (c *conn) forward(f *Forward) bool {
 	status, err := c.send(&x)
 	if x.target == nil {
 		return c.fail(503, c.skipBody())
+	}
+	if c.rec != nil {
+		c.rec.Target = x.target.Addr
+		c.rec.TargetGroup = g.ID
 	}
 	again := false
 	if err != nil {
@@ -73,8 +79,8 @@ func (c *conn) send(x *exchange) (status int, err error) {
 		return 503, errNoTarget
 	}
 	x.target.inflight.Add(1)
-	c.s.stats.Requests.Add(1)
-	x.group.Stats.Requests.Add(1)
+	c.stats.Requests.Add(1)
+	x.stats.Requests.Add(1)
 	var fresh bool
 	for attempt := 0; ; attempt++ {
 		up, err := x.target.get(context.Background(), fresh, !again)
@@ -84,8 +90,11 @@ func (c *conn) send(x *exchange) (status int, err error) {
 				c.elsewhere(x)
 				continue
 			}
-			x.group.Stats.ConnectionErrors.Add(1)
+			x.stats.ConnectionErrors.Add(1)
 			return dialStatus(err), err
+		}
+		if !up.reused {
+			x.stats.Connections.Add(1)
 		}
 		x.up = up
 		c.up.Store(up)
@@ -146,7 +155,7 @@ func (c *conn) exchange(x *exchange, body []byte, whole bool) (status int, err e
 	// which fails the write while the answer is there to be read.
 	status, err = c.readResponse(x)
 	if err == nil && whole {
-		c.r.r += int(max(c.req.Length, 0))
+		c.took(max(c.req.Length, 0))
 	}
 	return status, err
 }
@@ -216,7 +225,9 @@ func (c *conn) failed(x *exchange, status int) bool {
 	keep := false
 	switch {
 	case x.pump != nil:
-		switch err := x.pump.stop(c); {
+		err := x.pump.stop(c)
+		c.received += x.pump.sent
+		switch {
 		case err == nil || errors.Is(err, errToTarget):
 		case isTimeout(err):
 			status = 408
@@ -229,7 +240,7 @@ func (c *conn) failed(x *exchange, status int) bool {
 		keep = c.skipBody()
 	default:
 		keep = c.keep
-		c.r.r += int(max(c.req.Length, 0))
+		c.took(max(c.req.Length, 0))
 	}
 	if status == 0 {
 		return false
@@ -263,6 +274,7 @@ func dialStatus(err error) int {
 type pump struct {
 	done chan struct{}
 	err  error // valid once done is closed
+	sent int64 // likewise
 	quit atomic.Bool
 }
 
@@ -308,7 +320,8 @@ func (p *pump) run(c *conn, up *upstream, length int64, chunked bool, timeout ti
 				return errors.Join(errToTarget, err)
 			}
 			up.sentAt.Store(time.Now().UnixNano())
-			c.s.stats.BytesIn.Add(int64(len(b)))
+			c.stats.BytesIn.Add(int64(len(b)))
+			p.sent += int64(len(b))
 			c.r.consume(len(b))
 		}
 		if (chunked && scan.Done()) || (!chunked && length == 0) {

@@ -20,8 +20,10 @@ const (
 // that connections and counts outlive changes of the configuration.
 type Group struct {
 	// ID is the target group's ARN.
-	ID    string
+	ID string
+	// Stats are those of no node in particular.
 	Stats Stats
+	nodes [MaxNodes]Stats
 
 	state atomic.Pointer[groupState]
 	turn  atomic.Uint64

@@ -23,6 +23,7 @@ const maxStreams = 128
 type multiplexed struct {
 	s     *Server
 	c     *tls.Conn
+	tls   *Session
 	since time.Time
 	http  *http.Server
 
@@ -31,9 +32,9 @@ type multiplexed struct {
 	streams sync.WaitGroup
 }
 
-func newMultiplexed(s *Server, c *tls.Conn) *multiplexed {
+func newMultiplexed(s *Server, c *tls.Conn, session *Session) *multiplexed {
 	return &multiplexed{
-		s: s, c: c, since: time.Now(),
+		s: s, c: c, tls: session, since: time.Now(),
 		http: &http.Server{MaxHeaderBytes: h1.MaxHead, ErrorLog: log.New(io.Discard, "", 0)}, //nolint:gosec // it serves no sockets: HTTP/2's own timeouts count
 	}
 }
@@ -81,6 +82,7 @@ func (m *multiplexed) stream(w http.ResponseWriter, r *http.Request) {
 	defer m.streams.Done()
 	st := newStream(m.c, w, r)
 	c := newConn(m.s, st)
+	c.session, c.trace, c.h2 = m.tls, m.tls.trace, true
 	c.r.buf = st.appendHead(c.r.buf[:0])
 	c.r.w = len(c.r.buf)
 	c.r.buf = c.r.buf[:cap(c.r.buf)]

@@ -46,7 +46,11 @@ func (c *conn) appendRequest(b []byte) []byte {
 	b = append(b, "Host: "...)
 	b = c.appendHost(b)
 	b = append(b, "\r\n"...)
+	mark := len(b)
 	b = appendTrace(b, trace, size)
+	if c.rec != nil {
+		c.rec.traced(b[mark:])
+	}
 	for i := range r.Fields {
 		f := &r.Fields[i]
 		switch f.ID {

@@ -51,7 +51,8 @@ func (c *conn) bodyMode() bodyMode {
 func (c *conn) relay(x *exchange) bool {
 	up, r := x.up, &c.resp
 	took := int64(time.Since(x.began))
-	for _, s := range [3]*Stats{c.s.stats, &x.group.Stats, &x.target.Stats} {
+	x.stats.Times.Observe(took)
+	for _, s := range [3]*Stats{c.stats, x.stats, &x.target.Stats} {
 		s.TargetResponses[class(r.Status)].Add(1)
 		s.ResponseNanos.Add(took)
 	}
@@ -69,6 +70,9 @@ func (c *conn) relay(x *exchange) bool {
 			x.target.drop(up)
 		}
 		return false
+	}
+	if c.rec != nil {
+		c.rec.answered(x, r.Status, took)
 	}
 	mode := c.bodyMode()
 	if mode == bodyDechunk || mode == bodyRaw {
@@ -103,6 +107,7 @@ func (c *conn) endPump(x *exchange) bool {
 	if p == nil {
 		return true
 	}
+	defer func() { c.received += p.sent }()
 	if p.ended() {
 		return p.err == nil
 	}

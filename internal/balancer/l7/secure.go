@@ -3,6 +3,7 @@ package l7
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"sync"
@@ -16,6 +17,8 @@ import (
 type TLS struct {
 	Policy       sslpolicy.Policy
 	Certificates *sni.Set
+	// Names are the ARNs of the certificates, by their leaves.
+	Names map[*x509.Certificate]string
 	// HTTP2 is offered to clients.
 	HTTP2 bool
 	// HandshakeTimeout bounds handshakes; 0 means 10 seconds.
@@ -28,7 +31,7 @@ func (t *TLS) prepare() {
 	if t.HandshakeTimeout == 0 {
 		t.HandshakeTimeout = 10 * time.Second
 	}
-	t.config = &tls.Config{GetCertificate: t.Certificates.Choose, NextProtos: []string{"http/1.1"}}
+	t.config = &tls.Config{GetCertificate: t.choose, NextProtos: []string{"http/1.1"}}
 	if t.HTTP2 {
 		t.config.NextProtos = []string{protocolH2, "http/1.1"}
 	}
@@ -68,8 +71,9 @@ type served interface {
 
 // secureConn is a connection that begins with a handshake.
 type secureConn struct {
-	s *Server
-	c net.Conn
+	s     *Server
+	c     net.Conn
+	stats *Stats
 
 	mu sync.Mutex
 	// inner serves the requests once the handshake is done.
@@ -84,11 +88,15 @@ func (x *secureConn) serve() {
 		return
 	}
 	tc := tls.Server(x.c, x.s.tls)
-	ctx, cancel := context.WithTimeout(context.Background(), t.HandshakeTimeout)
+	session := &Session{}
+	ctx, cancel := context.WithTimeout(session.context(), t.HandshakeTimeout)
+	began := time.Now()
 	err := tc.HandshakeContext(ctx)
 	cancel()
+	session.settle(tc, time.Since(began), err)
+	x.s.noteHandshake(x.c, session)
 	if err != nil {
-		x.s.stats.TLSErrors.Add(1)
+		x.stats.TLSErrors.Add(1)
 		if he, ok := errors.AsType[tls.RecordHeaderError](err); ok && he.Conn != nil && isHTTP(he.RecordHeader) {
 			refusePlain(he.Conn)
 		}
@@ -96,9 +104,11 @@ func (x *secureConn) serve() {
 	}
 	var inner served
 	if tc.ConnectionState().NegotiatedProtocol == protocolH2 {
-		inner = newMultiplexed(x.s, tc)
+		inner = newMultiplexed(x.s, tc, session)
 	} else {
-		inner = newConn(x.s, tc)
+		c := newConn(x.s, tc)
+		c.session, c.trace = session, session.trace
+		inner = c
 	}
 	x.mu.Lock()
 	ended := x.ended

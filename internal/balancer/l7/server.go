@@ -86,16 +86,18 @@ func (s *Server) start(nc net.Conn) {
 		return
 	}
 	var c served
-	if s.table.Load().TLS != nil {
-		c = &secureConn{s: s, c: nc}
+	t := s.table.Load()
+	_, stats := t.at(nc, s.stats)
+	if t.TLS != nil {
+		c = &secureConn{s: s, c: nc, stats: stats}
 	} else {
 		c = newConn(s, nc)
 	}
 	s.conns[c] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
-	s.stats.Connections.Add(1)
-	s.stats.Active.Add(1)
+	stats.Connections.Add(1)
+	stats.Active.Add(1)
 	go func() {
 		serve := c.serve
 		if plain, ok := c.(*conn); ok {
@@ -103,19 +105,19 @@ func (s *Server) start(nc net.Conn) {
 			if plain.requests(); plain.through != nil {
 				// The stack of a goroutine that served requests is large, and
 				// a tunnel lasts long.
-				go s.end(c, serve)
+				go s.end(c, stats, serve)
 				return
 			}
 		}
-		s.end(c, serve)
+		s.end(c, stats, serve)
 	}()
 }
 
 // end does what is left to do for a connection, and forgets it.
-func (s *Server) end(c served, serve func()) {
+func (s *Server) end(c served, stats *Stats, serve func()) {
 	defer s.wg.Done()
 	serve()
-	s.stats.Active.Add(-1)
+	stats.Active.Add(-1)
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()

@@ -1,6 +1,11 @@
 package l7
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"net"
+	"net/netip"
+	"sync/atomic"
+)
 
 // Stats counts what CloudWatch's metrics of load balancers are made from.
 // Counts only grow, but for Active.
@@ -11,14 +16,17 @@ type Stats struct {
 	// (HTTPCode_Target_2XX_Count, …).
 	TargetResponses [6]atomic.Int64
 	// OwnResponses are those that the load balancer made itself, by class
-	// (HTTPCode_ELB_5XX_Count, …).
+	// (HTTPCode_ELB_5XX_Count, …), and Own500 those of the statuses 500 to 504.
 	OwnResponses [6]atomic.Int64
+	Own500       [5]atomic.Int64
 	// ConnectionErrors are failures to connect to a target
 	// (TargetConnectionErrorCount).
 	ConnectionErrors atomic.Int64
 	// ResponseNanos is the time until targets' responses began, summed over
 	// TargetResponses (TargetResponseTime).
 	ResponseNanos atomic.Int64
+	// Times are the same one by one, of a group alone.
+	Times Histogram
 	// Fixed and Redirects count those actions
 	// (HTTP_Fixed_Response_Count, HTTP_Redirect_Count).
 	Fixed, Redirects atomic.Int64
@@ -27,10 +35,19 @@ type Stats struct {
 	// TLSErrors are handshakes that failed (ClientTLSNegotiationErrorCount).
 	TLSErrors atomic.Int64
 	// Connections and Active are all that clients opened, and the open ones
-	// (NewConnectionCount, ActiveConnectionCount).
+	// (NewConnectionCount, ActiveConnectionCount); of a group: those that were
+	// opened to its targets.
 	Connections, Active atomic.Int64
 	// BytesIn and BytesOut are what clients sent and were sent (ProcessedBytes).
 	BytesIn, BytesOut atomic.Int64
+}
+
+// own counts a response of the load balancer's own.
+func (s *Stats) own(status int) {
+	s.OwnResponses[class(status)].Add(1)
+	if i := status - 500; i >= 0 && i < len(s.Own500) {
+		s.Own500[i].Add(1)
+	}
 }
 
 func class(status int) int {
@@ -38,4 +55,99 @@ func class(status int) int {
 		return c
 	}
 	return 0
+}
+
+// The histogram's buckets are an eighth of an octave wide, so that what is read
+// from it is wrong by 6 % at most: from 1 µs, below which all is one, to over
+// an hour.
+const (
+	leastBits   = 10
+	octaves     = 33
+	perOctave   = 8
+	bucketCount = octaves * perOctave
+)
+
+// Histogram counts durations by their size. The zero value is empty.
+type Histogram struct {
+	buckets [bucketCount]atomic.Int64
+}
+
+// Observe counts a duration, in nanoseconds.
+func (h *Histogram) Observe(nanos int64) { h.buckets[bucket(nanos)].Add(1) }
+
+func bucket(nanos int64) int {
+	if nanos < 1<<leastBits {
+		return 0
+	}
+	n := bits.Len64(uint64(nanos)) - 1
+	i := (n-leastBits)*perOctave + int(nanos>>(n-3))&(perOctave-1)
+	return min(i, bucketCount-1)
+}
+
+// Counts is a copy of a histogram's counts.
+type Counts [bucketCount]int64
+
+// Read copies the counts.
+func (h *Histogram) Read(to *Counts) {
+	for i := range h.buckets {
+		to[i] = h.buckets[i].Load()
+	}
+}
+
+// Since calls yield with the middle of each bucket, in nanoseconds, that was
+// counted in since c was before.
+func (c *Counts) Since(before *Counts, yield func(nanos float64, count int64)) {
+	for i := range c {
+		if n := c[i] - before[i]; n > 0 {
+			low := float64(int64(perOctave+i%perOctave)<<(i/perOctave+leastBits)) / perOctave
+			high := float64(int64(perOctave+i%perOctave+1)<<(i/perOctave+leastBits)) / perOctave
+			yield((low+high)/2, n)
+		}
+	}
+}
+
+// MaxNodes is how many nodes of a load balancer are told apart: one for each
+// of its zones.
+const MaxNodes = 8
+
+// Node is the load balancer in one zone.
+type Node struct {
+	Address netip.Addr
+	// Index is from 1 to MaxNodes, and always the same for a zone.
+	Index int
+	Stats *Stats
+}
+
+// at finds the node that a connection came to; 0 and otherwise for none.
+func (t *Table) at(nc net.Conn, otherwise *Stats) (int, *Stats) {
+	if len(t.Nodes) == 0 {
+		return 0, otherwise
+	}
+	local, ok := nc.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return 0, otherwise
+	}
+	a := local.AddrPort().Addr().Unmap()
+	for i := range t.Nodes {
+		if t.Nodes[i].Address == a {
+			return t.Nodes[i].Index, t.Nodes[i].Stats
+		}
+	}
+	return 0, otherwise
+}
+
+// at are the counters of a node.
+func (g *Group) at(node int) *Stats {
+	if node < 1 || node > MaxNodes {
+		return &g.Stats
+	}
+	return &g.nodes[node-1]
+}
+
+// Nodes calls yield with the counters of each node, and with those of none,
+// whose index is 0.
+func (g *Group) Nodes(yield func(node int, s *Stats)) {
+	for i := range MaxNodes + 1 {
+		yield(i, g.at(i))
+	}
 }

@@ -18,10 +18,19 @@ type Table struct {
 	Settings Settings
 	// TLS is nil for a listener that speaks none.
 	TLS *TLS
+	// Nodes are where the load balancer stands.
+	Nodes []Node
+	// Access and Connects are told of requests and of connections; nil when
+	// nobody wants to know.
+	Access   AccessLog
+	Connects ConnectionLog
 }
 
-// Action has exactly one member set.
+// Action has exactly one action set.
 type Action struct {
+	// Priority is that of the rule, 0 of the default one.
+	Priority int32
+
 	Forward  *Forward
 	Redirect *model.RedirectAction
 	Fixed    *model.FixedResponseAction

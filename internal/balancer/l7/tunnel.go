@@ -32,6 +32,9 @@ func (c *conn) tunnel(x *exchange) bool {
 			return false
 		}
 	}
+	if c.rec != nil {
+		c.rec.answered(x, c.resp.Status, int64(time.Since(x.began)))
+	}
 	c.through = up
 	return true
 }
@@ -57,13 +60,19 @@ func (c *conn) pass() {
 	t.moved()
 	// Closing both ends each copy that the other one still waits in.
 	done := make(chan struct{})
+	var out int64
 	go func() {
 		defer close(done)
-		t.copy(c.c, up.c)
+		out = t.copy(c.c, up.c)
+		c.stats.BytesOut.Add(out)
 	}()
 	n := t.copy(up.c, c.c)
-	c.s.stats.BytesIn.Add(n)
+	c.stats.BytesIn.Add(n)
 	<-done
+	c.received, c.sent = c.received+n, c.sent+out
+	if c.rec != nil {
+		c.logged()
+	}
 	c.through = nil
 	c.up.Store(nil)
 	up.target.drop(up)
