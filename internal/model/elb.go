@@ -18,6 +18,8 @@ import (
 //	TargetHealth  <tg>/<target id>:<port>     written by the loadbalancer controller alone
 //	ELBName       lb/<name>, tg/<name>        holds names unique within account and region
 //
+// Classic load balancers are kept in the same tables: see elb_classic.go.
+//
 // # Registering targets without the API
 //
 // The ECS service controller puts a task behind a load balancer so:
@@ -59,8 +61,10 @@ type LoadBalancer struct {
 	ID   string `json:"id"`
 	ARN  string `json:"arn"`
 	Name string `json:"name"`
-	// Type is application, network or gateway.
+	// Type is application, network, gateway or classic.
 	Type string `json:"type"`
+	// Classic is set for a classic load balancer alone.
+	Classic *ClassicLoadBalancer `json:"classic,omitempty"`
 	// Scheme is internet-facing or internal.
 	Scheme        string `json:"scheme"`
 	IPAddressType string `json:"ipAddressType"`
@@ -135,7 +139,8 @@ type Listener struct {
 	// LoadBalancerID is the parent's record id.
 	LoadBalancerID string `json:"loadBalancerId"`
 	Port           int32  `json:"port"`
-	// Protocol is HTTP, HTTPS, TCP, TLS, UDP, TCP_UDP or GENEVE.
+	// Protocol is HTTP, HTTPS, TCP, TLS, UDP, TCP_UDP or GENEVE; SSL for classic
+	// load balancers.
 	Protocol     string            `json:"protocol"`
 	SSLPolicy    string            `json:"sslPolicy,omitempty"`
 	Certificates []string          `json:"certificates,omitempty"`
@@ -143,6 +148,8 @@ type Listener struct {
 	Attributes   map[string]string `json:"attributes,omitempty"`
 	Tags         Tags              `json:"tags,omitzero"`
 	CreatedAt    time.Time         `json:"createdAt"`
+	// Classic is set for listeners of classic load balancers alone.
+	Classic *ClassicListener `json:"classic,omitempty"`
 	// Generation grows whenever the set of its rules changes.
 	Generation int64 `json:"generation,omitempty"`
 }
@@ -265,6 +272,8 @@ type TargetGroup struct {
 	Port            int32       `json:"port,omitempty"`
 	VpcID           string      `json:"vpcId,omitempty"`
 	TargetType      string      `json:"targetType"`
+	// Classic tells that it is a classic load balancer's set of instances.
+	Classic         bool        `json:"classic,omitempty"`
 	IPAddressType   string      `json:"ipAddressType,omitempty"`
 	HealthCheck     HealthCheck `json:"healthCheck"`
 	// Attributes that were set; the service knows the defaults of the others.
@@ -279,7 +288,7 @@ type TargetGroup struct {
 // HealthCheck tells how a target group's targets are checked.
 type HealthCheck struct {
 	Enabled bool `json:"enabled"`
-	// Protocol is HTTP, HTTPS or TCP.
+	// Protocol is HTTP, HTTPS or TCP; SSL for classic load balancers.
 	Protocol string `json:"protocol,omitempty"`
 	// Port is a number or traffic-port.
 	Port string `json:"port,omitempty"`

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/model"
-	"roadstead.dev/internal/plan/address"
 	"roadstead.dev/internal/plan/balance"
 	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/loadbalancers"
 	"roadstead.dev/internal/store/tables"
 )
 
@@ -44,7 +43,7 @@ func (s *Service) CreateLoadBalancer(ctx context.Context, in *elbv2.CreateLoadBa
 			lb = existing
 			return nil
 		}
-		n, err := tables.LoadBalancers.List(ctx, s.Store, everything(ctx))
+		n, err := s.loadBalancers(ctx)
 		if err != nil {
 			return err
 		}
@@ -106,12 +105,7 @@ func dnsName(lb *model.LoadBalancer, region string) string {
 	if lb.Type == model.LoadBalancerNetwork {
 		return strings.ToLower(lb.Name) + "-" + lb.ID + "." + region + ".elb.localhost"
 	}
-	n, _ := strconv.ParseUint(lb.ID[:9], 16, 64) // hexadecimal by construction
-	name := strings.ToLower(lb.Name) + "-" + strconv.FormatUint(n, 10) + "." + region + ".elb.localhost"
-	if lb.Scheme == string(elbv2.LoadBalancerSchemeEnumInternal) {
-		return "internal-" + name
-	}
-	return name
+	return loadbalancers.DNSName(lb.Name, lb.ID, region, lb.Scheme)
 }
 
 // sameName finds the load balancer that holds a name.
@@ -200,21 +194,18 @@ func (s *Service) placeIn(ctx context.Context, tx *store.Txn, lb *model.LoadBala
 	return nil
 }
 
-// minFree is how many free addresses a subnet needs for a load balancer.
-const minFree = 8
-
 // checkSpace refuses subnets that have no room for a load balancer which does
 // not stand there yet.
 func (s *Service) checkSpace(ctx context.Context, lb *model.LoadBalancer, sn *model.Subnet) error {
 	if slices.ContainsFunc(lb.AvailabilityZones, func(z model.LoadBalancerZone) bool { return z.SubnetID == sn.ID }) {
 		return nil
 	}
-	claims, err := tables.PrivateAddressClaims.List(ctx, s.Store, children(ctx, sn.ID))
+	crowded, err := s.place(ctx).Crowded(ctx, sn)
 	if err != nil {
 		return err
 	}
-	if address.Capacity(sn.CIDR)-len(claims) < minFree {
-		return elbv2.NewInvalidSubnetException("Not enough IP space available in %s. ELB requires at least %d free IP addresses in each subnet.", sn.ID, minFree)
+	if crowded {
+		return elbv2.NewInvalidSubnetException("Not enough IP space available in %s. ELB requires at least %d free IP addresses in each subnet.", sn.ID, loadbalancers.MinFree)
 	}
 	return nil
 }
@@ -225,14 +216,8 @@ func (s *Service) checkGateway(ctx context.Context, lb *model.LoadBalancer, vpc 
 	if lb.Scheme != string(elbv2.LoadBalancerSchemeEnumInternetFacing) {
 		return nil
 	}
-	q := everything(ctx)
-	q.Index = store.Index{Name: tables.ByVPC, Value: vpc}
-	gateways, err := tables.InternetGateways.List(ctx, s.Store, q)
-	if err != nil {
+	if there, err := s.place(ctx).HasGateway(ctx, vpc); err != nil || there {
 		return err
-	}
-	if slices.ContainsFunc(gateways, func(g store.Row[model.InternetGateway]) bool { return !g.V.Deleting }) {
-		return nil
 	}
 	return elbv2.NewInvalidSubnetException("VPC %s has no internet gateway", vpc)
 }
@@ -240,35 +225,18 @@ func (s *Service) checkGateway(ctx context.Context, lb *model.LoadBalancer, vpc 
 // secure gives lb its security groups, which tx then depends on; without any
 // it is the VPC's default group.
 func (s *Service) secure(ctx context.Context, tx *store.Txn, lb *model.LoadBalancer, groups []string) error {
-	c := api.CallFrom(ctx)
 	if len(groups) == 0 && lb.Type == model.LoadBalancerNetwork {
 		return nil
-	}
-	if len(groups) == 0 {
-		vpc, err := tables.VPCs.Get(ctx, s.Store, c.Account, c.Region, lb.VpcID)
-		if err != nil {
-			return err
-		}
-		groups = []string{vpc.V.DefaultGroupID}
 	}
 	if len(groups) > maxSecurityGroups {
 		return invalid("You can specify at most %d security groups for a load balancer", maxSecurityGroups)
 	}
-	lb.SecurityGroups = nil
-	for _, g := range groups {
-		row, err := tables.SecurityGroups.Get(ctx, s.Store, c.Account, c.Region, g)
-		if errors.Is(err, store.ErrNotFound) || err == nil && (row.V.Deleting || row.V.VPCID != lb.VpcID) {
-			return elbv2.NewInvalidSecurityGroupException("One or more security groups are invalid")
-		}
-		if err != nil {
-			return err
-		}
-		if !slices.Contains(lb.SecurityGroups, g) {
-			tables.SecurityGroups.Check(tx, row)
-			lb.SecurityGroups = append(lb.SecurityGroups, g)
-		}
+	var err error
+	lb.SecurityGroups, err = s.place(ctx).Groups(ctx, tx, lb.VpcID, groups)
+	if errors.Is(err, loadbalancers.ErrGroup) {
+		return elbv2.NewInvalidSecurityGroupException("One or more security groups are invalid")
 	}
-	return nil
+	return err
 }
 
 // DescribeLoadBalancers lists load balancers.
@@ -309,7 +277,7 @@ func (s *Service) DescribeLoadBalancers(ctx context.Context, in *elbv2.DescribeL
 	if len(in.LoadBalancerArns) > 0 || len(in.Names) > 0 {
 		return out, nil
 	}
-	rows, err := tables.LoadBalancers.List(ctx, s.Store, everything(ctx))
+	rows, err := s.loadBalancers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -467,7 +435,7 @@ func renderLoadBalancer(region string, lb *model.LoadBalancer) elbv2.LoadBalance
 	}
 	out := elbv2.LoadBalancer{
 		LoadBalancerArn: new(lb.ARN), LoadBalancerName: new(lb.Name), DNSName: new(lb.DNSName),
-		CanonicalHostedZoneId: new(hostedZone(region)), CreatedTime: new(lb.CreatedAt),
+		CanonicalHostedZoneId: new(loadbalancers.HostedZone(region)), CreatedTime: new(lb.CreatedAt),
 		Scheme: elbv2.LoadBalancerSchemeEnum(lb.Scheme), VpcId: new(lb.VpcID), State: state,
 		Type: elbv2.LoadBalancerTypeEnum(lb.Type), AvailabilityZones: renderZones(lb),
 		SecurityGroups: slices.Clone(lb.SecurityGroups), IpAddressType: elbv2.IpAddressType(lb.IPAddressType),

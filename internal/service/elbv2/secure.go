@@ -2,6 +2,7 @@ package elbv2
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/sslpolicy"
 	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/loadbalancers"
 	"roadstead.dev/internal/store/tables"
 )
 
@@ -85,7 +87,6 @@ func (s *Service) setCertificate(ctx context.Context, tx *store.Txn, l *model.Li
 // certificate checks that a certificate is there and can be served by, and
 // makes tx depend on it.
 func (s *Service) certificate(ctx context.Context, tx *store.Txn, in elbv2.Certificate) (string, error) {
-	c := api.CallFrom(ctx)
 	arn := value(in.CertificateArn)
 	if in.IsDefault != nil {
 		return "", invalid("You cannot specify IsDefault")
@@ -93,36 +94,16 @@ func (s *Service) certificate(ctx context.Context, tx *store.Txn, in elbv2.Certi
 	if arn == "" {
 		return "", invalid("A certificate ARN must be specified")
 	}
-	missing := elbv2.NewCertificateNotFoundException("Certificate '%s' not found", arn)
-	a, err := model.ParseARN(arn)
-	if err != nil {
+	switch err := s.place(ctx).Certificate(ctx, tx, arn); {
+	case errors.Is(err, loadbalancers.ErrNoCertificateARN):
 		return "", invalid("Certificate ARN '%s' is not valid", arn)
-	}
-	if account, _, name, ok := model.IAMNameOf(arn, "server-certificate"); ok {
-		row, err := tables.ServerCertificates.Get(ctx, s.Store, account, "", strings.ToLower(name))
-		if isNotFound(err) || err == nil && (row.V.ARN != arn || account != c.Account) {
-			return "", missing
-		}
-		if err == nil {
-			tables.ServerCertificates.Check(tx, row)
-		}
+	case isNotFound(err):
+		return "", elbv2.NewCertificateNotFoundException("Certificate '%s' not found", arn)
+	case errors.Is(err, loadbalancers.ErrUnusable):
+		return "", api.NewFault("UnsupportedCertificate", "The certificate '%s' must have a fully-qualified domain name, a supported signature, and a supported key size.", arn)
+	default:
 		return arn, err
 	}
-	id, ok := strings.CutPrefix(a.Resource, "certificate/")
-	if a.Service != "acm" || !ok {
-		return "", invalid("Certificate ARN '%s' is not valid", arn)
-	}
-	row, err := tables.Certificates.Get(ctx, s.Store, c.Account, c.Region, id)
-	switch {
-	case isNotFound(err), err == nil && row.V.ARN != arn:
-		return "", missing
-	case err != nil:
-		return "", err
-	case row.V.Leaf == "":
-		return "", api.NewFault("UnsupportedCertificate", "The certificate '%s' must have a fully-qualified domain name, a supported signature, and a supported key size.", arn)
-	}
-	tables.Certificates.Check(tx, row)
-	return arn, nil
 }
 
 // securedListener finds a listener that has certificates.

@@ -9,6 +9,7 @@ package elbv2
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"roadstead.dev/internal/api"
@@ -16,6 +17,7 @@ import (
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/loadbalancers"
 	"roadstead.dev/internal/store/tables"
 )
 
@@ -136,10 +138,16 @@ func (s *Service) targetGroup(ctx context.Context, arn string) (store.Row[model.
 		return store.Row[model.TargetGroup]{}, invalid("'%s' is not a valid target group ARN", arn)
 	}
 	row, err := tables.TargetGroups.Get(ctx, s.Store, c.Account, c.Region, g)
-	if errors.Is(err, store.ErrNotFound) || err == nil && row.V.ARN != arn {
+	if errors.Is(err, store.ErrNotFound) || err == nil && (row.V.ARN != arn || row.V.Classic) {
 		return row, elbv2.NewTargetGroupNotFoundException("One or more target groups not found")
 	}
 	return row, err
+}
+
+// place is the caller's part of the store.
+func (s *Service) place(ctx context.Context) loadbalancers.Place {
+	c := api.CallFrom(ctx)
+	return loadbalancers.Place{Store: s.Store, Account: c.Account, Region: c.Region}
 }
 
 // children selects what belongs to the record with the id.
@@ -152,6 +160,19 @@ func children(ctx context.Context, parent string) store.Query {
 func everything(ctx context.Context) store.Query {
 	c := api.CallFrom(ctx)
 	return store.Query{Account: c.Account, Region: c.Region}
+}
+
+// loadBalancers are those of the caller's region. Classic ones are another
+// API's.
+func (s *Service) loadBalancers(ctx context.Context) ([]store.Row[model.LoadBalancer], error) {
+	rows, err := tables.LoadBalancers.List(ctx, s.Store, everything(ctx))
+	return slices.DeleteFunc(rows, func(r store.Row[model.LoadBalancer]) bool { return r.V.Classic != nil }), err
+}
+
+// targetGroups are those of the caller's region.
+func (s *Service) targetGroups(ctx context.Context) ([]store.Row[model.TargetGroup], error) {
+	rows, err := tables.TargetGroups.List(ctx, s.Store, everything(ctx))
+	return slices.DeleteFunc(rows, func(r store.Row[model.TargetGroup]) bool { return r.V.Classic }), err
 }
 
 func value[T any](p *T) T {

@@ -55,7 +55,7 @@ func (s *Service) CreateTargetGroup(ctx context.Context, in *elbv2.CreateTargetG
 		case !isNotFound(err):
 			return err
 		}
-		all, err := tables.TargetGroups.List(ctx, s.Store, everything(ctx))
+		all, err := s.targetGroups(ctx)
 		if err != nil {
 			return err
 		}
@@ -286,7 +286,7 @@ func (s *Service) DescribeTargetGroups(ctx context.Context, in *elbv2.DescribeTa
 			rows = append(rows, row)
 		}
 	default:
-		if rows, err = tables.TargetGroups.List(ctx, s.Store, everything(ctx)); err != nil {
+		if rows, err = s.targetGroups(ctx); err != nil {
 			return nil, err
 		}
 	}

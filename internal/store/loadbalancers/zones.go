@@ -1,7 +1,7 @@
-package elbv2
+package loadbalancers
 
-// hostedZones are the ids of the Route 53 zones that application load
-// balancers' names belong to, as the endpoints page of AWS's General Reference
+// hostedZones are the ids of the Route 53 zones that application and classic
+// load balancers' names belong to, as the endpoints page of AWS's General Reference
 // lists them.
 var hostedZones = map[string]string{
 	"us-east-1":      "Z35SXDOTRQ7X7K",
@@ -22,9 +22,9 @@ var hostedZones = map[string]string{
 	"sa-east-1":      "Z2P70J7HTTTPLU",
 }
 
-// hostedZone is the zone of a region; regions that are not listed share that
+// HostedZone is the zone of a region; regions that are not listed share that
 // of us-east-1.
-func hostedZone(region string) string {
+func HostedZone(region string) string {
 	if z, ok := hostedZones[region]; ok {
 		return z
 	}
