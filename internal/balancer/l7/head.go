@@ -51,6 +51,10 @@ func (c *conn) appendRequest(b []byte) []byte {
 	if c.rec != nil {
 		c.rec.traced(b[mark:])
 	}
+	clients := c.table.clients()
+	if clients != nil && c.session != nil && c.session.identity != nil {
+		b = append(b, c.session.identity.fields(clients)...)
+	}
 	for i := range r.Fields {
 		f := &r.Fields[i]
 		switch f.ID {
@@ -66,7 +70,7 @@ func (c *conn) appendRequest(b []byte) []byte {
 				continue
 			}
 		default:
-			if f.ID.HopByHop() || r.Names(f.Name) || (s.DropInvalidFields && !plain(f.Name)) {
+			if f.ID.HopByHop() || r.Names(f.Name) || (s.DropInvalidFields && !plain(f.Name)) || (clients != nil && clients.owns(f.Name)) {
 				continue
 			}
 		}

@@ -21,6 +21,9 @@ type TLS struct {
 	Names map[*x509.Certificate]string
 	// HTTP2 is offered to clients.
 	HTTP2 bool
+	// Clients tells how clients show certificates of theirs; nil when they are
+	// not asked.
+	Clients *Clients
 	// HandshakeTimeout bounds handshakes; 0 means 10 seconds.
 	HandshakeTimeout time.Duration
 
@@ -36,6 +39,9 @@ func (t *TLS) prepare() {
 		t.config.NextProtos = []string{protocolH2, "http/1.1"}
 	}
 	t.Policy.Apply(t.config)
+	if t.Clients != nil {
+		t.Clients.apply(t.config)
+	}
 }
 
 const protocolH2 = "h2"
@@ -47,11 +53,15 @@ var errNoTLS = errors.New("listener does not speak TLS any more")
 // from the table of the moment.
 func (s *Server) tlsConfig() *tls.Config {
 	return &tls.Config{
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			if t := s.table.Load().TLS; t != nil {
-				return t.config, nil
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			t := s.table.Load().TLS
+			if t == nil {
+				return nil, errNoTLS
 			}
-			return nil, errNoTLS
+			if session, ok := hello.Context().Value(sessionKey{}).(*Session); ok {
+				session.terms = t
+			}
+			return t.config, nil
 		},
 	}
 }

@@ -31,6 +31,10 @@ type Session struct {
 
 	shown *tls.Certificate
 	trace string
+	// terms are what the handshake went by, and identity who the client is by
+	// the certificates that it showed on them, nil when it showed none.
+	terms    *TLS
+	identity *identity
 }
 
 type sessionKey struct{}
@@ -63,6 +67,7 @@ func (s *Session) settle(c *tls.Conn, took time.Duration, err error) {
 	st := c.ConnectionState()
 	if len(st.PeerCertificates) > 0 {
 		s.Client = st.PeerCertificates[0]
+		s.identity = showed(&st, s.terms)
 	}
 	if err != nil {
 		s.Failed = "UnmappedConnectionError"

@@ -36,7 +36,7 @@ const (
 	MaxDepth = 4
 )
 
-// ErrBundle: a bundle of authorities cannot be used.
+// ErrBundle tells that a bundle of authorities cannot be used.
 var ErrBundle = errors.New("bundle of certificates is not valid")
 
 // ParseBundle reads the certificates of authorities in PEM. Nothing may stand

@@ -25,7 +25,7 @@ type List struct {
 	serials []string
 }
 
-// ErrList: a revocation list cannot be used.
+// ErrList tells that a revocation list cannot be used.
 var ErrList = errors.New("revocation list is not valid")
 
 // ParseList reads a revocation list in PEM. Lists of changes (delta) and those

@@ -53,6 +53,9 @@ const (
 
 func (r Refusal) Error() string { return "client's certificate: " + string(r) }
 
+// ConnectionLogReason is what connection logs call it.
+func (r Refusal) ConnectionLogReason() string { return string(r) }
+
 // Verify tells whether the certificates that a client presents, its own first,
 // are trusted at a time. IgnoreExpiry takes a client's certificate that has run
 // out for one that has not. The error is a Refusal.
