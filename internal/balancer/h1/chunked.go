@@ -14,7 +14,8 @@ type Chunked struct {
 type chunkState uint8
 
 const (
-	chunkSize chunkState = iota
+	chunkSize  chunkState = iota
+	chunkSpace            // between the size and what may follow it
 	chunkExtension
 	chunkSizeLF
 	chunkData
@@ -77,6 +78,9 @@ func (c *Chunked) step(b byte) bool {
 			return false
 		}
 		return c.afterSize(b)
+	case chunkSpace:
+		c.extra++
+		return b != ';' && c.afterSize(b) && c.extra <= maxExtra
 	case chunkExtension:
 		if b == '\r' {
 			c.state = chunkSizeLF
@@ -127,7 +131,9 @@ func (c *Chunked) afterSize(b byte) bool {
 	switch b {
 	case '\r':
 		c.state = chunkSizeLF
-	case ';', ' ', '\t':
+	case ' ', '\t':
+		c.state = chunkSpace
+	case ';':
 		c.state = chunkExtension
 	default:
 		return false
@@ -135,7 +141,8 @@ func (c *Chunked) afterSize(b byte) bool {
 	return true
 }
 
-// trailerName refuses the fields that would change what the message is.
+// trailerName refuses the fields that would change what the message is, or that
+// only the proxy may set.
 func (c *Chunked) trailerName(b byte) bool {
 	c.extra++
 	if b != ':' {
@@ -153,10 +160,10 @@ func (c *Chunked) trailerName(b byte) bool {
 		return true
 	}
 	switch identify(c.name[:c.nameN]) {
-	case Host, ContentLength, TransferEncoding, Connection, Upgrade, Trailer, TE:
-		return false
-	default:
+	case Other, Date, Server:
 		return true
+	default:
+		return false
 	}
 }
 

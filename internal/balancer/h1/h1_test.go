@@ -168,6 +168,10 @@ func compareRequest(t failer, data []byte) bool {
 		if strings.Contains(err.Error(), "parse \"") {
 			return true
 		}
+		// Identity, which AWS lists as supported, is no coding at all.
+		if strings.Contains(err.Error(), "unsupported transfer encoding") && !r.Chunked {
+			return true
+		}
 		t.Fatalf("accepted %q, which the library refuses: %v", data[:end], err)
 	}
 	if want.Method != string(r.Method) {
@@ -246,6 +250,9 @@ func FuzzResponse(f *testing.F) {
 		}
 		want, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(data)), nil)
 		if err != nil {
+			if strings.Contains(err.Error(), "unsupported transfer encoding") && !r.Chunked {
+				return // identity
+			}
 			t.Fatalf("accepted %q, which the library refuses: %v", data[:end], err)
 		}
 		if want.StatusCode != r.Status {
@@ -268,6 +275,7 @@ func FuzzResponse(f *testing.F) {
 func FuzzChunked(f *testing.F) {
 	for _, s := range []string{
 		"5\r\nhello\r\n0\r\n\r\n", "0\r\n\r\n", "a;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\n", "0005\r\nhello\r\n00\r\n\r\n", "5\nhello\n0\n\n", "ffffffffffffffff\r\n",
+		"5 5\r\nhello\r\n0\r\n\r\n", "5 ;x\r\nhello\r\n0\r\n\r\n", "5;\nhello\r\n0\r\n\r\n", "0\r\nContent-Length: 5\r\n\r\n",
 	} {
 		f.Add([]byte(s), 3)
 	}

@@ -17,6 +17,8 @@ const (
 	MaxLine = 16 << 10
 	// MaxHead limits a whole head.
 	MaxHead = 64 << 10
+	// MaxResponseHead limits that of a target's response.
+	MaxResponseHead = 32 << 10
 	// MaxFields limits the number of header lines.
 	MaxFields = 256
 )
@@ -31,7 +33,7 @@ var (
 	ErrURITooLong = errors.New("request line too long")
 	// ErrVersion: the message is of another version of HTTP.
 	ErrVersion = errors.New("HTTP version not supported")
-	// ErrCoding: a transfer coding other than chunked.
+	// ErrCoding: a transfer coding other than chunked and identity.
 	ErrCoding = errors.New("transfer coding not supported")
 )
 
@@ -148,10 +150,13 @@ func frame(fields []Field, minor byte, f *Framing, c *connection) error {
 			f.Length = n
 		case TransferEncoding:
 			codings++
-			if !equalFold(v, "chunked") {
+			switch {
+			case equalFold(v, "chunked"):
+				f.Chunked = true
+			case equalFold(v, "identity"): // none at all
+			default:
 				return ErrCoding
 			}
-			f.Chunked = true
 		case Connection:
 			c.options(v)
 		default:

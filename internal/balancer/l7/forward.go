@@ -83,7 +83,7 @@ func (c *conn) send(x *exchange) (status int, err error) {
 	x.stats.Requests.Add(1)
 	var fresh bool
 	for attempt := 0; ; attempt++ {
-		up, err := x.target.get(context.Background(), fresh, !again)
+		up, err := x.target.get(context.Background(), fresh, !whole || len(body) > withHead)
 		if err != nil {
 			// Nothing was sent, so another target may be tried.
 			if attempt == 0 && len(x.state.targets) > 1 {
@@ -108,11 +108,11 @@ func (c *conn) send(x *exchange) (status int, err error) {
 		if err == nil {
 			return 0, nil
 		}
-		if errors.Is(err, errStale) && again && !fresh {
-			// The target closed the connection while it was idle. Nothing
-			// came back, and the request may be repeated.
+		if errors.Is(err, errUnasked) || errors.Is(err, errStale) && again && !fresh {
+			// The target closed the connection while it was idle. Nothing was
+			// sent, or nothing came back and the request may be repeated.
 			x.target.drop(up)
-			x.up, fresh = nil, true
+			x.up, fresh = nil, errors.Is(err, errStale)
 			continue
 		}
 		return status, err
@@ -122,6 +122,7 @@ func (c *conn) send(x *exchange) (status int, err error) {
 var (
 	errNoTarget = errors.New("no target")
 	errStale    = errors.New("connection was closed while idle")
+	errInterim  = errors.New("too many interim responses")
 )
 
 // elsewhere chooses another target after a failure to connect.
@@ -132,14 +133,30 @@ func (c *conn) elsewhere(x *exchange) {
 	x.target = t
 }
 
+// withHead is how much of a body is copied behind the head.
+const withHead = largeBuffer / 2
+
+// maxInterim is how many interim responses may come before the final one.
+const maxInterim = 32
+
 // exchange sends head and body on one connection and reads the response's
 // head.
 func (c *conn) exchange(x *exchange, body []byte, whole bool) (status int, err error) {
 	up, s := x.up, c.settings()
 	c.out = c.appendRequest(c.out[:0])
-	if len(body) <= largeBuffer/2 {
+	if len(body) <= withHead {
 		c.out = append(c.out, body...)
 		body = nil
+	}
+	if plain, ok := up.c.(*socket); ok && up.reused && whole && len(body) == 0 {
+		up.r.r, up.r.w = 0, 0
+		up.r.dl.extend(up.c.SetReadDeadline, s.IdleTimeout)
+		n, err := plain.ask(c.out, up.r.buf, func() { up.wdl.extend(up.c.SetWriteDeadline, s.IdleTimeout) })
+		if errors.Is(err, errUnasked) {
+			return 502, err
+		}
+		up.r.w, up.r.err = n, err
+		return c.answered(x, true)
 	}
 	up.wdl.extend(up.c.SetWriteDeadline, s.IdleTimeout)
 	_, werr := up.c.Write(c.out)
@@ -153,6 +170,11 @@ func (c *conn) exchange(x *exchange, body []byte, whole bool) (status int, err e
 	}
 	// A target that answers before it has read everything may close its side,
 	// which fails the write while the answer is there to be read.
+	return c.answered(x, whole)
+}
+
+// answered reads the head of the response to a request that was sent.
+func (c *conn) answered(x *exchange, whole bool) (status int, err error) {
 	status, err = c.readResponse(x)
 	if err == nil && whole {
 		c.took(max(c.req.Length, 0))
@@ -181,7 +203,7 @@ func (c *conn) bodyAtHand() (body []byte, whole bool) {
 func (c *conn) readResponse(x *exchange) (status int, err error) {
 	up := x.up
 	timeout := c.settings().IdleTimeout
-	for {
+	for interim := 0; ; {
 		n, err := up.r.head(func() error {
 			up.r.dl.extend(up.c.SetReadDeadline, timeout)
 			return nil
@@ -200,12 +222,18 @@ func (c *conn) readResponse(x *exchange) (status int, err error) {
 		default:
 			return 502, err
 		}
+		if n > h1.MaxResponseHead {
+			return 502, errHeadTooLarge
+		}
 		if err := c.resp.Parse(up.r.buffered()[:n]); err != nil {
 			return 502, err
 		}
 		up.r.r += n
 		if c.resp.Status >= 200 || c.resp.Status == 101 {
 			return 0, nil
+		}
+		if interim++; interim > maxInterim {
+			return 502, errInterim
 		}
 		if c.resp.Status != 100 && c.minor == 1 {
 			c.out = c.appendInterim(c.out[:0])

@@ -87,10 +87,10 @@ func (c *conn) appendRequest(b []byte) []byte {
 	return append(b, "\r\n"...)
 }
 
-// upgrades tells whether the request asks for another protocol that can be
-// tunnelled. HTTP/2 by upgrade cannot: nobody would look into it.
+// upgrades tells whether the request asks for a WebSocket. Nothing else is
+// tunnelled: nobody would look into HTTP/2 that was agreed on by an upgrade.
 func (c *conn) upgrades() bool {
-	return len(c.req.Upgrade) > 0 && !bytes.HasPrefix(c.req.Upgrade, []byte("h2"))
+	return bytes.EqualFold(c.req.Upgrade, []byte("websocket"))
 }
 
 // appendHost writes the authority. Unless the header is to be preserved, the
@@ -218,7 +218,8 @@ func (c *conn) appendInterim(b []byte) []byte {
 }
 
 // appendFields writes the response's fields that are meant for the client.
-// Framed leaves Content-Length to the caller.
+// Framed leaves Content-Length to the caller. A response that cannot have a body
+// is sent without a length that says otherwise.
 func (c *conn) appendFields(b []byte, framed bool) []byte {
 	r, add := &c.resp, c.settings().Add
 	for i := range r.Fields {
@@ -227,7 +228,7 @@ func (c *conn) appendFields(b []byte, framed bool) []byte {
 		case len(add) > 0 && replaced(add, f.Name):
 			continue
 		case f.ID == h1.ContentLength:
-			if framed {
+			if framed || r.Status < 200 || r.Status == 204 {
 				continue
 			}
 		case f.ID == h1.Upgrade && r.Status == 426:

@@ -37,13 +37,15 @@ type reader struct {
 	buf  []byte
 	r, w int // buf[r:w] has been read and not consumed
 	dl   deadline
+	// err is what the next fill finds, where a read did before it.
+	err error
 }
 
 func (b *reader) reset(c net.Conn) {
 	if cap(b.buf) > 4*smallBuffer || b.buf == nil {
 		b.buf = small.Get().(*[smallBuffer]byte)[:] //nolint:forcetypeassert // the pool holds nothing else
 	}
-	b.c, b.r, b.w, b.dl = c, 0, 0, deadline{}
+	b.c, b.r, b.w, b.dl, b.err = c, 0, 0, deadline{}, nil
 }
 
 // lose makes the buffer available to others. What is in it is lost.
@@ -78,6 +80,10 @@ func (b *reader) fill() error {
 		grown := make([]byte, 2*len(b.buf))
 		copy(grown, b.buf[:b.w])
 		b.buf = grown
+	}
+	if err := b.err; err != nil {
+		b.err = nil
+		return err
 	}
 	n, err := b.c.Read(b.buf[b.w:])
 	b.w += n

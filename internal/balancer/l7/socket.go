@@ -1,6 +1,7 @@
 package l7
 
 import (
+	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -15,8 +16,19 @@ type socket struct {
 	*net.TCPConn
 	raw           syscall.RawConn
 	in, out       transfer
+	asked         asking
 	read1, write1 func(fd uintptr) bool
+	ask1          func(fd uintptr) bool
 }
+
+// asking is where a call of ask is.
+type asking uint8
+
+const (
+	askNothing asking = iota // nothing was sent
+	askPart                  // part of the request was
+	askAll                   // all of it was
+)
 
 // transfer is a call under way.
 type transfer struct {
@@ -41,7 +53,7 @@ func fast(c net.Conn) net.Conn {
 		return c
 	}
 	s := &socket{TCPConn: tc, raw: raw}
-	s.read1, s.write1 = s.readOnce, s.writeMore
+	s.read1, s.write1, s.ask1 = s.readOnce, s.writeMore, s.askOnce
 	return s
 }
 
@@ -141,6 +153,56 @@ func (s *socket) writeMore(fd uintptr) bool {
 			return true
 		}
 	}
+}
+
+// errUnasked: the peer sent something, or closed, before it was asked.
+var errUnasked = errors.New("peer did not wait to be asked")
+
+// ask writes a request and reads the first of what is answered into p. It sends
+// nothing when something came before, or the end did: then the error is
+// errUnasked. That costs no more calls than to write and to read. Patience is
+// called before ask waits until the peer takes more.
+func (s *socket) ask(request, p []byte, patience func()) (int, error) {
+	s.in, s.out, s.asked = transfer{p: p}, transfer{p: request}, askNothing
+	err := s.raw.Read(s.ask1)
+	n, asked, rest := s.in.n, s.asked, request[s.out.n:]
+	if err == nil {
+		err = errors.Join(s.out.err, s.in.err)
+	}
+	s.in, s.out = transfer{}, transfer{}
+	switch {
+	case asked == askNothing:
+		return 0, errors.Join(errUnasked, err)
+	case err != nil:
+		return n, err
+	case asked == askPart:
+		patience()
+		if _, err := s.Write(rest); err != nil {
+			return 0, err
+		}
+		return s.Read(p)
+	case n == 0:
+		return 0, io.EOF
+	default:
+		return n, nil
+	}
+}
+
+// askOnce sends the request, once it has found nothing to read, and then waits
+// for the answer.
+func (s *socket) askOnce(fd uintptr) bool {
+	if s.readOnce(fd) {
+		return true
+	}
+	if s.asked == askAll {
+		return false
+	}
+	if s.writeMore(fd) {
+		s.asked = askAll
+		return s.out.err != nil
+	}
+	s.asked = askPart
+	return true
 }
 
 // most is how much one system call moves: so little that what else wants the

@@ -95,15 +95,20 @@ func (t *Target) share(now time.Time, slowStart time.Duration) float64 {
 func (t *Target) InFlight() int64 { return t.inflight.Load() }
 
 // get takes an idle connection or makes one. Fresh always makes one. Sure
-// makes certain that the target has not closed the idle one already, which
-// costs a system call: for requests that must not be sent twice.
+// makes certain that the target has neither closed the idle one already nor
+// sent anything, which costs a system call: where that is not left to
+// socket.ask.
 func (t *Target) get(ctx context.Context, fresh, sure bool) (*upstream, error) {
 	for !fresh {
 		u := t.takeIdle()
 		if u == nil {
 			break
 		}
-		if !sure || open(u.c) {
+		if _, asks := u.c.(*socket); asks && !sure {
+			return u, nil
+		}
+		u.r.dl = deadline{} // open may set one
+		if open(u.c) {
 			return u, nil
 		}
 		t.drop(u)
@@ -132,6 +137,13 @@ func (t *Target) get(ctx context.Context, fresh, sure bool) (*upstream, error) {
 // anything.
 func open(c net.Conn) bool {
 	if tc, ok := c.(*tls.Conn); ok {
+		// What was decrypted and not read yet lies in tc.
+		_ = tc.SetReadDeadline(past)
+		n, err := tc.Read(make([]byte, 1))
+		_ = tc.SetReadDeadline(time.Time{})
+		if n > 0 || !isTimeout(err) {
+			return false
+		}
 		c = tc.NetConn()
 	}
 	sc, ok := c.(syscall.Conn)
