@@ -268,14 +268,14 @@ type TargetGroup struct {
 	// Protocol is HTTP, HTTPS, TCP, TLS, UDP, TCP_UDP or GENEVE.
 	Protocol string `json:"protocol,omitempty"`
 	// ProtocolVersion is HTTP1, HTTP2 or GRPC for HTTP and HTTPS groups.
-	ProtocolVersion string      `json:"protocolVersion,omitempty"`
-	Port            int32       `json:"port,omitempty"`
-	VpcID           string      `json:"vpcId,omitempty"`
-	TargetType      string      `json:"targetType"`
+	ProtocolVersion string `json:"protocolVersion,omitempty"`
+	Port            int32  `json:"port,omitempty"`
+	VpcID           string `json:"vpcId,omitempty"`
+	TargetType      string `json:"targetType"`
 	// Classic tells that it is a classic load balancer's set of instances.
-	Classic         bool        `json:"classic,omitempty"`
-	IPAddressType   string      `json:"ipAddressType,omitempty"`
-	HealthCheck     HealthCheck `json:"healthCheck"`
+	Classic       bool        `json:"classic,omitempty"`
+	IPAddressType string      `json:"ipAddressType,omitempty"`
+	HealthCheck   HealthCheck `json:"healthCheck"`
 	// Attributes that were set; the service knows the defaults of the others.
 	Attributes map[string]string `json:"attributes,omitempty"`
 	Tags       Tags              `json:"tags,omitzero"`

@@ -38,6 +38,9 @@ func page(status int) string {
 // could not be sent.
 func (c *conn) fail(status int, keep bool) bool {
 	c.stats.own(status)
+	if c.settings().Classic {
+		return c.failClassic(status, keep)
+	}
 	return c.answer(status, "text/html", page(status), "", keep)
 }
 

@@ -24,6 +24,9 @@ type exchange struct {
 	// cookies are Set-Cookie lines for the client.
 	cookies []byte
 	began   time.Time
+	// stuck tells that a classic load balancer's cookie chose the target, rebind
+	// that one did not whose target is gone.
+	stuck, rebind bool
 }
 
 // forward sends the request to a target and its response to the client. It
@@ -32,6 +35,9 @@ func (c *conn) forward(f *Forward) bool {
 	s := c.settings()
 	c.acted("forward")
 	g, remember := f.choose(&c.req, s)
+	if f.ByAddress != nil {
+		g = f.own(c)
+	}
 	if g == nil {
 		return c.fail(503, c.skipBody())
 	}
@@ -71,7 +77,13 @@ func (c *conn) forward(f *Forward) bool {
 func (c *conn) send(x *exchange) (status int, err error) {
 	body, whole := c.bodyAtHand()
 	again := whole && repeatable(c.req.Method)
-	x.target = x.state.stuck(&c.req, c.settings(), x.group.ID)
+	if x.state.settings.Classic != nil {
+		x.target = x.state.stuckClassic(&c.req, c.settings())
+		x.stuck = x.target != nil
+		x.rebind = !x.stuck && x.state.settings.Classic.AppCookie != "" && hasCookie(&c.req, x.state.settings.Classic.AppCookie) && hasCookie(&c.req, classicCookie)
+	} else {
+		x.target = x.state.stuck(&c.req, c.settings(), x.group.ID)
+	}
 	if x.target == nil {
 		x.target = x.state.pick(x.group, nil)
 	}
@@ -128,6 +140,8 @@ var (
 // elsewhere chooses another target after a failure to connect.
 func (c *conn) elsewhere(x *exchange) {
 	t := x.state.pick(x.group, x.target)
+	x.rebind = x.rebind || x.stuck
+	x.stuck = false
 	x.target.inflight.Add(-1)
 	t.inflight.Add(1)
 	x.target = t

@@ -44,6 +44,9 @@ type GroupSettings struct {
 	// SlowStart is how long the share of a target grows from nothing that
 	// Target.Warm was called for; round robin alone knows it.
 	SlowStart time.Duration
+	// Classic is how a classic load balancer binds clients, in the place of
+	// Sticky; nil when it does not.
+	Classic *ClassicStickiness
 }
 
 // NewGroup makes a group without targets.

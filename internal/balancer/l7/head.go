@@ -47,7 +47,12 @@ func (c *conn) appendRequest(b []byte) []byte {
 	b = c.appendHost(b)
 	b = append(b, "\r\n"...)
 	mark := len(b)
-	b = appendTrace(b, trace, size)
+	switch {
+	case !s.Classic:
+		b = appendTrace(b, trace, size)
+	case len(trace) > 0:
+		b = appendField(b, []byte("X-Amzn-Trace-Id"), trace)
+	}
 	if c.rec != nil {
 		c.rec.traced(b[mark:])
 	}
@@ -90,7 +95,7 @@ func (c *conn) appendRequest(b []byte) []byte {
 // upgrades tells whether the request asks for a WebSocket. Nothing else is
 // tunnelled: nobody would look into HTTP/2 that was agreed on by an upgrade.
 func (c *conn) upgrades() bool {
-	return bytes.EqualFold(c.req.Upgrade, []byte("websocket"))
+	return !c.settings().Classic && bytes.EqualFold(c.req.Upgrade, []byte("websocket"))
 }
 
 // appendHost writes the authority. Unless the header is to be preserved, the

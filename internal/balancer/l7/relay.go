@@ -61,6 +61,9 @@ func (c *conn) relay(x *exchange) bool {
 		x.cookies = appendCookies(x.cookies, targetCookie, targetCORS,
 			x.group.ID+" "+x.target.Addr, c.settings(), st.StickyFor)
 	}
+	if x.state.settings.Classic != nil {
+		c.bindClassic(x)
+	}
 	if r.Status == 101 {
 		if !c.upgrades() {
 			x.target.drop(up)

@@ -43,6 +43,9 @@ type Forward struct {
 	// StickyFor.
 	Sticky    bool
 	StickyFor time.Duration
+	// ByAddress takes the place of Groups: each of the load balancer's
+	// addresses has a group of its own.
+	ByAddress map[netip.Addr]*Group
 
 	total int
 }
@@ -86,6 +89,9 @@ type Settings struct {
 	// HideServer leaves the Server header out of the load balancer's own
 	// answers (routing.http.response.server.enabled set to false).
 	HideServer bool
+	// Classic load balancers answer in words of their own, know no trace ids
+	// and switch to no other protocol.
+	Classic bool
 	// Add are fields that every response gets, in the place of the target's of
 	// the same names.
 	Add []Field

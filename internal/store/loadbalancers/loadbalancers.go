@@ -38,7 +38,7 @@ func (p Place) HasGateway(ctx context.Context, vpc string) (bool, error) {
 	return slices.ContainsFunc(gateways, func(g store.Row[model.InternetGateway]) bool { return !g.V.Deleting }), err
 }
 
-// ErrGroup: a security group is not there, or in another VPC.
+// ErrGroup tells that a security group is not there, or in another VPC.
 var ErrGroup = errors.New("a security group cannot be the load balancer's")
 
 // Groups are the security groups with the ids, each once, or the VPC's default
