@@ -42,6 +42,9 @@ func (c *conn) forward(f *Forward) bool {
 		return c.fail(503, c.skipBody())
 	}
 	x := exchange{group: g, state: g.state.Load(), stats: g.at(c.node)}
+	if !c.compatible(x.state.settings.Version) {
+		return c.incompatible()
+	}
 	if remember {
 		x.cookies = appendCookies(x.cookies, groupCookie, groupCORSCookie, g.ID, s, f.StickyFor)
 	}

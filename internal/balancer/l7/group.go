@@ -37,6 +37,8 @@ type groupState struct {
 
 // GroupSettings are a target group's attributes that the data plane acts on.
 type GroupSettings struct {
+	// Version is what the targets speak; empty means HTTP1.
+	Version   Version
 	Algorithm Algorithm
 	// Sticky binds clients to targets by cookie for StickyFor.
 	Sticky    bool
@@ -48,6 +50,16 @@ type GroupSettings struct {
 	// Sticky; nil when it does not.
 	Classic *ClassicStickiness
 }
+
+// Version is a target group's version of HTTP.
+type Version string
+
+// The versions, by the API's values.
+const (
+	HTTP1 Version = "HTTP1"
+	HTTP2 Version = "HTTP2"
+	GRPC  Version = "GRPC"
+)
 
 // NewGroup makes a group without targets.
 func NewGroup(id string) *Group {

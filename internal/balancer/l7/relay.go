@@ -114,7 +114,11 @@ func (c *conn) endPump(x *exchange) bool {
 	if p.ended() {
 		return p.err == nil
 	}
-	t := time.NewTimer(pumpGrace)
+	grace := pumpGrace
+	if _, ok := c.c.(*stream); ok {
+		grace = 0 // nothing else comes on it, and trailers wait for its end
+	}
+	t := time.NewTimer(grace)
 	defer t.Stop()
 	select {
 	case <-p.done:

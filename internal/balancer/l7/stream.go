@@ -35,6 +35,8 @@ type stream struct {
 	reading         bool
 	readBy, writeBy time.Time
 	writing         bool
+	// limit is how far ahead readBy was set.
+	limit time.Duration
 
 	resp h1.Response
 	// begun and done tell how far the response is; left counts what is missing
@@ -108,30 +110,11 @@ func (st *stream) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	if len(p) < leastRead {
-		return 0, io.ErrShortBuffer
+	n, err := readChunk(p, st.body)
+	if n > 0 || !errors.Is(err, io.EOF) {
+		return n, err
 	}
-	room := p[chunkHead : len(p)-2]
-	n, err := st.body.Read(room[:min(len(room), 1<<24-1)])
-	if n > 0 {
-		const digits = "0123456789abcdef"
-		for i := range 6 {
-			p[i] = digits[n>>(4*(5-i))&15]
-		}
-		p[6], p[7] = '\r', '\n'
-		copy(p[chunkHead+n:], "\r\n")
-		return chunkHead + n + 2, nil
-	}
-	if !errors.Is(err, io.EOF) {
-		return 0, err
-	}
-	st.ended, st.end = true, append(st.end, "0\r\n"...)
-	for name, values := range st.req.Trailer {
-		for _, v := range values {
-			st.end = append(append(append(append(st.end, name...), ": "...), v...), "\r\n"...)
-		}
-	}
-	st.end = append(st.end, "\r\n"...)
+	st.ended, st.end = true, appendTrailers(st.end, st.req.Trailer)
 	return st.Read(p)
 }
 
@@ -157,6 +140,7 @@ func (st *stream) Write(p []byte) (int, error) {
 	if err := st.content(p); err != nil {
 		return 0, err
 	}
+	st.moved()
 	if !st.done {
 		if err := st.rc.Flush(); err != nil {
 			return 0, err
@@ -228,6 +212,20 @@ func (st *stream) content(p []byte) error {
 	return err
 }
 
+// moved puts the deadline for reading off: a client that takes the response
+// may be silent meanwhile.
+func (st *stream) moved() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.reading || st.limit <= 0 {
+		return
+	}
+	if by := time.Now().Add(st.limit); by.Sub(st.readBy) > st.limit/32 {
+		st.readBy = by
+		_ = st.rc.SetReadDeadline(by)
+	}
+}
+
 // complete tells whether the whole response was sent.
 func (st *stream) complete() bool { return st.done }
 
@@ -238,7 +236,7 @@ func (*stream) Close() error { return nil }
 func (st *stream) SetReadDeadline(t time.Time) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.readBy = t
+	st.readBy, st.limit = t, time.Until(t)
 	if !st.reading {
 		return nil
 	}

@@ -36,7 +36,9 @@ type Target struct {
 	Addr  string
 	Stats Stats
 
-	dial     Dial
+	dial Dial
+	// h2 has the connections to a target that speaks HTTP/2; nil for others.
+	h2       *multiplexer
 	inflight atomic.Int64
 	// warming is when the target began to take requests, in Unix nanoseconds;
 	// 0 of one that has its full share.
@@ -70,6 +72,14 @@ func NewTarget(addr string, dial Dial) *Target {
 	return t
 }
 
+// NewHTTP2Target makes a target that speaks HTTP/2: with prior knowledge, or
+// by ALPN where it is secure, and then dial offers that.
+func NewHTTP2Target(addr string, dial Dial, secure bool) *Target {
+	t := NewTarget(addr, dial)
+	t.h2 = newMultiplexer(addr, dial, secure)
+	return t
+}
+
 // Warm tells that the target begins to take requests: for a group's time of
 // slow start its share grows.
 func (t *Target) Warm(now time.Time) { t.warming.Store(now.UnixNano()) }
@@ -99,6 +109,9 @@ func (t *Target) InFlight() int64 { return t.inflight.Load() }
 // sent anything, which costs a system call: where that is not left to
 // socket.ask.
 func (t *Target) get(ctx context.Context, fresh, sure bool) (*upstream, error) {
+	if t.h2 != nil {
+		return t.call(ctx)
+	}
 	for !fresh {
 		u := t.takeIdle()
 		if u == nil {
@@ -120,7 +133,22 @@ func (t *Target) get(ctx context.Context, fresh, sure bool) (*upstream, error) {
 		t.Stats.ConnectionErrors.Add(1)
 		return nil, err
 	}
-	c = fast(c)
+	return t.adopt(fast(c))
+}
+
+// call begins a request to a target that speaks HTTP/2.
+func (t *Target) call(ctx context.Context) (*upstream, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	on, err := t.h2.reserve(ctx)
+	if err != nil {
+		t.Stats.ConnectionErrors.Add(1)
+		return nil, err
+	}
+	return t.adopt(newH2Call(t.h2, on))
+}
+
+func (t *Target) adopt(c net.Conn) (*upstream, error) {
 	u := &upstream{c: c, target: t}
 	u.r.reset(c)
 	t.mu.Lock()
@@ -189,7 +217,7 @@ func (t *Target) put(u *upstream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.delist(u)
-	if t.closed || len(t.idle) >= poolSize {
+	if t.closed || t.h2 != nil || len(t.idle) >= poolSize {
 		_ = u.c.Close()
 		return
 	}
@@ -207,6 +235,10 @@ func (t *Target) drop(u *upstream) {
 
 // reap closes the connections that lay idle too long.
 func (t *Target) reap(now time.Time) {
+	if t.h2 != nil {
+		t.h2.reap(now)
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := 0
@@ -230,6 +262,9 @@ func (t *Target) Close() {
 	t.dropIdle()
 	for u := t.active.next; u != &t.active; u = u.next {
 		_ = u.c.Close()
+	}
+	if t.h2 != nil {
+		t.h2.close()
 	}
 }
 
