@@ -297,7 +297,7 @@ func TestHealthCheckFailures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			hc := spec().Groups[0].HealthCheck
-			p, err := newProbe(hc, net.JoinHostPort("127.0.0.1", fmt.Sprint(c.port)), func(ctx context.Context, a string) (net.Conn, error) {
+			p, err := newProbe(hc, model.VersionHTTP1, net.JoinHostPort("127.0.0.1", fmt.Sprint(c.port)), func(ctx context.Context, a string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "tcp", a)
 			})
 			if err != nil {

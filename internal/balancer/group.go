@@ -110,15 +110,31 @@ func (g *group) apply(s balance.TargetGroup) (gone []*target) {
 func (g *group) newTarget(addr string, ts balance.Target) *target {
 	place, id := g.in.b.cfg.Place, g.in.id
 	dial := func(ctx context.Context, address string) (net.Conn, error) { return place.Dial(ctx, id, address) }
-	if g.spec.Protocol == protocolHTTPS {
-		dial = overTLS(dial)
-	}
-	t := &target{g: g, spec: ts, l7: l7.NewTarget(addr, dial)}
+	t := &target{g: g, spec: ts, l7: newL7Target(addr, dial, g.spec)}
 	if h := ts.Health; h != nil && !h.Since.Before(ts.RegisteredAt) &&
 		(h.State == model.TargetHealthHealthy || h.State == model.TargetHealthUnhealthy) {
 		t.state = health.State{Status: h.State, Reason: h.Reason, Description: h.Description, Since: h.Since}
 	}
 	return t
+}
+
+func newL7Target(addr string, dial l7.Dial, g balance.TargetGroup) *l7.Target {
+	secure := g.Protocol == protocolHTTPS
+	switch {
+	case isHTTP2(g.Version) && secure:
+		return l7.NewHTTP2Target(addr, overTLS(dial, "h2"), true)
+	case isHTTP2(g.Version):
+		return l7.NewHTTP2Target(addr, dial, false)
+	case secure:
+		return l7.NewTarget(addr, overTLS(dial))
+	default:
+		return l7.NewTarget(addr, dial)
+	}
+}
+
+// isHTTP2 tells whether targets are spoken to in HTTP/2.
+func isHTTP2(version string) bool {
+	return version == model.VersionHTTP2 || version == model.VersionGRPC
 }
 
 // publish tells the data plane which targets to send requests to: the healthy
@@ -138,7 +154,9 @@ func (g *group) publish() {
 	if len(healthy) < fewest(g.spec.Attributes, len(all)) {
 		healthy = all
 	}
-	g.l7.Set(groupSettings(g.spec.Attributes), healthy)
+	set := groupSettings(g.spec.Attributes)
+	set.Version = l7.Version(g.spec.Version)
+	g.l7.Set(set, healthy)
 }
 
 // warm begins the slow start of a target that has become healthy, if another
@@ -189,7 +207,7 @@ func (t *target) check(hc model.HealthCheck, addr string) {
 // watch checks the target until ctx ends.
 func (t *target) watch(ctx context.Context, hc model.HealthCheck, addr string) {
 	in := t.g.in
-	p, err := newProbe(hc, addr, func(ctx context.Context, address string) (net.Conn, error) {
+	p, err := newProbe(hc, t.version(), addr, func(ctx context.Context, address string) (net.Conn, error) {
 		return in.b.cfg.Place.Dial(ctx, in.id, address)
 	})
 	if err != nil {
@@ -211,6 +229,14 @@ func (t *target) watch(ctx context.Context, hc model.HealthCheck, addr string) {
 			return
 		}
 	}
+}
+
+// version is what the target is checked with: that of its group, which never
+// changes.
+func (t *target) version() string {
+	t.g.in.mu.Lock()
+	defer t.g.in.mu.Unlock()
+	return t.g.spec.Version
 }
 
 func (t *target) observe(ctx context.Context, r health.Result, th health.Thresholds) {

@@ -20,18 +20,23 @@ type probe struct {
 	dial    l7.Dial
 	addr    string
 	timeout time.Duration
-	// request is empty when connecting is all (TCP).
-	request string
-	matcher health.Matcher
+	// exchange asks on a new connection, and returns the status that counts;
+	// nil when connecting is all (TCP).
+	exchange func(ctx context.Context, c net.Conn) (int, error)
+	matcher  health.Matcher
 }
 
-// Bounds of the codes that a matcher for HTTP/1.1 may name.
+// Bounds of the codes that a matcher may name, for HTTP and for gRPC.
 const (
-	lowestCode  = 200
-	highestCode = 499
+	lowestCode      = 200
+	highestCode     = 499
+	highestGRPCCode = 99
 )
 
-func newProbe(hc model.HealthCheck, addr string, dial l7.Dial) (*probe, error) {
+// userAgent is what checks call themselves.
+const userAgent = "ELB-HealthChecker/2.0"
+
+func newProbe(hc model.HealthCheck, version, addr string, dial l7.Dial) (*probe, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -46,15 +51,26 @@ func newProbe(hc model.HealthCheck, addr string, dial l7.Dial) (*probe, error) {
 	case "HTTP":
 	case protocolHTTPS:
 		p.dial = overTLS(dial)
+		if isHTTP2(version) {
+			p.dial = overTLS(dial, "h2")
+		}
 	default:
 		return nil, fmt.Errorf("health check protocol %q is not supported", hc.Protocol)
 	}
-	if p.matcher, err = health.ParseMatcher(hc.HTTPCode, lowestCode, highestCode); err != nil {
-		return nil, err
+	switch version {
+	case model.VersionGRPC:
+		p.exchange = call{addr: p.addr, path: hc.Path, secure: hc.Protocol == protocolHTTPS, grpc: true}.exchange
+		p.matcher, err = health.ParseMatcher(hc.GRPCCode, 0, highestGRPCCode)
+		return p, err
+	case model.VersionHTTP2:
+		p.exchange = call{addr: p.addr, path: hc.Path, secure: hc.Protocol == protocolHTTPS}.exchange
+	default:
+		request := "GET " + hc.Path + " HTTP/1.1\r\nHost: " + p.addr +
+			"\r\nConnection: close\r\nUser-Agent: " + userAgent + "\r\nAccept-Encoding: gzip, compressed\r\n\r\n"
+		p.exchange = func(_ context.Context, c net.Conn) (int, error) { return exchange(c, request) }
 	}
-	p.request = "GET " + hc.Path + " HTTP/1.1\r\nHost: " + p.addr +
-		"\r\nConnection: close\r\nUser-Agent: ELB-HealthChecker/2.0\r\nAccept-Encoding: gzip, compressed\r\n\r\n"
-	return p, nil
+	p.matcher, err = health.ParseMatcher(hc.HTTPCode, lowestCode, highestCode)
+	return p, err
 }
 
 // run makes one check.
@@ -68,10 +84,10 @@ func (p *probe) run(ctx context.Context) health.Result {
 	defer c.Close() //nolint:errcheck // nothing was left to be said
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if p.request == "" {
+	if p.exchange == nil {
 		return health.Passed()
 	}
-	status, err := exchange(c, p.request)
+	status, err := p.exchange(ctx, c)
 	if err != nil {
 		return failure(ctx, err)
 	}

@@ -16,10 +16,10 @@ const targetPolicy = "ELBSecurityPolicy-TLS13-1-0-2021-06"
 // protocolHTTPS is that of listeners, groups and checks.
 const protocolHTTPS = "HTTPS"
 
-// overTLS makes connections that speak TLS. Any certificate will do, as it
+// overTLS makes connections that speak TLS, and offers protocols. Any certificate will do, as it
 // does on AWS, where the VPC is what vouches for the target.
-func overTLS(dial l7.Dial) l7.Dial {
-	cfg := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1)} //nolint:gosec // see above
+func overTLS(dial l7.Dial, protocols ...string) l7.Dial {
+	cfg := &tls.Config{InsecureSkipVerify: true, NextProtos: protocols, ClientSessionCache: tls.NewLRUClientSessionCache(1)} //nolint:gosec // see above
 	if p, ok := sslpolicy.Lookup(targetPolicy); ok {
 		p.Apply(cfg)
 	}

@@ -259,6 +259,13 @@ const (
 	TargetTypeALB      = "alb"
 )
 
+// Versions of HTTP that targets are spoken to with.
+const (
+	VersionHTTP1 = "HTTP1"
+	VersionHTTP2 = "HTTP2"
+	VersionGRPC  = "GRPC"
+)
+
 // TargetGroup is a set of targets and how they are checked. The service
 // writes it.
 type TargetGroup struct {
@@ -267,7 +274,7 @@ type TargetGroup struct {
 	Name string `json:"name"`
 	// Protocol is HTTP, HTTPS, TCP, TLS, UDP, TCP_UDP or GENEVE.
 	Protocol string `json:"protocol,omitempty"`
-	// ProtocolVersion is HTTP1, HTTP2 or GRPC for HTTP and HTTPS groups.
+	// ProtocolVersion is a Version… constant for HTTP and HTTPS groups.
 	ProtocolVersion string `json:"protocolVersion,omitempty"`
 	Port            int32  `json:"port,omitempty"`
 	VpcID           string `json:"vpcId,omitempty"`

@@ -161,7 +161,7 @@ func (c *h2Call) begin(head []byte) error {
 func (c *h2Call) run(on *shared) {
 	defer close(c.done)
 	for attempt := 1; ; attempt++ {
-		c.resp, c.err = c.attempt(on)
+		c.resp, c.err = c.attempt(on) //nolint:bodyclose // Close does
 		if c.err == nil {
 			c.out.settle()
 			return
@@ -198,8 +198,7 @@ func (c *h2Call) attempt(on *shared) (*http.Response, error) {
 // the connection had ended before (RFC 9113, 8.7). The transport's errors for
 // the latter two have no names.
 func untaken(err error) bool {
-	var se http2.StreamError
-	if errors.As(err, &se) {
+	if se, ok := errors.AsType[http2.StreamError](err); ok {
 		return se.Code == http2.ErrCodeRefusedStream
 	}
 	switch err.Error() {
@@ -330,6 +329,13 @@ func (c *h2Call) Close() error {
 	c.beginOnce.Do(func() { c.on.Release() })
 	c.cancel(net.ErrClosed)
 	c.out.stop()
+	select {
+	case <-c.done:
+		if c.resp != nil {
+			_ = c.resp.Body.Close()
+		}
+	default: // RoundTrip does, since the context has ended
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.alarm != nil {

@@ -55,10 +55,12 @@ type Listener struct {
 
 // TargetGroup is a group that some rule forwards to.
 type TargetGroup struct {
-	ID          string
-	ARN         string
-	Protocol    string
-	TargetType  string
+	ID         string
+	ARN        string
+	Protocol   string
+	TargetType string
+	// Version is what HTTP targets speak, a model.Version… constant.
+	Version     string
 	HealthCheck model.HealthCheck
 	Attributes  map[string]string
 	Targets     []Target
@@ -138,7 +140,7 @@ func Compose(in Input) LoadBalancer {
 }
 
 func composeGroup(g *model.TargetGroup, in Input) TargetGroup {
-	out := TargetGroup{ID: g.ID, ARN: g.ARN, Protocol: g.Protocol, TargetType: g.TargetType, HealthCheck: g.HealthCheck, Attributes: g.Attributes}
+	out := TargetGroup{ID: g.ID, ARN: g.ARN, Protocol: g.Protocol, Version: g.ProtocolVersion, TargetType: g.TargetType, HealthCheck: g.HealthCheck, Attributes: g.Attributes}
 	for _, t := range in.Targets[g.ARN] {
 		ip, unusable := Locate(t, in.Instances, in.LoadBalancer)
 		if unusable != nil {

@@ -19,6 +19,7 @@ const (
 	slowStartSeconds   = "slow_start.duration_seconds"
 	algorithmType      = "load_balancing.algorithm.type"
 	roundRobin         = "round_robin"
+	stickinessEnabled  = "stickiness.enabled"
 )
 
 // attribute describes a key that may be set. Those without a check may only
@@ -259,7 +260,8 @@ func (s *Service) ModifyTargetGroupAttributes(ctx context.Context, in *elbv2.Mod
 	for i, a := range in.Attributes {
 		pairs[i] = pair{a.Key, a.Value}
 	}
-	v, err := s.changeTargetGroup(ctx, value(in.TargetGroupArn), func(g *model.TargetGroup) (err error) {
+	v, err := s.changeTargetGroup(ctx, value(in.TargetGroupArn), func(g *model.TargetGroup) error {
+		var err error
 		if g.Attributes, err = setAttributes("Target group", groupAttributesOf(g), g.Attributes, pairs); err != nil {
 			return err
 		}
@@ -270,7 +272,7 @@ func (s *Service) ModifyTargetGroupAttributes(ctx context.Context, in *elbv2.Mod
 		if slow != "" && slow != "0" && algorithm != "" && algorithm != roundRobin {
 			return unsupported("Slow start mode is not supported with the load balancing algorithm '%s'", algorithm)
 		}
-		return nil
+		return s.checkStickiness(ctx, g)
 	})
 	if err != nil {
 		return nil, err

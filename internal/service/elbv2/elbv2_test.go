@@ -356,7 +356,7 @@ func TestTargetGroupDefaultsAndRefusals(t *testing.T) {
 		{"functions", func(in *elbv2.CreateTargetGroupInput) { in.TargetType = "lambda" }, "InvalidConfigurationRequest", "'lambda'"},
 		{"instances unchecked", func(in *elbv2.CreateTargetGroupInput) { in.TargetType, in.HealthCheckEnabled = "", new(false) }, "ValidationError", "'instance'"},
 		{"TLS", func(in *elbv2.CreateTargetGroupInput) { in.Protocol = "TLS" }, "UnsupportedProtocol", "TLS"},
-		{"gRPC", func(in *elbv2.CreateTargetGroupInput) { in.ProtocolVersion = new("GRPC") }, "InvalidConfigurationRequest", "GRPC"},
+		{"version", func(in *elbv2.CreateTargetGroupInput) { in.ProtocolVersion = new("HTTP3") }, "ValidationError", "[HTTP1, HTTP2, GRPC]"},
 		{"timeout", func(in *elbv2.CreateTargetGroupInput) {
 			in.HealthCheckIntervalSeconds, in.HealthCheckTimeoutSeconds = new(int32(5)), new(int32(5))
 		}, "ValidationError", "interval must be greater than the timeout"},

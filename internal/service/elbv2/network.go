@@ -118,7 +118,7 @@ func (s *Service) checkListener(ctx context.Context, lb *model.LoadBalancer, pro
 		if isLayer4(protocol) {
 			return invalid("Protocol '%s' must be one of '[HTTPS, HTTP]'", protocol)
 		}
-		return nil
+		return s.checkForwards(ctx, protocol, acts)
 	}
 	if !isLayer4(protocol) {
 		return invalid("Protocol '%s' must be one of '[TCP, UDP, TCP_UDP]'", protocol)
@@ -146,6 +146,9 @@ func (s *Service) checkChange(ctx context.Context, lb *model.LoadBalancer, l *mo
 	}
 	if then == nil {
 		then = now
+	}
+	if err := s.checkAllForwards(ctx, l, protocol); err != nil {
+		return err
 	}
 	return s.checkListener(ctx, lb, protocol, then)
 }

@@ -46,6 +46,9 @@ func (s *Service) CreateRule(ctx context.Context, in *elbv2.CreateRuleInput) (*e
 		if lb.V.Type == model.LoadBalancerNetwork {
 			return elbv2.NewOperationNotPermittedException("Rules are not supported for listeners with protocol '%s'", l.V.Protocol)
 		}
+		if err := s.checkForwards(ctx, l.V.Protocol, acts); err != nil {
+			return err
+		}
 		all, err := tables.Rules.List(ctx, s.Store, children(ctx, lb.Key.ID))
 		if err != nil {
 			return err
@@ -176,6 +179,9 @@ func (s *Service) ModifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*e
 			}
 			lb, err := s.loadBalancer(ctx, l.V.LoadBalancerARN)
 			if err != nil {
+				return err
+			}
+			if err := s.checkForwards(ctx, l.V.Protocol, acts); err != nil {
 				return err
 			}
 			if err := s.bind(ctx, tx, lb, acts, &row); err != nil {

@@ -11,15 +11,8 @@ import (
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
-	"roadstead.dev/internal/plan/health"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
-)
-
-// The statuses that a matcher for HTTP may name.
-const (
-	lowestCode  = 200
-	highestCode = 499
 )
 
 // CreateTargetGroup writes a target group.
@@ -100,8 +93,8 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 	// An empty version counts as none, which is what Terraform sends.
 	case value(in.ProtocolVersion) != "" && isLayer4(string(in.Protocol)):
 		return nil, invalid("Protocol version cannot be specified for target groups with protocol '%s'", in.Protocol)
-	case value(in.ProtocolVersion) != "" && *in.ProtocolVersion != "HTTP1":
-		return nil, unsupported("Protocol version '%s' is not supported", *in.ProtocolVersion)
+	case !knownVersion(value(in.ProtocolVersion)):
+		return nil, invalid("Protocol version '%s' must be one of '[HTTP1, HTTP2, GRPC]'", *in.ProtocolVersion)
 	case in.IpAddressType != "" && in.IpAddressType != elbv2.TargetGroupIpAddressTypeEnumIpv4:
 		return nil, unsupported("IP address type '%s' is not supported", in.IpAddressType)
 	case in.TargetControlPort != nil:
@@ -112,7 +105,7 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 		return nil, err
 	}
 	g := &model.TargetGroup{
-		ID: newID(), Name: name, Protocol: string(in.Protocol), ProtocolVersion: "HTTP1", Port: *in.Port,
+		ID: newID(), Name: name, Protocol: string(in.Protocol), Port: *in.Port,
 		VpcID: *in.VpcId, TargetType: string(kind), IPAddressType: string(elbv2.TargetGroupIpAddressTypeEnumIpv4),
 		Tags: tags, CreatedAt: c.Time,
 		HealthCheck: model.HealthCheck{
@@ -120,6 +113,7 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 			HealthyThreshold: 5, UnhealthyThreshold: 2, HTTPCode: "200",
 		},
 	}
+	setVersion(g, value(in.ProtocolVersion))
 	if isLayer4(g.Protocol) {
 		g.ProtocolVersion, g.HealthCheck = "", networkHealthCheck(in.HealthCheckProtocol)
 	}
@@ -184,18 +178,7 @@ func setHealthCheck(g *model.TargetGroup, in *elbv2.ModifyTargetGroupInput) erro
 		}
 		hc.Path = *p
 	}
-	if m := in.Matcher; m != nil {
-		if m.GrpcCode != nil {
-			return invalid("You cannot specify a GRPC code for a target group with protocol version 'HTTP1'")
-		}
-		if m.HttpCode != nil {
-			if _, err := health.ParseMatcher(*m.HttpCode, lowestCode, highestCode); err != nil {
-				return invalid("Health check matcher HTTP code '%s' must be within '%d-%d' inclusive", *m.HttpCode, lowestCode, highestCode)
-			}
-			hc.HTTPCode = *m.HttpCode
-		}
-	}
-	return nil
+	return setMatcher(g, in.Matcher)
 }
 
 // loadBalancersOf names the load balancers that use a target group.
@@ -234,7 +217,7 @@ func renderTargetGroup(g *model.TargetGroup, lbs []string) elbv2.TargetGroup {
 		HealthCheckPort: new(hc.Port), HealthCheckPath: new(hc.Path),
 		HealthCheckIntervalSeconds: new(hc.IntervalSeconds), HealthCheckTimeoutSeconds: new(hc.TimeoutSeconds),
 		HealthyThresholdCount: new(hc.HealthyThreshold), UnhealthyThresholdCount: new(hc.UnhealthyThreshold),
-		Matcher: &elbv2.Matcher{HttpCode: new(hc.HTTPCode)}, LoadBalancerArns: lbs,
+		Matcher: &elbv2.Matcher{HttpCode: text(hc.HTTPCode), GrpcCode: text(hc.GRPCCode)}, LoadBalancerArns: lbs,
 	}
 	if hc.Protocol == "TCP" {
 		out.HealthCheckPath, out.Matcher = nil, nil
