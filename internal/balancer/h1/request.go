@@ -24,6 +24,8 @@ type Request struct {
 	Upgrade []byte
 	// Expect100 is set when the client waits for 100 Continue.
 	Expect100 bool
+	// Forwarded is how many addresses X-Forwarded-For lists.
+	Forwarded int
 }
 
 // Parse reads a request head, which b holds from its first line to its empty
@@ -83,7 +85,7 @@ func (r *Request) Query() []byte {
 }
 
 func (r *Request) derive() error {
-	r.Host, r.Upgrade, r.Expect100 = nil, nil, false
+	r.Host, r.Upgrade, r.Expect100, r.Forwarded = nil, nil, false, 0
 	hosts := 0
 	for i := range r.Fields {
 		f := &r.Fields[i]
@@ -95,6 +97,8 @@ func (r *Request) derive() error {
 			r.Upgrade = f.Value
 		case Expect:
 			r.Expect100 = r.Minor == 1 && equalFold(f.Value, "100-continue")
+		case XForwardedFor:
+			r.Forwarded += 1 + bytes.Count(f.Value, []byte{','})
 		default:
 		}
 	}

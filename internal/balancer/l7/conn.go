@@ -20,6 +20,10 @@ const (
 	// pumpGrace is how long a request's body may still be on its way once
 	// its response is complete.
 	pumpGrace = 100 * time.Millisecond
+	// maxForwarded is how many addresses X-Forwarded-For may list; a request
+	// that has more is answered with a status of ELB's own.
+	maxForwarded            = 30
+	statusForwardedTooOften = 463
 )
 
 // conn is a client's connection. One goroutine serves it, but for the body of
@@ -263,6 +267,9 @@ func (c *conn) dispatch() bool {
 		return c.fail(405, false)
 	case "CONNECT":
 		return c.fail(400, false)
+	}
+	if c.req.Forwarded > maxForwarded {
+		return c.fail(statusForwardedTooOften, c.skipBody())
 	}
 	a := c.table.action(&c.req, c.peer.Addr())
 	if c.rec != nil && a != nil {
