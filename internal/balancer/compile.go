@@ -12,6 +12,7 @@ import (
 	"roadstead.dev/internal/balancer/sni"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
+	"roadstead.dev/internal/plan/match"
 	"roadstead.dev/internal/plan/sslpolicy"
 )
 
@@ -22,13 +23,19 @@ func compile(lb balance.LoadBalancer, l balance.Listener, groups map[string]*gro
 	if err != nil {
 		return nil, err
 	}
+	transforms := map[string]*l7.Rewrites{}
 	rs := make([]rules.Rule, 0, len(l.Rules))
 	for _, r := range l.Rules {
 		if len(r.Actions) == 0 {
 			return nil, fmt.Errorf("rule %s has no action", r.ARN)
 		}
+		changes, err := rewrites(r.Transforms)
+		if err != nil {
+			return nil, fmt.Errorf("rule %s: %w", r.ARN, err)
+		}
+		transforms[r.ARN] = changes
 		rs = append(rs, rules.Rule{
-			Priority: r.Priority, Default: r.Default, Conditions: r.Conditions,
+			ARN: r.ARN, Priority: r.Priority, Default: r.Default, Conditions: r.Conditions,
 			Action: r.Actions[len(r.Actions)-1],
 		})
 	}
@@ -38,12 +45,33 @@ func compile(lb balance.LoadBalancer, l balance.Listener, groups map[string]*gro
 	}
 	for _, r := range rs {
 		a := action(r.Action, groups)
+		a.Rewrites = transforms[r.ARN]
 		if !r.Default {
 			a.Priority = r.Priority
 		}
 		t.Actions = append(t.Actions, a)
 	}
 	return t, nil
+}
+
+// rewrites compiles a rule's transforms, nil where there are none.
+func rewrites(in []model.RuleTransform) (*l7.Rewrites, error) {
+	if len(in) == 0 {
+		return nil, nil //nolint:nilnil // no transforms and no error
+	}
+	out := &l7.Rewrites{}
+	for _, t := range in {
+		w, err := match.NewRewrite(t)
+		if err != nil {
+			return nil, err
+		}
+		if t.Type == model.TransformHost {
+			out.Host = w
+		} else {
+			out.URL = w
+		}
+	}
+	return out, nil
 }
 
 // security is how a listener speaks TLS, nil for one that does not.
@@ -91,7 +119,12 @@ func settings(lb balance.LoadBalancer, l balance.Listener) l7.Settings {
 	if mode == "" {
 		mode = l7.XFFAppend
 	}
+	version, cipher := "", ""
+	if a["routing.http.x_amzn_tls_version_and_cipher_suite.enabled"] == "true" && l.Protocol == protocolHTTPS {
+		version, cipher = fieldName(l, "X-Amzn-Tls-Version"), fieldName(l, "X-Amzn-Tls-Cipher-Suite")
+	}
 	return l7.Settings{
+		TLSVersionField: version, TLSCipherField: cipher,
 		Port: l.Port, Scheme: strings.ToLower(l.Protocol), Name: lb.DNSName,
 		IdleTimeout:       seconds(a["idle_timeout.timeout_seconds"], time.Minute),
 		KeepAlive:         seconds(a["client_keep_alive.seconds"], time.Hour),
@@ -99,6 +132,7 @@ func settings(lb balance.LoadBalancer, l balance.Listener) l7.Settings {
 		DropInvalidFields: a["routing.http.drop_invalid_header_fields.enabled"] == "true",
 		XFF:               mode,
 		XFFClientPort:     a["routing.http.xff_client_port.enabled"] == "true",
+		Desync:            l7.Desync(a["routing.http.desync_mitigation_mode"]),
 		HideServer:        l.Attributes["routing.http.response.server.enabled"] == "false",
 		Add:               added(l.Attributes),
 		// The cookie must be opened by every process that serves the load
@@ -106,6 +140,14 @@ func settings(lb balance.LoadBalancer, l balance.Listener) l7.Settings {
 		// that it names a registered target.
 		CookieKey: sha256.Sum256([]byte("stickiness of " + lb.ARN)),
 	}
+}
+
+// fieldName is what a listener calls a header that tells targets of TLS.
+func fieldName(l balance.Listener, name string) string {
+	if v := l.Attributes["routing.http.request."+strings.ReplaceAll(strings.ToLower(name), "-", "_")+".header_name"]; v != "" {
+		return v
+	}
+	return name
 }
 
 // addable are the fields that a listener's attributes can add to responses, in

@@ -166,8 +166,26 @@ type Rule struct {
 	Default    bool            `json:"default,omitempty"`
 	Conditions []RuleCondition `json:"conditions,omitempty"`
 	Actions    []RuleAction    `json:"actions,omitempty"`
+	// Transforms change requests before they are forwarded.
+	Transforms []RuleTransform `json:"transforms,omitempty"`
 	Tags       Tags            `json:"tags,omitzero"`
 	CreatedAt  time.Time       `json:"createdAt"`
+}
+
+// Types of transforms. A rule has at most one of each.
+const (
+	TransformHost = "host-header-rewrite"
+	TransformURL  = "url-rewrite"
+)
+
+// RuleTransform replaces what a regular expression matches in the Host header,
+// or in the path with its query.
+type RuleTransform struct {
+	// Type is a Transform… constant.
+	Type  string `json:"type"`
+	Regex string `json:"regex"`
+	// Replace may name groups of the expression: $1.
+	Replace string `json:"replace"`
 }
 
 // Fields that a rule's condition may look at.
@@ -188,6 +206,8 @@ type RuleCondition struct {
 	HeaderName string `json:"headerName,omitempty"`
 	// Values are patterns, methods or CIDR blocks; see QueryStrings.
 	Values []string `json:"values,omitempty"`
+	// RegexValues are regular expressions, in the place of Values.
+	RegexValues []string `json:"regexValues,omitempty"`
 	// QueryStrings are the values of a query-string condition.
 	QueryStrings []QueryStringPair `json:"queryStrings,omitempty"`
 	// Legacy records that the values came in the old Values member, as AWS

@@ -23,6 +23,8 @@ const (
 	XForwardedProto
 	XForwardedPort
 	XAmznTraceID
+	// Own marks fields that Request.Add added.
+	Own
 )
 
 // identify finds a field's id by its name.

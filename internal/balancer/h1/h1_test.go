@@ -42,7 +42,8 @@ func TestRefusedRequests(t *testing.T) {
 		{"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", ErrMalformed},
 		{" GET / HTTP/1.1\r\nHost: a\r\n\r\n", ErrMalformed},
 		{"GET a HTTP/1.1\r\nHost: a\r\n\r\n", ErrMalformed},
-		{"GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", ErrMalformed},
+		{"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", ErrMalformed},
+		{"GET http:/a HTTP/1.1\r\nHost: a\r\n\r\n", ErrMalformed},
 		{"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", ErrMalformed},
 		{"GET * HTTP/1.1\r\nHost: a\r\n\r\n", ErrMalformed},
 		{"GET / HTTP/1.2\r\nHost: a\r\n\r\n", ErrVersion},
@@ -207,7 +208,7 @@ func TestRequestPieces(t *testing.T) {
 		eol := func() string { return piece(t, "eol", "\r\n", "\r\n", "\r\n", "\n", "\r", "\r\r\n") }
 		sp := func() string { return piece(t, "space", " ", " ", " ", "", "  ", "\t", "\x0b", "\x00") }
 		head := piece(t, "method", "GET", "POST", "get", "G\x00T", "") + sp() +
-			piece(t, "target", "/", "/a?b", "http://b/c", "HTTP://b", "*", "//a", "/a#b", "/%zz", "/\xff") + sp() +
+			piece(t, "target", "/", "/a?b", "http://b/c", "https://b/c", "HTTP://b", "*", "//a", "/a#b", "/%zz", "/\xff") + sp() +
 			piece(t, "version", "HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/1.2", "HTTP/01.1", "http/1.1") + eol()
 		head += piece(t, "host", "Host: a\r\n", "")
 		for range rapid.IntRange(0, 4).Draw(t, "fields") {

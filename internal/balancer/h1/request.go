@@ -120,14 +120,15 @@ func (r *Request) derive() error {
 	return r.cutAbsolute()
 }
 
-// cutAbsolute turns http://host/path into /path and takes the host from it.
+// cutAbsolute turns http://host/path, or https, into /path and takes the host
+// from it.
 func (r *Request) cutAbsolute() error {
-	const scheme = "http://"
 	t := r.Target
-	if len(t) <= len(scheme) || !strings.EqualFold(string(t[:len(scheme)]), scheme) {
+	colon := bytes.IndexByte(t, ':')
+	if colon < 0 || !equalFold(t[:colon], "http") && !equalFold(t[:colon], "https") || !bytes.HasPrefix(t[colon:], []byte("://")) {
 		return ErrMalformed
 	}
-	t = t[len(scheme):]
+	t = t[colon+len("://"):]
 	end := bytes.IndexAny(t, "/?#")
 	if end < 0 {
 		end = len(t)

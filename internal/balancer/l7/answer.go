@@ -18,6 +18,7 @@ var reasons = map[int]string{
 	503: "Service Temporarily Unavailable",
 	504: "Gateway Time-out",
 	405: "Not Allowed",
+	561: "Authentication Error",
 }
 
 func reason(status int) string {
@@ -79,6 +80,7 @@ func (c *conn) answer(status int, contentType, body, location string, keep bool)
 		b = append(b, "\r\n"...)
 	}
 	b = append(b, c.settings().added...)
+	b = append(b, c.extra...)
 	if keep {
 		b = append(b, "Connection: keep-alive\r\n\r\n"...)
 	} else {

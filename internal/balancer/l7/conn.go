@@ -1,6 +1,7 @@
 package l7
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -61,10 +62,17 @@ type conn struct {
 	minor        byte // the current request's version
 	// received and sent count the current request's bytes.
 	received, sent int64
+	// lone is set when no other request may follow on the current one's
+	// connections, rehosted when its host is not the client's.
+	lone, rehosted bool
+	// extra are header lines that the client gets beside the answer's own.
+	extra []byte
 
 	idle atomic.Bool // no request is under way
 	cutC atomic.Bool
-	up   atomic.Pointer[upstream] // serving the current request
+	// abandon ends a guard's decision that is under way.
+	abandon atomic.Pointer[context.CancelFunc]
+	up      atomic.Pointer[upstream] // serving the current request
 	// through is the target's end of the tunnel that the last request opened.
 	through *upstream
 }
@@ -107,6 +115,9 @@ func (c *conn) interruptIdle() {
 func (c *conn) cut() {
 	c.cutC.Store(true)
 	_ = c.c.Close()
+	if cancel := c.abandon.Load(); cancel != nil {
+		(*cancel)()
+	}
 	// Swapped, since who takes it may end it: a connection that went back to
 	// its pool is not this one's any more.
 	if u := c.up.Swap(nil); u != nil {
@@ -141,6 +152,7 @@ func (c *conn) requests() {
 
 // request reads and answers one request. It tells whether another may follow.
 func (c *conn) request() bool {
+	c.lone, c.rehosted, c.extra = false, false, c.extra[:0]
 	n, ok := c.readHead()
 	if !ok {
 		c.logged()
@@ -166,7 +178,11 @@ func (c *conn) request() bool {
 	c.received, c.sent = int64(n), 0
 	c.minor = c.req.Minor
 	c.isHead = string(c.req.Method) == "HEAD"
-	c.keep = c.req.KeepsAlive() && time.Since(c.since) < c.settings().KeepAlive && !c.s.isClosing()
+	if !c.mitigate(c.r.buf[c.r.r-n : c.r.r]) {
+		defer c.logged()
+		return c.refuse(h1.ErrMalformed)
+	}
+	c.keep = !c.lone && c.req.KeepsAlive() && time.Since(c.since) < c.settings().KeepAlive && !c.s.isClosing()
 	again := c.dispatch()
 	if c.through != nil {
 		return false
@@ -271,20 +287,34 @@ func (c *conn) dispatch() bool {
 	if c.req.Forwarded > maxForwarded {
 		return c.fail(statusForwardedTooOften, c.skipBody())
 	}
+	if c.table.Callback != nil && string(c.req.Path()) == callbackPath {
+		return c.turnAway(c.ask(c.table.Callback))
+	}
 	a := c.table.action(&c.req, c.peer.Addr())
-	if c.rec != nil && a != nil {
+	if a == nil {
+		return c.fail(503, c.skipBody())
+	}
+	if c.rec != nil {
 		c.rec.Matched, c.rec.Priority = true, a.Priority
 	}
+	if len(a.Guards) > 0 {
+		if admitted, again := c.admit(a.Guards); !admitted {
+			return again
+		}
+	}
 	switch {
-	case a == nil:
-		return c.fail(503, c.skipBody())
 	case a.Fixed != nil:
 		return c.fixed(a.Fixed)
 	case a.Redirect != nil:
 		return c.redirect(a.Redirect)
-	default:
-		return c.forward(a.Forward)
 	}
+	if a.Rewrites != nil && !c.rewrite(a.Rewrites) {
+		return c.fail(500, c.skipBody())
+	}
+	if c.settings().TLSVersionField != "" {
+		c.tellTLS()
+	}
+	return c.forward(a.Forward)
 }
 
 // skipBody drops the body of a request that is answered without it. It tells

@@ -45,6 +45,7 @@ func (c *conn) forward(f *Forward) bool {
 	if !c.compatible(x.state.settings.Version) {
 		return c.incompatible()
 	}
+	x.cookies = append(x.cookies, c.extra...)
 	if remember {
 		x.cookies = appendCookies(x.cookies, groupCookie, groupCORSCookie, g.ID, s, f.StickyFor)
 	}

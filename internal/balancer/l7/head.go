@@ -65,7 +65,7 @@ func (c *conn) appendRequest(b []byte) []byte {
 		switch f.ID {
 		case h1.Host, h1.XForwardedFor, h1.XForwardedProto, h1.XForwardedPort, h1.XAmznTraceID:
 			continue
-		case h1.ContentLength:
+		case h1.ContentLength, h1.Own:
 		case h1.Trailer:
 			if !r.Chunked {
 				continue
@@ -106,7 +106,7 @@ func (c *conn) appendHost(b []byte) []byte {
 		b = append(b, s.Name...)
 	}
 	b = append(b, host...)
-	if s.PreserveHost || s.standardPort() {
+	if s.PreserveHost || c.rehosted || s.standardPort() {
 		return b
 	}
 	if i := bytes.LastIndexByte(host, ':'); i >= 0 && bytes.IndexByte(host[i:], ']') < 0 {

@@ -95,7 +95,7 @@ func (c *conn) relay(x *exchange) bool {
 		return false
 	}
 	sent := c.endPump(x)
-	if reuse && sent && len(up.r.buffered()) == 0 && c.up.CompareAndSwap(up, nil) {
+	if reuse && sent && !c.lone && len(up.r.buffered()) == 0 && c.up.CompareAndSwap(up, nil) {
 		x.target.put(up)
 	} else {
 		x.target.drop(up)

@@ -18,6 +18,9 @@ type Table struct {
 	Settings Settings
 	// TLS is nil for a listener that speaks none.
 	TLS *TLS
+	// Callback answers users who come back from a provider, whatever the rules
+	// say; nil where no rule authenticates.
+	Callback Guard
 	// Nodes are where the load balancer stands.
 	Nodes []Node
 	// Access and Connects are told of requests and of connections; nil when
@@ -30,6 +33,10 @@ type Table struct {
 type Action struct {
 	// Priority is that of the rule, 0 of the default one.
 	Priority int32
+	// Guards decide, in order, before anything else is done.
+	Guards []Guard
+	// Rewrites change requests that are forwarded.
+	Rewrites *Rewrites
 
 	Forward  *Forward
 	Redirect *model.RedirectAction
@@ -95,6 +102,12 @@ type Settings struct {
 	// Add are fields that every response gets, in the place of the target's of
 	// the same names.
 	Add []Field
+	// Desync is what is done about requests that servers could understand
+	// differently; empty means defensive.
+	Desync Desync
+	// TLSVersionField and TLSCipherField name the headers that tell targets
+	// how a client's TLS is spoken; empty where they are not told.
+	TLSVersionField, TLSCipherField string
 	// CookieKey seals stickiness cookies.
 	CookieKey [32]byte
 

@@ -8,6 +8,7 @@ import (
 
 	"roadstead.dev/internal/balancer/h1"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/match"
 )
 
 // scanned is how many rules are tried one after the other; with more, an index
@@ -93,19 +94,28 @@ func (x *index) anchor(c model.RuleCondition) anchor {
 	default:
 		return anchor{}
 	}
-	var texts []string
-	for _, p := range patterns(c.Values, of == &x.hosts) {
-		t := p.ending()
-		if of == &x.paths {
-			t = p.beginning()
-		}
-		if len(t) == 0 {
-			return anchor{}
-		}
-		texts = append(texts, string(t))
+	texts := sure(c, of == &x.hosts)
+	if slices.Contains(texts, "") {
+		return anchor{}
 	}
 	slices.Sort(texts)
 	return anchor{of, slices.Compact(texts)}
+}
+
+// sure are, for each value of a condition, what hosts that match it end with, or
+// paths begin with.
+func sure(c model.RuleCondition, host bool) (texts []string) {
+	for _, p := range patterns(c.Values, host) {
+		if host {
+			texts = append(texts, string(p.ending()))
+		} else {
+			texts = append(texts, string(p.beginning()))
+		}
+	}
+	for _, v := range c.RegexValues {
+		texts = append(texts, match.Sure(v, host))
+	}
+	return texts
 }
 
 func (k *keys) measure() {

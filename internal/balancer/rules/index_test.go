@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -22,7 +23,11 @@ func TestIndexIsScan(t *testing.T) {
 			return rapid.SliceOfN(text(alphabet, 0, 5), 1, 3).Draw(t, "values")
 		}
 		condition := func() model.RuleCondition {
-			switch rapid.IntRange(0, 5).Draw(t, "field") {
+			switch rapid.IntRange(0, 7).Draw(t, "field") {
+			case 6:
+				return model.RuleCondition{Field: model.ConditionHostHeader, RegexValues: expressions(t)}
+			case 7:
+				return model.RuleCondition{Field: model.ConditionPathPattern, RegexValues: expressions(t)}
 			case 0, 1:
 				return model.RuleCondition{Field: model.ConditionHostHeader, Values: values("aA.*?")}
 			case 2, 3:
@@ -79,6 +84,16 @@ func TestIndexIsScan(t *testing.T) {
 	}
 }
 
+func expressions(t *rapid.T) []string {
+	part := rapid.SampledFrom([]string{"a", "A", `\.`, "/", "a?", "(a|/)", ".*", ":80"})
+	var out []string
+	for range rapid.IntRange(1, 2).Draw(t, "expressions") {
+		out = append(out, rapid.SampledFrom([]string{"", "^", "^/"}).Draw(t, "begin")+
+			strings.Join(rapid.SliceOfN(part, 0, 3).Draw(t, "parts"), "")+rapid.SampledFrom([]string{"", "$"}).Draw(t, "end"))
+	}
+	return out
+}
+
 // A host that no name can be is looked for among all rules.
 func TestIndexLongHost(t *testing.T) {
 	rs := []Rule{
@@ -99,6 +114,13 @@ func BenchmarkMatch(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 1000} {
 		var rs []Rule
 		for i := range n - 1 {
+			if i%4 == 3 {
+				rs = append(rs, Rule{Priority: int32(i), Conditions: []model.RuleCondition{
+					{Field: model.ConditionHostHeader, RegexValues: []string{fmt.Sprintf(`^(www|api)\.tenant%d\.example\.com$`, i)}},
+					{Field: model.ConditionPathPattern, RegexValues: []string{fmt.Sprintf(`^/service%d/v[0-9]+/`, i)}},
+				}})
+				continue
+			}
 			rs = append(rs, Rule{Priority: int32(i), Conditions: []model.RuleCondition{
 				{Field: model.ConditionHostHeader, Values: []string{fmt.Sprintf("tenant%d.example.com", i), fmt.Sprintf("*.tenant%d.example.com", i)}},
 				{Field: model.ConditionPathPattern, Values: []string{fmt.Sprintf("/service%d/*", i)}},

@@ -17,6 +17,7 @@ import (
 // Rule is what a table is compiled from. The rule with Default set applies
 // where no other does.
 type Rule struct {
+	ARN        string
 	Priority   int32
 	Default    bool
 	Conditions []model.RuleCondition
@@ -97,6 +98,9 @@ func (c *compiled) holds(r *h1.Request, source netip.Addr) bool {
 }
 
 func compileCondition(c model.RuleCondition) (condition, error) {
+	if len(c.RegexValues) > 0 {
+		return regexCondition(c)
+	}
 	switch c.Field {
 	case model.ConditionPathPattern:
 		ps := patterns(c.Values, false)
@@ -192,8 +196,13 @@ func unescape(b []byte) []byte {
 
 // HostOnly is an authority without its port.
 func HostOnly(h []byte) []byte {
-	if i := bytes.LastIndexByte(h, ':'); i >= 0 && bytes.IndexByte(h[i:], ']') < 0 {
-		return h[:i]
+	for i, b := range slices.Backward(h) {
+		switch {
+		case b == ':':
+			return h[:i]
+		case b < '0' || b > '9':
+			return h
+		}
 	}
 	return h
 }

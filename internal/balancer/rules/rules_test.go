@@ -26,6 +26,9 @@ func TestConditions(t *testing.T) {
 	cond := func(field string, values ...string) model.RuleCondition {
 		return model.RuleCondition{Field: field, Values: values}
 	}
+	regex := func(field string, values ...string) model.RuleCondition {
+		return model.RuleCondition{Field: field, RegexValues: values}
+	}
 	query := func(pairs ...model.QueryStringPair) model.RuleCondition {
 		return model.RuleCondition{Field: model.ConditionQueryString, QueryStrings: pairs}
 	}
@@ -61,6 +64,14 @@ func TestConditions(t *testing.T) {
 		{"query escaped", query(model.QueryStringPair{Key: "v", Value: "a b"}), get("/?v=a%20b"), true},
 		{"query literal star", query(model.QueryStringPair{Key: "v", Value: `\*`}), get("/?v=x"), false},
 		{"query literal star itself", query(model.QueryStringPair{Key: "v", Value: `\*`}), get("/?v=*"), true},
+		{"regex path", regex("path-pattern", `^/a/[0-9]+$`), get("/a/12?b"), true},
+		{"regex path is case-sensitive", regex("path-pattern", `^/a`), get("/A"), false},
+		{"regex finds a part", regex("path-pattern", `b+`), get("/abba"), true},
+		{"regex host ignores case", regex("host-header", `^shop\.example\.com`), get("/"), true},
+		{"regex host with port", regex("host-header", `^shop\.example\.com:8080$`), get("/"), true},
+		{"regex host sees the port", regex("host-header", `com$`), get("/"), false},
+		{"regex header", model.RuleCondition{Field: model.ConditionHTTPHeader, HeaderName: "x-env", RegexValues: []string{`^bl(ue|ack)$`}}, get("/"), true},
+		{"regex any of", regex("path-pattern", `^/x`, `^/a`), get("/a"), true},
 		{"source", cond("source-ip", "10.0.0.0/8", "192.0.2.0/24"), get("/"), true},
 		{"other source", cond("source-ip", "198.51.100.0/24"), get("/"), false},
 	} {
@@ -98,6 +109,13 @@ func TestOrder(t *testing.T) {
 	}
 	if i := table.Match(request(t, "POST /abc HTTP/1.1\r\nHost: a\r\n\r\n"), netip.Addr{}); rs[i].Priority != 5 {
 		t.Errorf("all conditions of rule 5 hold, and %d matched", rs[i].Priority)
+	}
+	for _, c := range []model.RuleCondition{
+		{Field: "path-pattern", RegexValues: []string{"("}}, {Field: "source-ip", RegexValues: []string{"1"}},
+	} {
+		if _, err := Compile([]Rule{{Conditions: []model.RuleCondition{c}}}); err == nil {
+			t.Errorf("%v is accepted", c)
+		}
 	}
 	if _, err := Compile([]Rule{{Conditions: []model.RuleCondition{{Field: "color"}}}}); err == nil {
 		t.Error("an unknown field is accepted")
@@ -148,7 +166,7 @@ func FuzzPattern(f *testing.F) {
 }
 
 func TestHostOnly(t *testing.T) {
-	for in, want := range map[string]string{"a": "a", "a:80": "a", "[::1]": "[::1]", "[::1]:80": "[::1]", "": ""} {
+	for in, want := range map[string]string{"a": "a", "a:80": "a", "[::1]": "[::1]", "[::1]:80": "[::1]", "": "", "a:b": "a:b", "[::1]:": "[::1]", "1": "1"} {
 		if got := string(HostOnly([]byte(in))); got != want {
 			t.Errorf("%q: %q", in, got)
 		}

@@ -131,3 +131,19 @@ func (p Policy) Apply(c *tls.Config) {
 		c.CurvePreferences = append([]tls.CurveID{tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024}, c.CurvePreferences...)
 	}
 }
+
+// Negotiated names a version and a cipher suite of crypto/tls as OpenSSL does:
+// TLSv1.2, ECDHE-RSA-AES128-GCM-SHA256.
+func Negotiated(version, suite uint16) (protocol, cipher string) {
+	for name, v := range versions {
+		if v == version {
+			protocol = name
+		}
+	}
+	for name, s := range suites {
+		if s == suite {
+			return protocol, name
+		}
+	}
+	return protocol, tls.CipherSuiteName(suite)
+}

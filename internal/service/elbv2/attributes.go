@@ -60,8 +60,7 @@ func oneOf(values ...string) func(string) bool {
 
 // loadBalancerAttributes are those of application load balancers. Buckets and
 // prefixes of logs say nothing while the logs are off. HTTP/2 is spoken over
-// TLS alone, and every desync mode treats at least as strictly as it asks for
-// the requests that the data plane lets pass at all.
+// TLS alone. No web ACL can be associated, whose failure would be open or not.
 var loadBalancerAttributes = []attribute{
 	{"access_logs.s3.enabled", "false", nil},
 	{"access_logs.s3.bucket", "", anything},
@@ -77,19 +76,18 @@ var loadBalancerAttributes = []attribute{
 	{"idle_timeout.timeout_seconds", "60", between(1, 4000)},
 	{"ipv6.deny_all_igw_traffic", "false", nil},
 	{"load_balancing.cross_zone.enabled", "true", nil},
-	{"routing.http.desync_mitigation_mode", "defensive", oneOf("defensive", "strictest")},
+	{"routing.http.desync_mitigation_mode", "defensive", oneOf("monitor", "defensive", "strictest")},
 	{"routing.http.drop_invalid_header_fields.enabled", "false", boolean},
 	{"routing.http.preserve_host_header.enabled", "false", boolean},
-	{"routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false", nil},
+	{"routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false", boolean},
 	{"routing.http.xff_client_port.enabled", "false", boolean},
 	{"routing.http.xff_header_processing.mode", "append", oneOf("append", "preserve", "remove")},
 	{"routing.http2.enabled", "true", boolean},
-	{"waf.fail_open.enabled", "false", nil},
+	{"waf.fail_open.enabled", "false", boolean},
 	{"zonal_shift.config.enabled", "false", nil},
 }
 
-// listenerAttributes are those of HTTP listeners: what is said of TLS has no
-// place there.
+// listenerAttributes are those of HTTP listeners.
 var listenerAttributes = []attribute{
 	{"routing.http.response.access_control_allow_credentials.header_value", "", oneOf("true")},
 	{"routing.http.response.access_control_allow_headers.header_value", "", fieldValue},
@@ -234,6 +232,9 @@ func (s *Service) ModifyListenerAttributes(ctx context.Context, in *elbv2.Modify
 		}
 		v = row.Copy()
 		if v.Attributes, err = setAttributes("Listener", listenerAttributesOf(v), v.Attributes, pairs); err != nil {
+			return err
+		}
+		if err := namesApart(listenerAttributesOf(v), v.Attributes); err != nil {
 			return err
 		}
 		tables.Listeners.Replace(tx, row, v)

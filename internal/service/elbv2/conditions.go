@@ -37,7 +37,7 @@ func conditions(in []elbv2.RuleCondition) ([]model.RuleCondition, error) {
 			}
 		}
 		seen[c.Field] = true
-		values += len(c.Values) + len(c.QueryStrings)
+		values += len(c.Values) + len(c.RegexValues) + len(c.QueryStrings)
 		wildcards += countWildcards(&c)
 		out = append(out, c)
 	}
@@ -69,38 +69,32 @@ func countWildcards(c *model.RuleCondition) int {
 
 func condition(in *elbv2.RuleCondition) (model.RuleCondition, error) {
 	c := model.RuleCondition{Field: value(in.Field)}
-	if len(in.RegexValues) > 0 || in.HostHeaderConfig != nil && len(in.HostHeaderConfig.RegexValues) > 0 ||
-		in.PathPatternConfig != nil && len(in.PathPatternConfig.RegexValues) > 0 ||
-		in.HttpHeaderConfig != nil && len(in.HttpHeaderConfig.RegexValues) > 0 {
-		return c, unsupported("Regular expressions in conditions are not supported")
-	}
-	var config []string
+	var config, regexes []string
 	hasConfig := false
 	switch c.Field {
 	case model.ConditionPathPattern:
 		if hasConfig = in.PathPatternConfig != nil; hasConfig {
-			config = in.PathPatternConfig.Values
+			config, regexes = in.PathPatternConfig.Values, in.PathPatternConfig.RegexValues
 		}
 	case model.ConditionHostHeader:
 		if hasConfig = in.HostHeaderConfig != nil; hasConfig {
-			config = in.HostHeaderConfig.Values
+			config, regexes = in.HostHeaderConfig.Values, in.HostHeaderConfig.RegexValues
 		}
 	case model.ConditionRequestMethod:
-		if in.HttpRequestMethodConfig != nil {
-			config, hasConfig = in.HttpRequestMethodConfig.Values, true
+		if hasConfig = in.HttpRequestMethodConfig != nil; hasConfig {
+			config = in.HttpRequestMethodConfig.Values
 		}
 	case model.ConditionSourceIP:
-		if in.SourceIpConfig != nil {
-			config, hasConfig = in.SourceIpConfig.Values, true
+		if hasConfig = in.SourceIpConfig != nil; hasConfig {
+			config = in.SourceIpConfig.Values
 		}
 	case model.ConditionHTTPHeader:
-		if in.HttpHeaderConfig != nil {
-			config, hasConfig = in.HttpHeaderConfig.Values, true
+		if hasConfig = in.HttpHeaderConfig != nil; hasConfig {
+			config, regexes = in.HttpHeaderConfig.Values, in.HttpHeaderConfig.RegexValues
 			c.HeaderName = value(in.HttpHeaderConfig.HttpHeaderName)
 		}
 	case model.ConditionQueryString:
-		if in.QueryStringConfig != nil {
-			hasConfig = true
+		if hasConfig = in.QueryStringConfig != nil; hasConfig {
 			for _, q := range in.QueryStringConfig.Values {
 				c.QueryStrings = append(c.QueryStrings, model.QueryStringPair{Key: value(q.Key), Value: value(q.Value)})
 			}
@@ -108,17 +102,20 @@ func condition(in *elbv2.RuleCondition) (model.RuleCondition, error) {
 	default:
 		return c, invalid("Condition field '%s' must be one of '[path-pattern, host-header, http-header, http-request-method, query-string, source-ip]'", c.Field)
 	}
-	legacy := len(in.Values) > 0
+	old := len(in.Values)+len(in.RegexValues) > 0
 	switch {
-	case legacy && hasConfig && !slices.Equal(in.Values, config):
+	case old && hasConfig && (!slices.Equal(in.Values, config) || !slices.Equal(in.RegexValues, regexes)):
 		return c, invalid("You cannot specify both Values and a configuration for the condition field '%s'", c.Field)
-	case legacy && c.Field != model.ConditionPathPattern && c.Field != model.ConditionHostHeader:
+	case old && c.Field != model.ConditionPathPattern && c.Field != model.ConditionHostHeader:
 		return c, invalid("The condition field '%s' must be given with its configuration", c.Field)
-	case legacy:
-		config, c.Legacy = in.Values, true
+	case old:
+		config, regexes, c.Legacy = in.Values, in.RegexValues, true
 	}
-	c.Values = config
-	if len(c.Values)+len(c.QueryStrings) == 0 {
+	c.Values, c.RegexValues = config, regexes
+	switch {
+	case len(config) > 0 && len(regexes) > 0:
+		return c, invalid("You cannot specify both values and regular expressions for the condition field '%s'", c.Field)
+	case len(config)+len(regexes)+len(c.QueryStrings) == 0:
 		return c, invalid("A condition value must be specified")
 	}
 	return c, checkCondition(&c)
@@ -133,6 +130,11 @@ func checkCondition(c *model.RuleCondition) error {
 			return invalid("The condition value '%s' cannot be longer than '%d' characters", v, maxConditionLength)
 		}
 		if err := checkValue(c.Field, v); err != nil {
+			return err
+		}
+	}
+	for _, v := range c.RegexValues {
+		if err := checkRegex("condition value", v, maxConditionLength); err != nil {
 			return err
 		}
 	}
@@ -189,16 +191,16 @@ func renderConditions(in []model.RuleCondition) []elbv2.RuleCondition {
 	out := []elbv2.RuleCondition{}
 	for _, c := range in {
 		r := elbv2.RuleCondition{Field: new(c.Field)}
-		values := slices.Clone(c.Values)
+		values, regexes := slices.Clone(c.Values), slices.Clone(c.RegexValues)
 		switch c.Field {
 		case model.ConditionPathPattern:
-			r.PathPatternConfig = &elbv2.PathPatternConditionConfig{Values: values}
-			r.Values = slices.Clone(values)
+			r.PathPatternConfig = &elbv2.PathPatternConditionConfig{Values: values, RegexValues: regexes}
+			r.Values, r.RegexValues = slices.Clone(values), slices.Clone(regexes)
 		case model.ConditionHostHeader:
-			r.HostHeaderConfig = &elbv2.HostHeaderConditionConfig{Values: values}
-			r.Values = slices.Clone(values)
+			r.HostHeaderConfig = &elbv2.HostHeaderConditionConfig{Values: values, RegexValues: regexes}
+			r.Values, r.RegexValues = slices.Clone(values), slices.Clone(regexes)
 		case model.ConditionHTTPHeader:
-			r.HttpHeaderConfig = &elbv2.HttpHeaderConditionConfig{HttpHeaderName: new(c.HeaderName), Values: values}
+			r.HttpHeaderConfig = &elbv2.HttpHeaderConditionConfig{HttpHeaderName: new(c.HeaderName), Values: values, RegexValues: regexes}
 		case model.ConditionRequestMethod:
 			r.HttpRequestMethodConfig = &elbv2.HttpRequestMethodConditionConfig{Values: values}
 		case model.ConditionSourceIP:

@@ -1,6 +1,7 @@
 package elbv2
 
 import (
+	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
 )
@@ -59,6 +60,8 @@ func listenerAttributesOf(l *model.Listener) []attribute {
 		return nil
 	case isLayer4(l.Protocol):
 		return networkListenerAttributes
+	case l.Protocol == string(elbv2.ProtocolEnumHttps):
+		return secureListenerAttributes
 	default:
 		return listenerAttributes
 	}

@@ -18,10 +18,11 @@ import (
 // CreateRule adds a rule to a listener.
 func (s *Service) CreateRule(ctx context.Context, in *elbv2.CreateRuleInput) (*elbv2.CreateRuleOutput, error) {
 	c := api.CallFrom(ctx)
-	if len(in.Transforms) > 0 {
-		return nil, unsupported("Transforms are not supported")
-	}
 	conds, err := conditions(in.Conditions)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := transforms(in.Transforms)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (s *Service) CreateRule(ctx context.Context, in *elbv2.CreateRuleInput) (*e
 		rid := newID()
 		r = &model.Rule{
 			ID: rid, ARN: under(l.V.ARN, "listener-rule", rid), ListenerARN: l.V.ARN, Priority: value(in.Priority),
-			Conditions: conds, Actions: acts, Tags: tags, CreatedAt: c.Time,
+			Conditions: conds, Actions: acts, Transforms: changes, Tags: tags, CreatedAt: c.Time,
 		}
 		if err := s.bind(ctx, tx, lb, acts, nil); err != nil {
 			return err
@@ -88,7 +89,7 @@ func (s *Service) CreateRule(ctx context.Context, in *elbv2.CreateRuleInput) (*e
 func renderRule(r *model.Rule) elbv2.Rule {
 	out := elbv2.Rule{
 		RuleArn: new(r.ARN), IsDefault: new(r.Default), Priority: new("default"),
-		Conditions: renderConditions(r.Conditions), Actions: renderActions(r.Actions), Transforms: []elbv2.RuleTransform{},
+		Conditions: renderConditions(r.Conditions), Actions: renderActions(r.Actions), Transforms: renderTransforms(r.Transforms),
 	}
 	if !r.Default {
 		out.Priority = new(strconv.Itoa(int(r.Priority)))
@@ -141,14 +142,18 @@ func rulePosition(r store.Row[model.Rule]) string {
 	return fmt.Sprintf("%05d", r.V.Priority)
 }
 
-// ModifyRule replaces a rule's conditions, actions, or both.
+// ModifyRule replaces a rule's conditions, actions and transforms, those that
+// the request has.
 func (s *Service) ModifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*elbv2.ModifyRuleOutput, error) {
-	if len(in.Transforms) > 0 {
-		return nil, unsupported("Transforms are not supported")
+	if len(in.Transforms) > 0 && value(in.ResetTransforms) {
+		return nil, invalid("You cannot specify both Transforms and ResetTransforms")
+	}
+	changes, err := transforms(in.Transforms)
+	if err != nil {
+		return nil, err
 	}
 	var conds []model.RuleCondition
 	var acts []model.RuleAction
-	var err error
 	if len(in.Conditions) > 0 {
 		if conds, err = conditions(in.Conditions); err != nil {
 			return nil, err
@@ -171,6 +176,9 @@ func (s *Service) ModifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*e
 		r = row.Copy()
 		if conds != nil {
 			r.Conditions = conds
+		}
+		if len(changes) > 0 || value(in.ResetTransforms) {
+			r.Transforms = changes
 		}
 		if acts != nil {
 			l, err := s.listener(ctx, r.ListenerARN)
