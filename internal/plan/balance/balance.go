@@ -20,7 +20,7 @@ type LoadBalancer struct {
 	ARN     string
 	DNSName string
 	VpcID   string
-	// Type is application or network.
+	// Type is application, network or classic.
 	Type string
 	// Interfaces that it stands on.
 	Interfaces []Interface
@@ -51,6 +51,8 @@ type Listener struct {
 	SSLPolicy    string
 	Certificate  *tls.Certificate
 	Certificates []tls.Certificate
+	// Classic is set, in the place of Rules, for a classic load balancer's.
+	Classic *ClassicListener
 }
 
 // TargetGroup is a group that some rule forwards to.
@@ -64,6 +66,8 @@ type TargetGroup struct {
 	HealthCheck model.HealthCheck
 	Attributes  map[string]string
 	Targets     []Target
+	// Following is set for the groups of classic load balancers' listeners.
+	Following *Following
 }
 
 // Target is one registered target.
@@ -135,6 +139,9 @@ func Compose(in Input) LoadBalancer {
 		}
 	}
 	slices.SortFunc(lb.Listeners, func(a, b Listener) int { return cmp.Compare(a.Port, b.Port) })
+	if in.LoadBalancer.Classic != nil {
+		lb.classic(in)
+	}
 	slices.SortFunc(lb.Groups, func(a, b TargetGroup) int { return cmp.Compare(a.ID, b.ID) })
 	return lb
 }

@@ -7,7 +7,11 @@ const crossZone = "load_balancing.cross_zone.enabled"
 // CrossZone tells whether a load balancer sends from all of its zones to a
 // group's targets in any of them.
 func CrossZone(lb LoadBalancer, g TargetGroup) bool {
-	if lb.Type != model.LoadBalancerNetwork {
+	switch lb.Type {
+	case model.LoadBalancerClassic:
+		return lb.Attributes[crossZone] == "true"
+	case model.LoadBalancerNetwork:
+	default:
 		return true
 	}
 	if v := g.Attributes[crossZone]; v == "true" || v == "false" {
@@ -22,7 +26,7 @@ func CrossZone(lb LoadBalancer, g TargetGroup) bool {
 func IdleZones(lb LoadBalancer, seen map[string]map[string]Seen) map[string]bool {
 	idle := map[string]bool{}
 	for _, g := range lb.Groups {
-		if CrossZone(lb, g) {
+		if g.Following != nil || CrossZone(lb, g) {
 			continue
 		}
 		healthy := map[string]bool{}

@@ -52,11 +52,22 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// A new target may need more than one check.
+func TestObserveInitial(t *testing.T) {
+	th := Thresholds{Healthy: 3, Unhealthy: 2, Initial: 3}
+	var s State
+	for i, want := range []string{"initial", "initial", "healthy", "healthy"} {
+		if s = Observe(s, Passed(), th, time.Unix(int64(i), 0)); s.Status != want {
+			t.Errorf("after %d checks: %s", i+1, s.Status)
+		}
+	}
+}
+
 // A settled state changes only after as many equal results in a row as its
 // threshold says, and always then.
 func TestObserveThresholds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		th := Thresholds{rapid.IntRange(2, 10).Draw(t, "healthy"), rapid.IntRange(2, 10).Draw(t, "unhealthy")}
+		th := Thresholds{Healthy: rapid.IntRange(2, 10).Draw(t, "healthy"), Unhealthy: rapid.IntRange(2, 10).Draw(t, "unhealthy")}
 		s := Observe(State{}, Passed(), th, time.Unix(0, 0))
 		run, last := 1, true
 		for i, ok := range rapid.SliceOf(rapid.Bool()).Draw(t, "results") {
