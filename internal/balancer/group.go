@@ -68,6 +68,12 @@ func (in *instance) applyGroups(specs []balance.TargetGroup) (gone []*target) {
 		}
 		gone = append(gone, g.apply(s)...)
 	}
+	// Those that follow others come last: they see them as they are now.
+	for _, s := range specs {
+		if s.Following != nil {
+			in.groups[s.ARN].publish()
+		}
+	}
 	for arn, g := range in.groups {
 		if !wanted[arn] {
 			delete(in.groups, arn)
@@ -80,6 +86,7 @@ func (in *instance) applyGroups(specs []balance.TargetGroup) (gone []*target) {
 }
 
 func (g *group) apply(s balance.TargetGroup) (gone []*target) {
+	other := rekeyed(g.spec.Following, s.Following)
 	g.spec = s
 	wanted := map[string]bool{}
 	for _, ts := range s.Targets {
@@ -94,7 +101,12 @@ func (g *group) apply(s balance.TargetGroup) (gone []*target) {
 			g.targets[addr] = t
 		}
 		t.spec = ts
-		t.check(s.HealthCheck, addr)
+		if other {
+			t.l7.DropIdle()
+		}
+		if s.Following == nil {
+			t.check(s.HealthCheck, addr)
+		}
 	}
 	for addr, t := range g.targets {
 		if !wanted[addr] {
@@ -102,7 +114,9 @@ func (g *group) apply(s balance.TargetGroup) (gone []*target) {
 			gone = append(gone, t)
 		}
 	}
-	g.publish()
+	if s.Following == nil {
+		g.publish()
+	}
 	return gone
 }
 
@@ -110,6 +124,9 @@ func (g *group) apply(s balance.TargetGroup) (gone []*target) {
 func (g *group) newTarget(addr string, ts balance.Target) *target {
 	place, id := g.in.b.cfg.Place, g.in.id
 	dial := func(ctx context.Context, address string) (net.Conn, error) { return place.Dial(ctx, id, address) }
+	if g.spec.Following != nil {
+		dial = g.dialClassic(dial)
+	}
 	t := &target{g: g, spec: ts, l7: newL7Target(addr, dial, g.spec)}
 	if h := ts.Health; h != nil && !h.Since.Before(ts.RegisteredAt) &&
 		(h.State == model.TargetHealthHealthy || h.State == model.TargetHealthUnhealthy) {
@@ -119,7 +136,7 @@ func (g *group) newTarget(addr string, ts balance.Target) *target {
 }
 
 func newL7Target(addr string, dial l7.Dial, g balance.TargetGroup) *l7.Target {
-	secure := g.Protocol == protocolHTTPS
+	secure := g.Protocol == protocolHTTPS && g.Following == nil
 	switch {
 	case isHTTP2(g.Version) && secure:
 		return l7.NewHTTP2Target(addr, overTLS(dial, "h2"), true)
@@ -147,7 +164,7 @@ func (g *group) publish() {
 			continue
 		}
 		all = append(all, t.l7)
-		if t.state.Status == model.TargetHealthHealthy {
+		if g.healthy(t) {
 			healthy = append(healthy, t.l7)
 		}
 	}
@@ -156,6 +173,7 @@ func (g *group) publish() {
 	}
 	set := groupSettings(g.spec.Attributes)
 	set.Version = l7.Version(g.spec.Version)
+	set.Classic = stickiness(g.spec.Following)
 	g.l7.Set(set, healthy)
 }
 
@@ -215,6 +233,9 @@ func (t *target) watch(ctx context.Context, hc model.HealthCheck, addr string) {
 		return
 	}
 	th := health.Thresholds{Healthy: int(hc.HealthyThreshold), Unhealthy: int(hc.UnhealthyThreshold)}
+	if t.version() == versionClassic {
+		th.Initial = th.Healthy
+	}
 	for {
 		r := p.run(ctx)
 		if ctx.Err() != nil {
@@ -236,6 +257,9 @@ func (t *target) watch(ctx context.Context, hc model.HealthCheck, addr string) {
 func (t *target) version() string {
 	t.g.in.mu.Lock()
 	defer t.g.in.mu.Unlock()
+	if t.g.spec.Classic {
+		return versionClassic
+	}
 	return t.g.spec.Version
 }
 
@@ -254,6 +278,7 @@ func (t *target) observe(ctx context.Context, r health.Result, th health.Thresho
 			t.g.warm(t)
 		}
 		t.g.publish()
+		in.publishFollowing(t.g.spec.ARN)
 	}
 	in.mu.Unlock()
 	if before.State != after.State {

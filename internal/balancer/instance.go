@@ -34,7 +34,7 @@ type instance struct {
 
 // listener is an open port.
 type listener struct {
-	server *l7.Server
+	server server
 	// stop ends accepting; done is closed when it has ended.
 	stop context.CancelFunc
 	done chan struct{}
@@ -82,14 +82,14 @@ func (in *instance) apply(ctx context.Context, lb balance.LoadBalancer) error {
 	in.mu.Unlock()
 	// Only now does no table lead to the targets that are gone.
 	for _, t := range gone {
-		t.close()
+		in.leave(t)
 	}
 	return errors.Join(errs...)
 }
 
 func (in *instance) applyListener(ctx context.Context, lb balance.LoadBalancer, spec balance.Listener) error {
 	in.mu.Lock()
-	table, err := compile(lb, spec, in.groups)
+	todo, err := in.compile(lb, spec)
 	l := in.listeners[spec.Port]
 	in.mu.Unlock()
 	if err != nil {
@@ -100,8 +100,12 @@ func (in *instance) applyListener(ctx context.Context, lb balance.LoadBalancer, 
 		case <-l.done:
 			// Accepting failed: it is opened anew.
 		default:
-			l.server.Swap(table)
-			return nil
+			if todo.swap(l.server) {
+				return nil
+			}
+			// What it listens for is another protocol's: the port is given up.
+			l.stop()
+			<-l.done
 		}
 	}
 	nl, err := in.b.cfg.Place.Listen(ctx, in.id, spec.Port)
@@ -111,17 +115,17 @@ func (in *instance) applyListener(ctx context.Context, lb balance.LoadBalancer, 
 	if l != nil {
 		in.wg.Go(func() { l.close(context.Background(), in.b.cfg.DrainTimeout) })
 	}
-	l = in.serve(nl, table, spec.Port)
+	anew := in.serve(nl, todo, spec.Port)
 	in.mu.Lock()
-	in.listeners[spec.Port] = l
+	in.listeners[spec.Port] = anew
 	in.mu.Unlock()
 	return nil
 }
 
-func (in *instance) serve(nl net.Listener, table *l7.Table, port int32) *listener {
+func (in *instance) serve(nl net.Listener, todo compiled, port int32) *listener {
 	log := in.b.cfg.Log.With("loadBalancer", in.id, "port", port)
 	ctx, cancel := context.WithCancel(in.ctx)
-	l := &listener{server: l7.NewServer(table, &in.stats, log), stop: cancel, done: make(chan struct{})}
+	l := &listener{server: todo.server(&in.stats, log), stop: cancel, done: make(chan struct{})}
 	in.wg.Go(func() {
 		defer close(l.done)
 		if err := l.server.Serve(ctx, nl); err != nil {
@@ -188,5 +192,6 @@ func (in *instance) seen() map[string]map[string]balance.Seen {
 		}
 		out[g.spec.ID] = ts
 	}
+	in.atOtherPorts(out)
 	return out
 }

@@ -48,6 +48,9 @@ func newProbe(hc model.HealthCheck, version, addr string, dial l7.Dial) (*probe,
 	switch hc.Protocol {
 	case "TCP":
 		return p, nil
+	case protocolSSL:
+		p.dial = overTLS(dial)
+		return p, nil
 	case "HTTP":
 	case protocolHTTPS:
 		p.dial = overTLS(dial)
@@ -65,8 +68,12 @@ func newProbe(hc model.HealthCheck, version, addr string, dial l7.Dial) (*probe,
 	case model.VersionHTTP2:
 		p.exchange = call{addr: p.addr, path: hc.Path, secure: hc.Protocol == protocolHTTPS}.exchange
 	default:
+		agent := userAgent
+		if version == versionClassic {
+			agent = classicAgent
+		}
 		request := "GET " + hc.Path + " HTTP/1.1\r\nHost: " + p.addr +
-			"\r\nConnection: close\r\nUser-Agent: " + userAgent + "\r\nAccept-Encoding: gzip, compressed\r\n\r\n"
+			"\r\nConnection: close\r\nUser-Agent: " + agent + "\r\nAccept-Encoding: gzip, compressed\r\n\r\n"
 		p.exchange = func(_ context.Context, c net.Conn) (int, error) { return exchange(c, request) }
 	}
 	p.matcher, err = health.ParseMatcher(hc.HTTPCode, lowestCode, highestCode)

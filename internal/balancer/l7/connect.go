@@ -81,3 +81,11 @@ func Pass(client net.Conn, target *Link, idle time.Duration) (in, out int64) {
 // Fast makes a connection cheaper to read and write where that can be done.
 // One goroutine at a time may read from what it returns, and one may write.
 func Fast(c net.Conn) net.Conn { return fast(c) }
+
+// DropIdle closes the connections to the target that no request uses, so that
+// the next ones are made anew.
+func (t *Target) DropIdle() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dropIdle()
+}

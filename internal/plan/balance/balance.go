@@ -66,6 +66,8 @@ type TargetGroup struct {
 	HealthCheck model.HealthCheck
 	Attributes  map[string]string
 	Targets     []Target
+	// Classic tells that it is of a classic load balancer.
+	Classic bool
 	// Following is set for the groups of classic load balancers' listeners.
 	Following *Following
 }
@@ -148,6 +150,7 @@ func Compose(in Input) LoadBalancer {
 
 func composeGroup(g *model.TargetGroup, in Input) TargetGroup {
 	out := TargetGroup{ID: g.ID, ARN: g.ARN, Protocol: g.Protocol, Version: g.ProtocolVersion, TargetType: g.TargetType, HealthCheck: g.HealthCheck, Attributes: g.Attributes}
+	out.Classic = g.Classic
 	for _, t := range in.Targets[g.ARN] {
 		ip, unusable := Locate(t, in.Instances, in.LoadBalancer)
 		if unusable != nil {

@@ -2,6 +2,7 @@ package balance
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -91,11 +92,8 @@ func (lb *LoadBalancer) classic(in Input) {
 
 func with(a, more map[string]string) map[string]string {
 	out := make(map[string]string, len(a)+len(more))
-	for _, m := range []map[string]string{a, more} {
-		for k, v := range m {
-			out[k] = v
-		}
-	}
+	maps.Copy(out, a)
+	maps.Copy(out, more)
 	return out
 }
 
@@ -152,7 +150,7 @@ func backend(base *TargetGroup, l *model.Listener, zone string) TargetGroup {
 	key := strconv.Itoa(int(l.Port)) + "/" + l.Classic.InstanceProtocol + "/" + strconv.Itoa(int(l.Classic.InstancePort)) + "/" + zone
 	g := TargetGroup{
 		ID: base.ID + "/" + key, ARN: base.ARN + "/" + key, Protocol: l.Classic.InstanceProtocol, TargetType: base.TargetType,
-		Attributes: with(base.Attributes, nil),
+		Attributes: with(base.Attributes, nil), Classic: true,
 	}
 	if isHTTP(l.Protocol) {
 		g.Attributes["load_balancing.algorithm.type"] = "least_outstanding_requests"
