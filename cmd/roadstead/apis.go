@@ -14,6 +14,7 @@ import (
 
 	apiacm "roadstead.dev/internal/api/acm"
 	apiautoscaling "roadstead.dev/internal/api/autoscaling"
+	apicloudwatch "roadstead.dev/internal/api/cloudwatch"
 	apiec2 "roadstead.dev/internal/api/ec2"
 	apiecr "roadstead.dev/internal/api/ecr"
 	apiecs "roadstead.dev/internal/api/ecs"
@@ -33,6 +34,7 @@ import (
 	"roadstead.dev/internal/seal"
 	"roadstead.dev/internal/service/acm"
 	"roadstead.dev/internal/service/autoscaling"
+	"roadstead.dev/internal/service/cloudwatch"
 	"roadstead.dev/internal/service/ec2"
 	"roadstead.dev/internal/service/ecr"
 	"roadstead.dev/internal/service/ecr/catalog"
@@ -47,6 +49,7 @@ import (
 	"roadstead.dev/internal/service/sts"
 	"roadstead.dev/internal/store/eni"
 	"roadstead.dev/internal/telemetry/logstore"
+	"roadstead.dev/internal/telemetry/metricstore"
 	"roadstead.dev/internal/telemetry/retention"
 	"roadstead.dev/internal/telemetry/spool"
 )
@@ -70,6 +73,7 @@ type apis struct {
 	mirror   *mirror.Mirror
 	blobs    *blob.Store
 	logstore *logstore.Store
+	metrics  *metricstore.Store
 	logs     *logs.Service
 	spool    *spool.Tailer
 	// retention forgets log events whose time has come.
@@ -121,7 +125,12 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	if a.logstore, err = logstore.Open(s.path("logs", "events.db")); err != nil {
 		return nil, err
 	}
-
+	if err := os.MkdirAll(s.path("metrics"), 0o700); err != nil {
+		return nil, errors.Join(err, a.logstore.Close())
+	}
+	if a.metrics, err = metricstore.Open(s.path("metrics", "metrics.db")); err != nil {
+		return nil, errors.Join(err, a.logstore.Close())
+	}
 	a.retention = retention.New(s.store, a.logstore, s.clock, s.log)
 	networks := ec2.New(ec2.Config{Store: s.store, Clock: s.clock, Regions: regions, Consoles: s.consoles()})
 	err = errors.Join(
@@ -129,7 +138,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		eni.SetPublicPool(ctx, s.store, eni.PoolFor(s.prefix())),
 		networks.EnsureDefaults(ctx, s.accountID, s.region))
 	if err != nil {
-		return nil, errors.Join(err, a.logstore.Close())
+		return nil, errors.Join(err, a.metrics.Close(), a.logstore.Close())
 	}
 	tasks := ecs.New(ecs.Config{Store: s.store, Placer: s.fleet, Fleet: s.fleet, Reports: s.dispatcher, Documents: identityDocuments{s.identities}, Log: s.log})
 	a.signed = agentConnections(s, tasks)
@@ -137,7 +146,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry, Upstreams: a.mirror})
 	balancers := elbv2.New(elbv2.Config{Store: s.store})
 	if err := balancers.NameAll(ctx); err != nil {
-		return nil, errors.Join(err, a.logstore.Close())
+		return nil, errors.Join(err, a.metrics.Close(), a.logstore.Close())
 	}
 	principals := iam.New(iam.Config{Store: s.store, Principals: s.directory, Key: a.sealing})
 	sessions := sts.New(sts.Config{Directory: s.directory, RootMayAssume: s.builtinKey()})
@@ -146,10 +155,12 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	a.logs = logs.New(s.store, a.logstore)
 	a.spool = spool.New(spool.Config{Dir: s.spoolDir(), Streams: a.logs, Events: a.logstore, Clock: s.clock, Log: s.log})
 	issued := acm.New(acm.Config{Store: s.store, Key: a.sealing})
+	watched := cloudwatch.New(a.metrics)
 	groups := autoscaling.New(autoscaling.Config{Store: s.store})
 	a.services = []gateway.Service{
 		gateway.Bind(apiacm.New(issued), issued),
 		gateway.Bind(apiautoscaling.New(groups), groups),
+		gateway.Bind(apicloudwatch.New(watched), watched),
 		gateway.Bind(apiec2.New(networks), networks),
 		gateway.Bind(apiecr.New(images), images),
 		gateway.Bind(apiecs.New(tasks), tasks),
@@ -202,6 +213,7 @@ func (a *apis) run(ctx context.Context) error {
 	g.Go(func() error { return a.spool.Run(ctx) })
 	g.Go(func() error { return a.sweep(ctx) })
 	g.Go(func() error { return a.retention.Run(ctx) })
+	g.Go(func() error { return a.metrics.Run(ctx, a.clock) })
 	g.Go(func() error { return a.logs.Run(ctx) })
 	g.Go(func() error { return a.secrets.Run(ctx) })
 	return g.Wait()
@@ -224,4 +236,4 @@ func (a *apis) sweep(ctx context.Context) error {
 	}
 }
 
-func (a *apis) close() error { return a.logstore.Close() }
+func (a *apis) close() error { return errors.Join(a.metrics.Close(), a.logstore.Close()) }

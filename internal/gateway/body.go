@@ -52,7 +52,7 @@ func (g *Gateway) receive(w http.ResponseWriter, r *request, m *mounted, name st
 	var chain awschunked.Chain
 	if length < 0 || length > smallBody || chunked {
 		op := knownOperation(m, name)
-		if m != nil && op == nil && !isQuery(m.api.Protocol) {
+		if m != nil && op == nil && !isQuery(m.protocol) {
 			return nil // it is refused whatever the body says
 		}
 		signed, err := g.admit(r, m, op, &chain)

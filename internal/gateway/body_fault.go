@@ -29,7 +29,7 @@ func bodyFault(m *mounted, err error) error {
 	d := queryDialect()
 	query, ec2 := true, false
 	if m != nil {
-		d, query, ec2 = m.dialect, isQuery(m.api.Protocol), m.api.Protocol == api.EC2Query
+		d, query, ec2 = m.dialect, isQuery(m.protocol), m.api.Protocol == api.EC2Query
 	}
 	if ce, ok := errors.AsType[*awschunked.ChecksumError](err); ok {
 		return &api.Fault{Code: "BadDigest", Message: ce.Error()}

@@ -130,7 +130,15 @@ func dialectOf(s *api.Service) dialect {
 	case api.JSON, api.CBOR:
 		d = jsonDialect(http.StatusBadRequest)
 	}
+	return inWords(s, d)
+}
+
+// inWords is a dialect with what a service says in its own way.
+func inWords(s *api.Service, d dialect) dialect {
 	switch s.Name {
+	case "cloudwatch":
+		d.constraint = sentence("ValidationError")
+		d.invalid.Code = "InvalidParameterValue"
 	case "ecs", "logs", "eks":
 		d.constraint = sentence("InvalidParameterException")
 		d.invalid.Code = "InvalidParameterException"

@@ -9,9 +9,10 @@ import (
 	"roadstead.dev/internal/gateway/sigv4"
 )
 
-// mounted is a service with what serving it needs.
+// mounted is a service with what serving it in one protocol needs.
 type mounted struct {
 	api      *api.Service
+	protocol api.Protocol
 	scoper   api.ResourceScoper
 	policies api.ResourcePolicies
 	codec    codec.Codec
@@ -25,6 +26,7 @@ type routes struct {
 	bySigning map[string][]*mounted // credential scope's service
 	byVersion map[string]*mounted   // API version of the query protocols
 	byHost    map[string]*mounted   // first label of the host
+	byShape   map[string]*mounted   // the name of the service in rpcv2Cbor's paths
 }
 
 func makeRoutes(services []Service) *routes {
@@ -33,22 +35,46 @@ func makeRoutes(services []Service) *routes {
 		bySigning: make(map[string][]*mounted),
 		byVersion: make(map[string]*mounted),
 		byHost:    make(map[string]*mounted),
+		byShape:   make(map[string]*mounted),
 	}
 	for _, s := range services {
-		m := &mounted{api: s.API, scoper: s.Scoper, policies: s.Policies, codec: codec.For(s.API), dialect: dialectOf(s.API), refused: make(map[string]bool)}
+		m := &mounted{api: s.API, protocol: s.API.Protocol, scoper: s.Scoper, policies: s.Policies, codec: codec.For(s.API), dialect: dialectOf(s.API), refused: make(map[string]bool)}
 		for _, name := range s.API.Refused {
 			m.refused[name] = true
 		}
-		if s.API.TargetPrefix != "" {
+		if s.API.Protocol == api.CBOR {
+			m = rs.mountCBOR(m)
+		} else if s.API.TargetPrefix != "" {
 			rs.byTarget[s.API.TargetPrefix] = m
 		}
 		rs.bySigning[s.API.SigningName] = append(rs.bySigning[s.API.SigningName], m)
-		if isQuery(s.API.Protocol) {
+		if isQuery(m.protocol) {
 			rs.byVersion[s.API.APIVersion] = m
 		}
 		rs.byHost[s.API.EndpointPrefix] = m
 	}
 	return rs
+}
+
+// mountCBOR mounts a service whose first protocol is CBOR. Such services spoke
+// the query protocol before, which old clients still do, and awsJson between.
+// It returns what serves the query protocol.
+func (rs *routes) mountCBOR(m *mounted) *mounted {
+	rs.byShape[m.api.TargetPrefix] = m
+	inJSON, inQuery := *m, *m
+	inJSON.protocol, inJSON.codec = api.JSON, codec.CompatibleJSON{JSON: codec.JSON{Version: m.api.JSONVersion}}
+	inQuery.protocol, inQuery.codec, inQuery.dialect = api.Query, codec.Query{}, inWords(m.api, queryDialect())
+	rs.byTarget[m.api.TargetPrefix] = &inJSON
+	return &inQuery
+}
+
+// cborPath takes /service/<shape>/operation/<name> apart.
+func cborPath(path string) (shape, op string) {
+	parts := strings.Split(path, "/")
+	if len(parts) < 5 || parts[len(parts)-4] != "service" || parts[len(parts)-2] != "operation" {
+		return "", ""
+	}
+	return parts[len(parts)-3], parts[len(parts)-1]
 }
 
 func isQuery(p api.Protocol) bool { return p == api.Query || p == api.EC2Query }
@@ -59,6 +85,10 @@ func (rs *routes) find(r *request) (*mounted, string) {
 	if target := r.http.Header.Get("X-Amz-Target"); target != "" {
 		prefix, op, _ := strings.Cut(target, ".")
 		return rs.byTarget[prefix], op
+	}
+	if r.http.Header.Get(codec.ProtocolHeader) == codec.ProtocolCBOR {
+		shape, op := cborPath(r.path)
+		return rs.byShape[shape], op
 	}
 	action, version := r.form.Get("Action"), r.form.Get("Version")
 	if name := sigv4.ScopeService(r.http.Header, r.query); name != "" {
@@ -98,7 +128,7 @@ func (rs *routes) unsignable(_, action, version string) (*mounted, string) {
 
 // operationName is the form's action, or what the path of a REST API says.
 func operationName(m *mounted, action string, r *request) string {
-	if isQuery(m.api.Protocol) {
+	if isQuery(m.protocol) {
 		return action
 	}
 	if m.api.Protocol == api.RESTJSON || m.api.Protocol == api.RESTXML {

@@ -8,6 +8,7 @@ import (
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/acm"
 	"roadstead.dev/internal/api/autoscaling"
+	"roadstead.dev/internal/api/cloudwatch"
 	"roadstead.dev/internal/api/ec2"
 	"roadstead.dev/internal/api/ecr"
 	"roadstead.dev/internal/api/ecs"
@@ -22,8 +23,14 @@ import (
 
 // services are all that are served.
 var services = []*api.Service{
-	acm.New(nil), autoscaling.New(nil), ec2.New(nil), ecr.New(nil), ecs.New(nil), elbv2.New(nil), iam.New(nil), logs.New(nil), resourcegroupstaggingapi.New(nil),
+	acm.New(nil), autoscaling.New(nil), inQuery(cloudwatch.New(nil)), ec2.New(nil), ecr.New(nil), ecs.New(nil), elbv2.New(nil), iam.New(nil), logs.New(nil), resourcegroupstaggingapi.New(nil),
 	secretsmanager.New(nil), ssm.New(nil), sts.New(nil),
+}
+
+// inQuery has a service that speaks several protocols tested in the query one.
+func inQuery(s *api.Service) *api.Service {
+	s.Protocol = api.Query
+	return s
 }
 
 // A service that joins the others is tested with them.

@@ -64,8 +64,10 @@ func TestAccessEntries(t *testing.T) {
 			`-1 -1 -1 302 - 34 366 "GET https://10.0.2.105:773/ HTTP/2.0" "curl/7.46.0" TLS_AES_128_GCM_SHA256 TLSv1.3 - ` +
 			`"Root=1-58337262-36d228ad5d99923122bbe354" "-" "session-reused" 0 2018-07-02T22:22:48.364000Z "redirect" "https://example.com:80/" "-" "-" "-"` + rest},
 		{"malformed", func(r *l7.Record) {
-			*r = l7.Record{Created: r.Created, Ended: r.Ended, Client: r.Client, Scheme: "http", Port: 80, Name: "my-lb.elb.localhost", Status: 505, Received: 7, Connection: r.Connection,
-				Classification: "Severe", ClassificationReason: "BadVersion"}
+			*r = l7.Record{
+				Created: r.Created, Ended: r.Ended, Client: r.Client, Scheme: "http", Port: 80, Name: "my-lb.elb.localhost", Status: 505, Received: 7, Connection: r.Connection,
+				Classification: "Severe", ClassificationReason: "BadVersion",
+			}
 		}, `http 2018-07-02T22:23:00.186641Z app/my-loadbalancer/50dc6c495c0c9188 192.168.131.39:2817 - ` +
 			`-1 -1 -1 505 - 7 0 "- http://my-lb.elb.localhost:80- -" "-" - - - "-" "-" "-" - 2018-07-02T22:22:48.364000Z "-" "-" "-" "-" "-" "Severe" "BadVersion" TID_1234abcd5678ef90 "-" "-" "-"`},
 		{"what would break the line", func(r *l7.Record) {
@@ -104,8 +106,10 @@ func TestConnectionEntries(t *testing.T) {
 		want    string
 	}{
 		{nil, `2023-10-04T17:05:15.514108Z 203.0.113.1 36280 443 - - - "-" - - - TID_3180 -`},
-		{&l7.Session{Version: 0x0303, Suite: 0xc02f, Handshake: 4036 * time.Millisecond, Curve: 23},
-			`2023-10-04T17:05:15.514108Z 203.0.113.1 36280 443 TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256 4.036 "-" - - Success TID_3180 secp256r1`},
+		{
+			&l7.Session{Version: 0x0303, Suite: 0xc02f, Handshake: 4036 * time.Millisecond, Curve: 23},
+			`2023-10-04T17:05:15.514108Z 203.0.113.1 36280 443 TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256 4.036 "-" - - Success TID_3180 secp256r1`,
+		},
 		{&l7.Session{Failed: "ClientCertUntrusted"}, `2023-10-04T17:05:15.514108Z 203.0.113.1 36280 443 - - - "-" - - Failed:ClientCertUntrusted TID_3180 -`},
 	} {
 		c.Session = x.session

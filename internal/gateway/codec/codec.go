@@ -54,7 +54,9 @@ func For(s *api.Service) Codec {
 		return RESTJSON{}
 	case api.JSON:
 		return JSON{Version: s.JSONVersion}
-	case api.RESTXML, api.CBOR:
+	case api.CBOR:
+		return CBOR{}
+	case api.RESTXML:
 	}
 	panic("codec: there is none yet for " + string(s.Protocol) + ", which " + s.Name + " speaks")
 }

@@ -16,7 +16,7 @@ import "slices"
 //   - https://docs.aws.amazon.com/general/latest/gr/ssm.html
 //   - https://docs.aws.amazon.com/acm/latest/userguide/acm-limits.html
 //   - https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
-var AWS = slices.Concat(ecsRules, ec2Rules, ecrRules, elbRules, logsRules, secretRules, identityRules, acmRules)
+var AWS = slices.Concat(ecsRules, ec2Rules, ecrRules, elbRules, logsRules, secretRules, identityRules, acmRules, cloudWatchRules)
 
 // group gives operations of a service one bucket.
 func group(service, bucket string, burst, perSecond float64, operations ...string) Rules {
@@ -111,6 +111,14 @@ var secretRules = slices.Concat(
 	apart("ssm", 40, 40, "GetParameter", "GetParameters", "GetParametersByPath"),
 	apart("ssm", 3, 3, "PutParameter"),
 	apart("ssm", 20, 10, "*"),
+)
+
+// https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html
+var cloudWatchRules = slices.Concat(
+	apart("monitoring", 500, 500, "PutMetricData"),
+	apart("monitoring", 400, 400, "GetMetricStatistics"),
+	apart("monitoring", 50, 50, "GetMetricData"),
+	apart("monitoring", 25, 25, "ListMetrics"),
 )
 
 var acmRules = slices.Concat(
