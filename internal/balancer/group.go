@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"roadstead.dev/internal/balancer/l7"
@@ -31,13 +32,21 @@ type target struct {
 	state health.State
 	// stop ends the health check; nil when none runs.
 	stop context.CancelFunc
-	// checked is what the running check was started with.
-	checked model.HealthCheck
+	// checked is what the running check was started with, and announced whether
+	// it says by the proxy protocol whose it is.
+	checked   model.HealthCheck
+	announced bool
+	// awaited is when the target became unhealthy whose flows are to end after
+	// a while.
+	awaited time.Time
 }
 
 // recorded is the target's health as a record says it.
 func (t *target) recorded() model.TargetHealth {
 	s := t.state
+	if _, drains := t.drains(t.g.in.b.cfg.Clock.Now()); drains {
+		s.Status = model.TargetHealthUnhealthyDraining
+	}
 	if s.Status == "" || s.Status == model.TargetHealthInitial {
 		return model.TargetHealth{
 			State: model.TargetHealthInitial, Reason: model.ReasonInitialHealthChecking,
@@ -129,8 +138,8 @@ func (g *group) newTarget(addr string, ts balance.Target) *target {
 	}
 	t := &target{g: g, spec: ts, l7: newL7Target(addr, dial, g.spec)}
 	if h := ts.Health; h != nil && !h.Since.Before(ts.RegisteredAt) &&
-		(h.State == model.TargetHealthHealthy || h.State == model.TargetHealthUnhealthy) {
-		t.state = health.State{Status: h.State, Reason: h.Reason, Description: h.Description, Since: h.Since}
+		(h.State == model.TargetHealthHealthy || h.State == model.TargetHealthUnhealthy || h.State == model.TargetHealthUnhealthyDraining) {
+		t.state = health.State{Status: strings.TrimSuffix(h.State, ".draining"), Reason: h.Reason, Description: h.Description, Since: h.Since}
 	}
 	return t
 }
@@ -210,7 +219,8 @@ func (g *group) sorted() []*target {
 // check makes sure that the target is checked as hc says, or not at all while
 // it drains.
 func (t *target) check(hc model.HealthCheck, addr string) {
-	if t.stop != nil && (t.spec.Draining || t.checked != hc) {
+	announced := proxies(t.g.spec)
+	if t.stop != nil && (t.spec.Draining || t.checked != hc || t.announced != announced) {
 		t.stop()
 		t.stop = nil
 	}
@@ -218,16 +228,20 @@ func (t *target) check(hc model.HealthCheck, addr string) {
 		return
 	}
 	ctx, cancel := context.WithCancel(t.g.in.ctx)
-	t.stop, t.checked = cancel, hc
-	t.g.in.wg.Go(func() { t.watch(ctx, hc, addr) })
+	t.stop, t.checked, t.announced = cancel, hc, announced
+	t.g.in.wg.Go(func() { t.watch(ctx, hc, addr, announced) })
 }
 
 // watch checks the target until ctx ends.
-func (t *target) watch(ctx context.Context, hc model.HealthCheck, addr string) {
+func (t *target) watch(ctx context.Context, hc model.HealthCheck, addr string, announced bool) {
 	in := t.g.in
-	p, err := newProbe(hc, t.version(), addr, func(ctx context.Context, address string) (net.Conn, error) {
+	dial := l7.Dial(func(ctx context.Context, address string) (net.Conn, error) {
 		return in.b.cfg.Place.Dial(ctx, in.id, address)
 	})
+	if announced {
+		dial = announce(dial)
+	}
+	p, err := newProbe(hc, t.version(), addr, dial)
 	if err != nil {
 		in.b.cfg.Log.Error("health check cannot run", "loadBalancer", in.id, "target", addr, "error", err)
 		return

@@ -158,6 +158,13 @@ func (in *instance) close(ctx context.Context, timeout time.Duration) {
 	for _, l := range ls {
 		wg.Go(func() { l.close(ctx, timeout) })
 	}
+	if f := in.forwarding; f != nil {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			f.shutdown(ctx)
+		})
+	}
 	wg.Wait()
 	in.end()
 	in.mu.Lock()

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"reflect"
+	"strconv"
 	"sync"
 
 	"roadstead.dev/internal/balancer/l4"
+	"roadstead.dev/internal/balancer/conduit"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
 )
@@ -23,14 +26,20 @@ type Forwarder interface {
 	Flows(lb string) (map[l4.Flow]int64, error)
 	// Cut ends the flows to those targets.
 	Cut(lb string, targets []l4.Flow) error
+	// Connect connects to a target from the load balancer's address own: as the
+	// client, where that is valid.
+	Connect(ctx context.Context, lb string, own netip.Addr, client, target netip.AddrPort) (net.Conn, error)
 }
 
 // forwarding is what a network load balancer has beside its groups.
 type forwarding struct {
 	spec balance.LoadBalancer // guarded by the instance's mu
+	// streams carries what the kernel cannot.
+	streams *conduit.Server
 
 	writing sync.Mutex // serializes writes; guards what follows
 	written *l4.Table
+	ports   map[int32]*streamPort
 }
 
 // errNoForwarder: there is nothing to forward with.
@@ -44,7 +53,7 @@ func (in *instance) applyNetwork(ctx context.Context, lb balance.LoadBalancer) e
 	in.mu.Lock()
 	gone := in.applyGroups(lb.Groups)
 	if in.forwarding == nil {
-		in.forwarding = &forwarding{}
+		in.forwarding = &forwarding{streams: in.newStreams(), ports: map[int32]*streamPort{}}
 	}
 	in.forwarding.spec = lb
 	cut := in.outlived(gone)
@@ -55,7 +64,18 @@ func (in *instance) applyNetwork(ctx context.Context, lb balance.LoadBalancer) e
 	if err := in.forward(ctx); err != nil {
 		return err
 	}
-	return in.b.cfg.Forwarder.Cut(in.id, cut)
+	in.awaitDrained()
+	return in.cut(cut)
+}
+
+// cut ends flows to targets.
+func (in *instance) cut(flows []l4.Flow) error {
+	for _, f := range flows {
+		if f.Protocol == l4.TCP {
+			in.forwarding.streams.Cut(f.Target)
+		}
+	}
+	return in.b.cfg.Forwarder.Cut(in.id, flows)
 }
 
 // outlived are the flows that end with their targets' deregistration: those of
@@ -94,7 +114,7 @@ func (t *target) flows() []l4.Flow {
 // protocols are those that a listener's or a group's protocol means.
 func protocols(p string) []uint8 {
 	switch p {
-	case "TCP":
+	case "TCP", protocolTLS:
 		return []uint8{l4.TCP}
 	case "UDP":
 		return []uint8{l4.UDP}
@@ -105,22 +125,35 @@ func protocols(p string) []uint8 {
 	}
 }
 
-// forward writes the table, if it is another one than before.
+// forward writes the table, if it is another one than before, and makes the
+// listeners that the kernel does not serve do the same.
 func (in *instance) forward(ctx context.Context) error {
 	f := in.forwarding
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	in.mu.Lock()
 	t, err := in.table()
+	var streams map[int32]*conduit.Table
+	if err == nil {
+		streams, err = in.streamTables()
+	}
 	in.mu.Unlock()
-	if err != nil || f.written != nil && reflect.DeepEqual(*f.written, t) {
+	if err != nil {
 		return err
 	}
-	f.written = nil // unknown, until the next line succeeds
-	if err := in.b.cfg.Forwarder.Forward(ctx, in.id, t); err != nil {
+	// What moves from the kernel is served before it leaves it, and the other
+	// way round.
+	if err := in.openStreams(ctx, streams); err != nil {
 		return err
 	}
-	f.written = &t
+	if f.written == nil || !reflect.DeepEqual(*f.written, t) {
+		f.written = nil // unknown, until the next line succeeds
+		if err := in.b.cfg.Forwarder.Forward(ctx, in.id, t); err != nil {
+			return err
+		}
+		f.written = &t
+	}
+	f.closeStreams(streams)
 	return nil
 }
 
@@ -136,8 +169,9 @@ func (in *instance) reforward(ctx context.Context, t *target, before, after stri
 	}
 	err := in.forward(ctx)
 	if err == nil && before == model.TargetHealthHealthy && after == model.TargetHealthUnhealthy && in.givesUp(t) {
-		err = in.b.cfg.Forwarder.Cut(in.id, t.flows())
+		err = in.cut(t.flows())
 	}
+	in.awaitDrained()
 	if err != nil && ctx.Err() == nil {
 		in.b.cfg.Log.Error("load balancer does not follow its targets' health", "loadBalancer", in.id, "error", err)
 		in.b.cfg.Changed(in.id) // to be applied again
@@ -152,14 +186,19 @@ func (in *instance) givesUp(t *target) bool {
 	if t.g.spec.Attributes["target_health_state.unhealthy.connection_termination.enabled"] == "false" {
 		return false
 	}
+	return !in.chosen(t)
+}
+
+// chosen tells whether a target gets new flows.
+func (in *instance) chosen(t *target) bool {
 	for _, n := range in.forwarding.spec.Interfaces {
 		for _, a := range in.pool(t.g, n.Zone) {
 			if a == t.address() {
-				return false
+				return true
 			}
 		}
 	}
-	return true
+	return false
 }
 
 // table is what the kernel should do.
@@ -171,21 +210,26 @@ func (in *instance) table() (l4.Table, error) {
 		if err != nil {
 			return t, fmt.Errorf("interface %s: %w", eni.ID, err)
 		}
-		n := l4.Node{Index: i, Address: address.Addr()}
+		n := l4.Node{Interface: eni.ID, Index: i, Address: address.Addr()}
 		for _, l := range lb.Listeners {
 			ps := protocols(l.Protocol)
 			if ps == nil {
 				return t, fmt.Errorf("listener on port %d: protocol %s is not supported", l.Port, l.Protocol)
 			}
-			g := in.groups[groupOf(l)]
-			if g == nil {
+			if in.streams(l) {
 				continue
 			}
+			var pools []l4.Pool
+			for _, w := range forwardsTo(l) {
+				if g := in.groups[w.TargetGroupARN]; g != nil {
+					pools = append(pools, l4.Pool{
+						Weight: int(w.Weight), Targets: in.pool(g, eni.Zone),
+						BySource: g.spec.Attributes["stickiness.enabled"] == "true", Preserve: preserves(g.spec),
+					})
+				}
+			}
 			for _, p := range ps {
-				n.Ports = append(n.Ports, l4.Port{
-					Protocol: p, Port: uint16(l.Port), Targets: in.pool(g, eni.Zone),
-					BySource: g.spec.Attributes["stickiness.enabled"] == "true", Preserve: preserves(g.spec),
-				})
+				n.Ports = append(n.Ports, l4.Port{Protocol: p, Port: uint16(l.Port), Pools: pools, Idle: idleSeconds(l)})
 			}
 		}
 		t.Nodes = append(t.Nodes, n)
@@ -193,14 +237,32 @@ func (in *instance) table() (l4.Table, error) {
 	return t, nil
 }
 
-// groupOf is the ARN of the group that a listener forwards to.
-func groupOf(l balance.Listener) string {
+// idleSeconds is a listener's own idle timeout, 0 where it has none.
+func idleSeconds(l balance.Listener) uint32 {
+	n, err := strconv.ParseUint(l.Attributes["tcp.idle_timeout.seconds"], 10, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
+}
+
+// forwardsTo are the groups that a listener forwards to.
+func forwardsTo(l balance.Listener) []model.WeightedTargetGroup {
 	for _, r := range l.Rules {
-		if arns := balance.ForwardsTo(r.Actions); r.Default && len(arns) > 0 {
-			return arns[0]
+		if !r.Default {
+			continue
+		}
+		for _, a := range r.Actions {
+			if a.Forward != nil {
+				if all := a.Forward.TargetGroups; len(all) != 1 {
+					return all
+				}
+				// The weight of the only one says nothing.
+				return []model.WeightedTargetGroup{{TargetGroupARN: a.Forward.TargetGroups[0].TargetGroupARN, Weight: 1}}
+			}
 		}
 	}
-	return ""
+	return nil
 }
 
 // preserves tells whether a group's targets see the clients' addresses.
@@ -253,6 +315,9 @@ func (in *instance) flows() map[string]int64 {
 		return nil
 	}
 	out := map[string]int64{}
+	for t, n := range in.forwarding.streams.Counts() {
+		out[t.String()] += n
+	}
 	for f, n := range counts {
 		out[f.Target.String()] += n
 	}

@@ -26,10 +26,11 @@ type probe struct {
 	matcher  health.Matcher
 }
 
-// Bounds of the codes that a matcher may name, for HTTP and for gRPC.
+// Bounds of the codes that a matcher may name, for HTTP and for gRPC: those of
+// network load balancers' groups, and for others the API allows fewer.
 const (
 	lowestCode      = 200
-	highestCode     = 499
+	highestCode     = 599
 	highestGRPCCode = 99
 )
 

@@ -355,7 +355,10 @@ const (
 	TargetHealthHealthy   = "healthy"
 	TargetHealthUnhealthy = "unhealthy"
 	TargetHealthUnused    = "unused"
-	TargetHealthDraining  = "draining"
+	// TargetHealthUnhealthyDraining is an unhealthy target that keeps its
+	// connections for a while.
+	TargetHealthUnhealthyDraining = "unhealthy.draining"
+	TargetHealthDraining          = "draining"
 )
 
 // Reasons of a target's health; a healthy target has none. The description

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -182,6 +183,50 @@ func setInner(h *netlink.Handle, a Attachment, name string) error {
 		}
 	}
 	return nil
+}
+
+// LeadOut makes an attached interface carry its namespace's default route, as
+// device 0 does.
+func LeadOut(a Attachment) error {
+	h, err := openHandle(a.Netns)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	dev, err := h.LinkByName("eth" + strconv.Itoa(a.Index))
+	if err != nil {
+		return err
+	}
+	gw := a.Gateway
+	if !gw.IsValid() {
+		gw = GatewayOf(a.Address)
+	}
+	return h.RouteReplace(&netlink.Route{
+		Dst: ipNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0)), Gw: gw.AsSlice(), LinkIndex: dev.Attrs().Index, Flags: int(netlink.FLAG_ONLINK),
+	})
+}
+
+// Devices are the interfaces in the namespace at path: their Attachment.Index by
+// hardware address.
+func Devices(path string) (map[string]int, error) {
+	h, err := openHandle(path)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	links, err := h.LinkList()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]int{}
+	for _, l := range links {
+		if number, ok := strings.CutPrefix(l.Attrs().Name, "eth"); ok {
+			if n, err := strconv.Atoi(number); err == nil {
+				out[l.Attrs().HardwareAddr.String()] = n
+			}
+		}
+	}
+	return out, nil
 }
 
 // InterfaceTable is the routing table of a namespace that leads out by the

@@ -47,6 +47,53 @@ func ListenPacketIn(ctx context.Context, path, address string) (net.PacketConn, 
 // DialIn connects to address, an IP address with a port, over network ("tcp"
 // or "udp") from the namespace at path. It holds no thread while it waits.
 func DialIn(ctx context.Context, path, network, address string) (net.Conn, error) {
+	return dialFrom(ctx, path, network, address, Source{})
+}
+
+// Source is how a connection that is dialled looks to its target. Its zero
+// value leaves it to the kernel.
+type Source struct {
+	// Addr is its source; port 0 means a free one.
+	Addr netip.AddrPort
+	// Foreign tells that Addr is an address that the namespace does not have.
+	// The namespace must route what answers it to its own sockets.
+	Foreign bool
+	// Mark of the connection's packets; 0 means none.
+	Mark uint32
+}
+
+// DialFrom is DialIn over TCP with a source.
+func DialFrom(ctx context.Context, path, address string, from Source) (net.Conn, error) {
+	return dialFrom(ctx, path, "tcp", address, from)
+}
+
+// prepare makes a socket be what s says.
+func (s Source) prepare(fd int) error {
+	if s.Mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(s.Mark)); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	if !s.Addr.Addr().IsValid() {
+		return nil
+	}
+	options := []int{unix.IP_BIND_ADDRESS_NO_PORT}
+	if s.Foreign {
+		options = append(options, unix.IP_TRANSPARENT)
+	}
+	for _, o := range options {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, o, 1); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	// One that has ended and waits for stray packets is in nobody's way.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrInet4{Port: int(s.Addr.Port()), Addr: s.Addr.Addr().Unmap().As4()}))
+}
+
+func dialFrom(ctx context.Context, path, network, address string, from Source) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return nil, err
@@ -71,6 +118,9 @@ func DialIn(ctx context.Context, path, network, address string) (net.Conn, error
 	}
 	f := os.NewFile(uintptr(fd), "socket")
 	defer func() { _ = f.Close() }()
+	if err := from.prepare(fd); err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
+	}
 	if err := connect(ctx, f, fd, to); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
 	}

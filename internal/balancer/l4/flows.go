@@ -3,6 +3,7 @@ package l4
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -11,9 +12,15 @@ import (
 	"roadstead.dev/internal/network"
 )
 
-// priority of the routing rules by flows' marks: before all that the
+// Priorities of the routing rules by flows' marks: before all that the
 // namespace's interfaces have.
-const priority = 50
+const (
+	priorityOwn = 40
+	priority    = 50
+)
+
+// ownTable takes all addresses for the namespace's own.
+const ownTable = 90
 
 // route makes marked packets leave by their flow's interface, whose own
 // routing table network.Attach made.
@@ -23,6 +30,9 @@ func route(path string, t Table) error {
 		return err
 	}
 	defer h.Close()
+	if err := routeOwn(h); err != nil {
+		return err
+	}
 	for _, n := range t.Nodes {
 		mask := uint32(markInterface)
 		r := netlink.NewRule()
@@ -38,6 +48,27 @@ func route(path string, t Table) error {
 	return nil
 }
 
+// routeOwn leads the answers to sockets with others' addresses to them.
+func routeOwn(h *netlink.Handle) error {
+	lo, err := h.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := h.RouteReplace(&netlink.Route{
+		Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST, Table: ownTable, LinkIndex: lo.Attrs().Index,
+		Dst: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)},
+	}); err != nil {
+		return err
+	}
+	mask := uint32(markOwn)
+	r := netlink.NewRule()
+	r.Family, r.Priority, r.Table, r.Mark, r.Mask = netlink.FAMILY_V4, priorityOwn, ownTable, markOwn, &mask
+	if err := h.RuleAdd(r); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return nil
+}
+
 // Flow identifies a target of flows.
 type Flow struct {
 	Protocol uint8
@@ -48,7 +79,7 @@ type Flow struct {
 // those of the load balancer itself.
 func flowOf(f *netlink.ConntrackFlow) (Flow, bool) {
 	from, ok := netip.AddrFromSlice(f.Reverse.SrcIP)
-	if !ok || f.Mark == 0 {
+	if !ok || f.Mark == 0 || f.Mark&markOwn != 0 {
 		return Flow{}, false
 	}
 	return Flow{f.Forward.Protocol, netip.AddrPortFrom(from.Unmap(), f.Reverse.SrcPort)}, true

@@ -28,22 +28,59 @@ type Table struct {
 
 // Node is the load balancer's presence at one of its interfaces.
 type Node struct {
-	// Index is that of the device, eth<Index>.
-	Index   int
-	Address netip.Addr
-	Ports   []Port
+	// Interface is the id of the network interface, and Index the number of its
+	// device, eth<Index>, which is whoever's to set that placed it.
+	Interface string
+	Index     int
+	Address   netip.Addr
+	Ports     []Port
 }
 
 // Port is a listener's port.
 type Port struct {
 	Protocol uint8
 	Port     uint16
-	// Targets that get new flows. Without any they are refused.
+	// Pools share the new flows by their weights.
+	Pools []Pool
+	// Idle is how many seconds a flow of TCP may say nothing; 0 means 350.
+	Idle uint32
+}
+
+// Pool is targets that get new flows.
+type Pool struct {
+	// Weight is the pool's share of the flows; one with 0 gets none.
+	Weight int
+	// Targets share the pool's flows. Without any they are refused.
 	Targets []netip.AddrPort
-	// BySource sends all flows of a client's address to the same target.
+	// BySource sends all of the pool's flows from a client's address to the
+	// same target.
 	BySource bool
 	// Preserve keeps the client's address as the source.
 	Preserve bool
+}
+
+// live are the pools that get flows, with the weights as small as they can be.
+func (p *Port) live() []Pool {
+	var out []Pool
+	divisor := 0
+	for _, pool := range p.Pools {
+		if pool.Weight > 0 {
+			out = append(out, pool)
+			divisor = common(divisor, pool.Weight)
+		}
+	}
+	for i := range out {
+		out[i].Weight /= divisor
+	}
+	return out
+}
+
+// common is the greatest common divisor.
+func common(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // Slots of a hash, to which targets are assigned: many times more than there
@@ -80,6 +117,25 @@ func slots(targets []netip.AddrPort) []netip.AddrPort {
 	return out
 }
 
+// Choose chooses the target of all flows from a source. When targets come and
+// go, only their own sources change hands.
+func Choose(targets []netip.AddrPort, source netip.Addr) netip.AddrPort {
+	h := fnv.New64a()
+	b := source.As16()
+	_, _ = h.Write(b[:])
+	from := h.Sum64()
+	var out netip.AddrPort
+	var best uint64
+	for i, t := range targets {
+		h.Reset()
+		_, _ = h.Write([]byte(t.String()))
+		if score := mix(h.Sum64() ^ from); i == 0 || score > best {
+			best, out = score, t
+		}
+	}
+	return out
+}
+
 // mix spreads the bits of x over all of the result.
 func mix(x uint64) uint64 {
 	x ^= x >> 30
@@ -99,10 +155,13 @@ func (t Table) normal() Table {
 		n := &out.Nodes[i]
 		n.Ports = slices.Clone(n.Ports)
 		for j := range n.Ports {
-			p := &n.Ports[j]
-			p.Targets = slices.Clone(p.Targets)
-			slices.SortFunc(p.Targets, netip.AddrPort.Compare)
-			p.Targets = slices.Compact(p.Targets)
+			n.Ports[j].Pools = slices.Clone(n.Ports[j].Pools)
+			for k := range n.Ports[j].Pools {
+				p := &n.Ports[j].Pools[k]
+				p.Targets = slices.Clone(p.Targets)
+				slices.SortFunc(p.Targets, netip.AddrPort.Compare)
+				p.Targets = slices.Compact(p.Targets)
+			}
 		}
 	}
 	return out

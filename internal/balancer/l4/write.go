@@ -23,13 +23,23 @@ const tableName = "balancer"
 
 // A flow's mark is the number of its interface, so that all of its packets
 // leave by it, and tells whether it keeps its source.
+//
+// What this process sends with another one's address, through a socket with
+// markSocket, makes a flow with markOwn: its answers are for a socket here,
+// whoever they are addressed to.
 const (
 	markInterface = 0xff
 	markPreserve  = 0x100
+	markOwn       = 0x200
+	markSocket    = 0x400
 )
 
 // markOf marks flows that arrive at the interface with the index.
 func markOf(index int) uint32 { return uint32(index) + 1 }
+
+// SocketMark is the mark of a socket that connects from the interface with the
+// index with an address that is not the load balancer's.
+func SocketMark(index int) uint32 { return markOf(index) | markSocket }
 
 // idleTimeout is how long a flow may say nothing, in seconds: those that AWS
 // documents for TCP and for UDP.
@@ -77,6 +87,7 @@ func Write(path string, t Table) error {
 	if err := w.write(t); err != nil {
 		return err
 	}
+	writeIdle(conn, t)
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("write the load balancer's rules: %w", err)
 	}
@@ -149,17 +160,26 @@ func (w *writer) write(t Table) error {
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
 	})
 
+	own := w.base("own", nftables.ChainTypeFilter, nftables.ChainHookOutput, nftables.ChainPriorityMangle)
+	w.rule(own, []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, masked(markSocket),
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: number(0)},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: number(markInterface), Xor: number(markOwn)},
+		&expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true},
+	})
+
 	var elements []nftables.SetElement
 	for i := range t.Nodes {
 		n := &t.Nodes[i]
 		for j := range n.Ports {
 			p := &n.Ports[j]
-			if len(p.Targets) == 0 {
-				continue
-			}
 			chain, err := w.port(n, p)
 			if err != nil {
 				return err
+			}
+			if chain == "" {
+				continue
 			}
 			elements = append(elements, nftables.SetElement{Key: portKey(n.Address, p), VerdictData: goTo(chain)})
 		}
@@ -207,28 +227,76 @@ func portKey(a netip.Addr, p *Port) []byte {
 // hashSeed makes all tables hash alike, those of a later process too.
 const hashSeed = 0x726f6164
 
-// port makes the chain that chooses a target for a port's new flows.
+// weightSeed makes the choice of a pool say nothing of that of a target in it.
+const weightSeed = 0x73746561
+
+// port makes the chain that chooses a target for a port's new flows, "" where
+// there is none.
 func (w *writer) port(n *Node, p *Port) (string, error) {
+	pools := p.live()
+	name := n.device() + "-" + strconv.Itoa(int(p.Protocol)) + "-" + strconv.Itoa(int(p.Port))
+	if len(pools) == 1 {
+		return w.pool(n, &pools[0], name)
+	}
+	var elements []nftables.SetElement
+	total := 0
+	for i := range pools {
+		chain, err := w.pool(n, &pools[i], name+"-"+strconv.Itoa(i))
+		if err != nil {
+			return "", err
+		}
+		for range pools[i].Weight {
+			if chain != "" {
+				elements = append(elements, nftables.SetElement{Key: number(uint32(total)), VerdictData: goTo(chain)})
+			}
+			total++
+		}
+	}
+	if len(elements) == 0 {
+		return "", nil
+	}
+	weights := &nftables.Set{Name: "weights-" + name, IsMap: true, KeyType: nftables.TypeMark, DataType: nftables.TypeVerdict}
+	if err := w.set(weights, elements); err != nil {
+		return "", err
+	}
+	chain := w.conn.AddChain(&nftables.Chain{Name: name, Table: w.table})
+	load, length := flow(false)
+	w.rule(chain, load, []expr.Any{
+		&expr.Hash{SourceRegister: 2, DestRegister: 1, Length: length, Modulus: uint32(total), Seed: weightSeed, Type: expr.HashTypeJenkins},
+		&expr.Lookup{SourceRegister: 1, DestRegister: 0, IsDestRegSet: true, SetName: weights.Name, SetID: weights.ID},
+	})
+	return name, nil
+}
+
+// flow loads what is hashed of a packet, from register 2 on: its source's
+// address, or all that tells its flow from others.
+func flow(bySource bool) (load []expr.Any, length uint32) {
+	// Source and destination stand side by side in the header, and so do ports.
+	if bySource {
+		return []expr.Any{&expr.Payload{DestRegister: 2, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4}}, 4
+	}
+	return []expr.Any{
+		&expr.Payload{DestRegister: 2, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 8},
+		&expr.Payload{DestRegister: unix.NFT_REG32_00 + 6, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 4},
+	}, 12
+}
+
+// pool makes the chain that chooses one of a pool's targets, "" where there is
+// none.
+func (w *writer) pool(n *Node, p *Pool, name string) (string, error) {
+	if len(p.Targets) == 0 {
+		return "", nil
+	}
 	targets, size, err := w.targets(p.Targets)
 	if err != nil {
 		return "", err
 	}
-	name := n.device() + "-" + strconv.Itoa(int(p.Protocol)) + "-" + strconv.Itoa(int(p.Port))
 	chain := w.conn.AddChain(&nftables.Chain{Name: name, Table: w.table})
 	mark := markOf(n.Index)
 	if p.Preserve {
 		mark |= markPreserve
 	}
-	// Source and destination stand side by side in the header, and so do ports.
-	length := uint32(4)
-	load := []expr.Any{&expr.Payload{DestRegister: 2, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4}}
-	if !p.BySource {
-		length = 12
-		load = []expr.Any{
-			&expr.Payload{DestRegister: 2, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 8},
-			&expr.Payload{DestRegister: unix.NFT_REG32_00 + 6, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 4},
-		}
-	}
+	load, length := flow(p.BySource)
 	w.rule(chain, []expr.Any{
 		&expr.Immediate{Register: 1, Data: number(mark)},
 		&expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true},

@@ -5,11 +5,15 @@ package place
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"roadstead.dev/internal/balancer"
 	"roadstead.dev/internal/balancer/l4"
@@ -62,9 +66,13 @@ func (p *Netns) Make(ctx context.Context, lb balance.LoadBalancer) error {
 	p.mu.Lock()
 	before := p.made[lb.ID]
 	p.mu.Unlock()
+	numbers, err := numbered(path, before, lb.Interfaces)
+	if err != nil {
+		return err
+	}
 	now := map[string]network.Attachment{}
-	for i, in := range lb.Interfaces {
-		a, err := attachment(lb.VpcID, path, i, in)
+	for _, in := range lb.Interfaces {
+		a, err := attachment(lb.VpcID, path, numbers[in.ID], in)
 		if err != nil {
 			return fmt.Errorf("interface %s: %w", in.ID, err)
 		}
@@ -85,6 +93,9 @@ func (p *Netns) Make(ctx context.Context, lb balance.LoadBalancer) error {
 		if err := p.net.Attach(ctx, a); err != nil {
 			return fmt.Errorf("attach %s: %w", in.ID, err)
 		}
+	}
+	if err := leadOut(now); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	p.made[lb.ID] = now
@@ -124,10 +135,50 @@ func (p *Netns) Dial(ctx context.Context, lb, address string) (net.Conn, error) 
 // Forward sends new flows of a network load balancer to its targets.
 func (p *Netns) Forward(_ context.Context, lb string, t l4.Table) error {
 	path := p.net.NetnsPath(name(lb))
+	p.mu.Lock()
+	made := p.made[lb]
+	p.mu.Unlock()
+	t.Nodes = slices.Clone(t.Nodes)
+	for i := range t.Nodes {
+		a, ok := made[t.Nodes[i].Interface]
+		if !ok {
+			return fmt.Errorf("interface %s is not attached", t.Nodes[i].Interface)
+		}
+		t.Nodes[i].Index = a.Index
+	}
 	if err := l4.Prepare(path); err != nil {
 		return err
 	}
 	return l4.Write(path, t)
+}
+
+// Connect connects from the load balancer's own address, or from client's where
+// that is valid.
+func (p *Netns) Connect(ctx context.Context, lb string, own netip.Addr, client, target netip.AddrPort) (net.Conn, error) {
+	from := network.Source{Addr: netip.AddrPortFrom(own, 0)}
+	if client.IsValid() {
+		p.mu.Lock()
+		index := -1
+		for _, a := range p.made[lb] {
+			if a.Address.Addr() == own {
+				index = a.Index
+			}
+		}
+		p.mu.Unlock()
+		if index < 0 {
+			return nil, fmt.Errorf("load balancer %s does not have the address %s", lb, own)
+		}
+		from = network.Source{Addr: client, Foreign: true, Mark: l4.SocketMark(index)}
+	}
+	path := p.net.NetnsPath(name(lb))
+	c, err := network.DialFrom(ctx, path, target.String(), from)
+	if errors.Is(err, unix.EADDRINUSE) && client.IsValid() {
+		// The client has a connection to the same target from the same port
+		// already, by another listener.
+		from.Addr = netip.AddrPortFrom(client.Addr(), 0)
+		c, err = network.DialFrom(ctx, path, target.String(), from)
+	}
+	return c, err
 }
 
 // Flows counts the flows to each target.

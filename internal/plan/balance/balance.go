@@ -49,6 +49,7 @@ type Listener struct {
 	// SSLPolicy, and the certificates, of a listener with TLS. Certificate is
 	// the default one, nil when it cannot be opened.
 	SSLPolicy    string
+	ALPNPolicy   string
 	Certificate  *tls.Certificate
 	Certificates []tls.Certificate
 	// Classic is set, in the place of Rules, for a classic load balancer's.
@@ -118,6 +119,9 @@ func Compose(in Input) LoadBalancer {
 	used := map[string]bool{}
 	for _, l := range in.Listeners {
 		out := Listener{ID: l.ID, Port: l.Port, Protocol: l.Protocol, Attributes: l.Attributes, SSLPolicy: l.SSLPolicy}
+		if len(l.ALPNPolicy) > 0 {
+			out.ALPNPolicy = l.ALPNPolicy[0]
+		}
 		for i, arn := range l.Certificates {
 			switch c := in.Certificates[arn]; {
 			case c == nil:
