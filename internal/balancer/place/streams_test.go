@@ -70,7 +70,7 @@ func TestTLSListener(t *testing.T) {
 					}
 					t.Cleanup(func() { _ = nc.Close() })
 					_ = nc.SetDeadline(time.Now().Add(patience))
-					tc := tls.Client(nc, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) //nolint:gosec // the test's own
+					tc := tls.Client(nc, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 					got, err := bufio.NewReader(tc).ReadString('\n')
 					if err != nil || got != want || tc.ConnectionState().NegotiatedProtocol != "h2" {
 						t.Errorf("at %s: %q %q %v, want %q", address, got, tc.ConnectionState().NegotiatedProtocol, err, want)
