@@ -1,17 +1,12 @@
 package l7
 
 import (
-	"context"
+	"bytes"
 	"crypto/tls"
-	"io"
-	"log"
-	"net/http"
-	"sync"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"roadstead.dev/internal/balancer/h1"
+	"roadstead.dev/internal/balancer/h2"
 )
 
 // maxStreams is how many requests a client may have under way on a connection.
@@ -25,83 +20,44 @@ type multiplexed struct {
 	c     *tls.Conn
 	tls   *Session
 	since time.Time
-	http  *http.Server
-
-	mu      sync.Mutex
-	ended   bool
-	streams sync.WaitGroup
+	front *h2.Conn
 }
 
 func newMultiplexed(s *Server, c *tls.Conn, session *Session) *multiplexed {
-	return &multiplexed{
-		s: s, c: c, tls: session, since: time.Now(),
-		http: &http.Server{MaxHeaderBytes: h1.MaxHead, ErrorLog: log.New(io.Discard, "", 0)}, //nolint:gosec // it serves no sockets: HTTP/2's own timeouts count
-	}
+	m := &multiplexed{s: s, c: c, tls: session, since: time.Now()}
+	m.front = h2.New(c, h2.Options{
+		MaxStreams: maxStreams, MaxHead: h1.MaxHead, Timeout: s.table.Load().Settings.IdleTimeout, Handle: m.stream,
+	})
+	return m
 }
 
 func (m *multiplexed) serve() {
-	timeout := m.s.table.Load().Settings.IdleTimeout
-	// http.Server has no way to serve a connection whose handshake is done.
-	front := &http2.Server{ //nolint:staticcheck // see above
-		MaxConcurrentStreams: maxStreams, IdleTimeout: timeout, WriteByteTimeout: timeout, PermitProhibitedCipherSuites: true, //nolint:staticcheck // see above
+	if m.s.isClosing() {
+		m.interruptIdle()
 	}
-	if err := http2.ConfigureServer(m.http, front); err == nil { //nolint:staticcheck // see above
-		if m.s.isClosing() {
-			m.interruptIdle()
-		}
-		front.ServeConn(m.c, &http2.ServeConnOpts{BaseConfig: m.http, Handler: http.HandlerFunc(m.stream)}) //nolint:staticcheck // see above
-	}
-	m.mu.Lock()
-	m.ended = true
-	m.mu.Unlock()
-	m.streams.Wait()
-	_ = m.c.Close()
+	m.front.Serve()
 }
 
 // interruptIdle tells the client to open no more streams.
-func (m *multiplexed) interruptIdle() { _ = m.http.Shutdown(context.Background()) }
+func (m *multiplexed) interruptIdle() { m.front.Leave() }
 
 func (m *multiplexed) cut() { _ = m.c.NetConn().Close() }
 
 func (*multiplexed) release() {}
 
-func (m *multiplexed) begin() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.ended {
-		m.streams.Add(1)
-	}
-	return !m.ended
-}
-
 // stream serves one request.
-func (m *multiplexed) stream(w http.ResponseWriter, r *http.Request) {
-	if !m.begin() {
-		return
-	}
-	defer m.streams.Done()
-	st := newStream(m.c, w, r)
+func (m *multiplexed) stream(s *h2.Stream) {
+	st := &stream{Conn: m.c, s: s, isHead: bytes.HasPrefix(s.Head(), []byte("HEAD "))}
 	c := newConn(m.s, st)
 	c.session, c.trace, c.h2 = m.tls, m.tls.trace, true
-	c.r.buf = st.appendHead(c.r.buf[:0])
+	c.r.buf = append(c.r.buf[:0], s.Head()...)
 	c.r.w = len(c.r.buf)
 	c.r.buf = c.r.buf[:cap(c.r.buf)]
 	if time.Since(m.since) >= c.settings().KeepAlive {
-		// The server takes this as the wish to end the connection, once the
-		// streams that it has are done.
-		w.Header().Set("Connection", "close")
+		m.front.Leave()
 	}
-	cut := make(chan struct{})
-	stop := context.AfterFunc(r.Context(), func() {
-		defer close(cut)
-		c.cut()
-	})
+	s.OnCancel(c.cut)
 	c.request()
-	if !stop() {
-		<-cut
-	}
+	s.OnCancel(nil)
 	c.release()
-	if !st.complete() {
-		panic(http.ErrAbortHandler) // resets the stream
-	}
 }

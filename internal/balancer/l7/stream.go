@@ -4,12 +4,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
 	"roadstead.dev/internal/balancer/h1"
+	"roadstead.dev/internal/balancer/h2"
 )
 
 // stream is a stream of HTTP/2 as the engine's connection to a client: what is
@@ -18,64 +17,25 @@ import (
 type stream struct {
 	net.Conn // for its addresses
 
-	w    http.ResponseWriter
-	rc   *http.ResponseController
-	body io.ReadCloser
-	req  *http.Request
+	s *h2.Stream
 
-	// chunked requests have no length; end is what follows their last chunk,
-	// nil before that is known.
-	chunked bool
-	end     []byte
-	ended   bool
+	// end is what follows the last chunk of a body without a length, once that
+	// is known.
+	end   []byte
+	ended bool
 
-	// mu guards the deadlines, which are passed on only once they matter:
-	// many requests have no body.
-	mu              sync.Mutex
-	reading         bool
-	readBy, writeBy time.Time
-	writing         bool
-	// limit is how far ahead readBy was set.
-	limit time.Duration
+	// mu guards the deadline for reading, and how far ahead it was set.
+	mu     sync.Mutex
+	readBy time.Time
+	limit  time.Duration
 
 	resp h1.Response
 	// begun and done tell how far the response is; left counts what is missing
 	// of one with a length, -1 for others.
 	begun, done bool
+	isHead      bool
 	left        int64
 	chunks      dechunker
-}
-
-func newStream(nc net.Conn, w http.ResponseWriter, r *http.Request) *stream {
-	return &stream{Conn: nc, w: w, rc: http.NewResponseController(w), body: r.Body, req: r}
-}
-
-// appendHead writes the request as the engine reads it. It refuses what is
-// ambiguous as it does in HTTP/1.1.
-func (st *stream) appendHead(b []byte) []byte {
-	r := st.req
-	b = append(append(append(b, r.Method...), ' '), r.RequestURI...)
-	b = append(append(append(b, " HTTP/1.1\r\nHost: "...), r.Host...), "\r\n"...)
-	for name, values := range r.Header {
-		switch name {
-		case "Host", "Content-Length", "Transfer-Encoding", "Expect", "Trailer", "Connection", "Upgrade", "Keep-Alive", "Proxy-Connection", "Te":
-			continue
-		}
-		for _, v := range values {
-			b = append(append(append(append(b, name...), ": "...), v...), "\r\n"...)
-		}
-	}
-	switch {
-	case r.ContentLength > 0 || r.ContentLength == 0 && r.Header["Content-Length"] != nil:
-		b = append(strconv.AppendInt(append(b, "Content-Length: "...), r.ContentLength, 10), "\r\n"...)
-	case r.ContentLength < 0:
-		st.chunked = true
-		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-		for name := range r.Trailer {
-			b = append(append(append(b, "Trailer: "...), name...), "\r\n"...)
-		}
-	}
-	return append(b, "\r\n"...)
 }
 
 // chunkHead is the length of a chunk's size line, leastRead of the buffer that
@@ -87,20 +47,8 @@ const (
 
 // Read reads the request's body.
 func (st *stream) Read(p []byte) (int, error) {
-	st.mu.Lock()
-	if !st.reading {
-		st.reading = true
-		if !st.readBy.IsZero() {
-			_ = st.rc.SetReadDeadline(st.readBy)
-		}
-	}
-	st.mu.Unlock()
-	if !st.chunked {
-		n, err := st.body.Read(p)
-		if n > 0 {
-			err = nil
-		}
-		return n, err
+	if !st.s.Chunked() {
+		return st.s.Read(p)
 	}
 	if st.ended {
 		n := copy(p, st.end)
@@ -110,11 +58,12 @@ func (st *stream) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	n, err := readChunk(p, st.body)
+	n, err := readChunk(p, st.s)
 	if n > 0 || !errors.Is(err, io.EOF) {
 		return n, err
 	}
-	st.ended, st.end = true, appendTrailers(st.end, st.req.Trailer)
+	st.ended = true
+	st.end = append(append(append(st.end, "0\r\n"...), st.s.Trailers()...), "\r\n"...)
 	return st.Read(p)
 }
 
@@ -132,7 +81,9 @@ func (st *stream) Write(p []byte) (int, error) {
 			return 0, err
 		}
 		p = p[end:]
-		st.head()
+		if err := st.head(); err != nil {
+			return 0, err
+		}
 		if !st.begun {
 			return all, nil
 		}
@@ -141,47 +92,34 @@ func (st *stream) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	st.moved()
-	if !st.done {
-		if err := st.rc.Flush(); err != nil {
-			return 0, err
-		}
-	}
 	return all, nil
 }
 
 // head sends the head of the response in st.resp.
-func (st *stream) head() {
-	r, h := &st.resp, st.w.Header()
+func (st *stream) head() error {
+	r := &st.resp
 	if r.Status == 100 {
-		return // the server itself sends it
+		return nil // a client of HTTP/2 waits for nothing but its window
 	}
-	for i := range r.Fields {
-		f := &r.Fields[i]
-		if f.ID.HopByHop() {
-			continue
+	if r.Status >= 200 {
+		st.begun = true
+		switch {
+		case r.Bodiless(st.isHead):
+			st.done = true
+		case r.Chunked:
+			st.left = -1
+		default:
+			st.left = max(r.Length, 0)
+			st.done = st.left == 0
 		}
-		name := http.CanonicalHeaderKey(string(f.Name))
-		h[name] = append(h[name], string(f.Value))
 	}
-	if r.Status < 200 {
-		st.w.WriteHeader(r.Status)
-		clear(h)
-		return
+	out := st.s.Begin(r.Status)
+	for i := range r.Fields {
+		if f := &r.Fields[i]; !f.ID.HopByHop() {
+			out.Field(f.Name, f.Value)
+		}
 	}
-	if _, ok := h["Content-Type"]; !ok {
-		h["Content-Type"] = nil // or it would be guessed
-	}
-	st.w.WriteHeader(r.Status)
-	st.begun = true
-	switch {
-	case r.Bodiless(st.req.Method == http.MethodHead):
-		st.done = true
-	case r.Chunked:
-		st.left = -1
-	default:
-		st.left = max(r.Length, 0)
-		st.done = st.left == 0
-	}
+	return out.End(st.done)
 }
 
 // content sends what follows the head.
@@ -189,27 +127,34 @@ func (st *stream) content(p []byte) error {
 	if st.done || len(p) == 0 {
 		return nil
 	}
-	st.mu.Lock()
-	if !st.writing {
-		st.writing = true
-		if !st.writeBy.IsZero() {
-			_ = st.rc.SetWriteDeadline(st.writeBy)
-		}
-	}
-	st.mu.Unlock()
 	if st.left >= 0 {
-		n, err := st.w.Write(p[:min(int64(len(p)), st.left)])
-		st.left -= int64(n)
+		p = p[:min(int64(len(p)), st.left)]
+		st.left -= int64(len(p))
 		st.done = st.left == 0
+		return st.s.Write(p, st.done)
+	}
+	if err := st.chunks.write(p, data{st.s}); err != nil || !st.chunks.done {
 		return err
 	}
-	err := st.chunks.write(p, st.w)
-	if st.done = st.chunks.done; st.done {
-		for _, f := range st.chunks.trailers {
-			st.w.Header().Add(http.TrailerPrefix+f.Name, f.Value)
-		}
+	st.done = true
+	if len(st.chunks.trailers) == 0 {
+		return st.s.Write(nil, true)
 	}
-	return err
+	out := st.s.Begin(0)
+	for _, f := range st.chunks.trailers {
+		out.Field([]byte(f.Name), []byte(f.Value))
+	}
+	return out.End(true)
+}
+
+// data writes parts of a body.
+type data struct{ s *h2.Stream }
+
+func (d data) Write(p []byte) (int, error) {
+	if err := d.s.Write(p, false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // moved puts the deadline for reading off: a client that takes the response
@@ -217,17 +162,14 @@ func (st *stream) content(p []byte) error {
 func (st *stream) moved() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if !st.reading || st.limit <= 0 {
+	if st.limit <= 0 {
 		return
 	}
 	if by := time.Now().Add(st.limit); by.Sub(st.readBy) > st.limit/32 {
 		st.readBy = by
-		_ = st.rc.SetReadDeadline(by)
+		st.s.SetReadDeadline(by)
 	}
 }
-
-// complete tells whether the whole response was sent.
-func (st *stream) complete() bool { return st.done }
 
 // Close ends nothing: the stream ends with its handler.
 func (*stream) Close() error { return nil }
@@ -237,21 +179,14 @@ func (st *stream) SetReadDeadline(t time.Time) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.readBy, st.limit = t, time.Until(t)
-	if !st.reading {
-		return nil
-	}
-	return st.rc.SetReadDeadline(t)
+	st.s.SetReadDeadline(t)
+	return nil
 }
 
 // SetWriteDeadline bounds how long the client may not take the response.
 func (st *stream) SetWriteDeadline(t time.Time) error {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.writeBy = t
-	if !st.writing {
-		return nil
-	}
-	return st.rc.SetWriteDeadline(t)
+	st.s.SetWriteDeadline(t)
+	return nil
 }
 
 // SetDeadline sets both.
