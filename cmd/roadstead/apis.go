@@ -52,6 +52,7 @@ import (
 	"roadstead.dev/internal/telemetry/metricstore"
 	"roadstead.dev/internal/telemetry/retention"
 	"roadstead.dev/internal/telemetry/spool"
+	"roadstead.dev/internal/truststores"
 )
 
 // sweepEvery is how often the registry looks for what nothing refers to.
@@ -83,6 +84,8 @@ type apis struct {
 	throttle   *throttle.Limiter
 	// sealing seals what is secret in the store.
 	sealing *seal.Key
+	// trust keeps what trust stores are made of.
+	trust *truststores.Contents
 	// signed are where the agents of container instances connect, and where Spot
 	// capacity is taken back.
 	signed map[string]gateway.Signed
@@ -119,6 +122,12 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	if a.sealing, err = seal.Load(s.path("secrets", "seal.key")); err != nil {
 		return nil, err
 	}
+	if a.trust, err = truststores.Open(s.path("truststores"), a.sealing); err != nil {
+		return nil, err
+	}
+	if err := a.trust.Sweep(ctx, s.store); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(s.spoolDir(), 0o700); err != nil {
 		return nil, err
 	}
@@ -144,7 +153,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	a.signed = agentConnections(s, tasks)
 	maps.Copy(a.signed, interruptions(s.store))
 	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry, Upstreams: a.mirror})
-	balancers := elbv2.New(elbv2.Config{Store: s.store})
+	balancers := elbv2.New(elbv2.Config{Store: s.store, Contents: a.trust})
 	if err := balancers.NameAll(ctx); err != nil {
 		return nil, errors.Join(err, a.metrics.Close(), a.logstore.Close())
 	}
@@ -203,7 +212,7 @@ func (a *apis) config(s *server) gateway.Config {
 	return gateway.Config{
 		Services: a.services, Credentials: s.directory, Authorizer: s.directory, Clock: s.clock, Log: s.log,
 		Account: s.accountID, Registry: a.registry, Ready: s.readiness, Throttle: a.throttle,
-		Mounts: map[string]http.Handler{caPath: serveCA(s.ca)}, Signed: a.signed,
+		Mounts: map[string]http.Handler{caPath: serveCA(s.ca), truststores.Path: a.trust.Handler(s.clock)}, Signed: a.signed,
 	}
 }
 

@@ -83,6 +83,7 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 	m.ports = frontdoor.NewPorts(m.front, "127.0.0.1", s.log)
 	m.balancers = loadbalancer.New(loadbalancer.Config{
 		Store: s.store, Clock: s.clock, Log: s.log, Plane: m.balancer, Ports: m.ports, Certificates: s.openCertificates(),
+		TrustStores: s.openTrustStores(),
 	})
 	m.node, err = s.newFargate(fargateParts{
 		engine:  m.engine,

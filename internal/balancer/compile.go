@@ -89,7 +89,7 @@ func security(lb balance.LoadBalancer, l balance.Listener) (*l7.TLS, error) {
 	}
 	return &l7.TLS{
 		Policy: policy, Certificates: sni.New(l.Certificate, l.Certificates),
-		HTTP2: lb.Attributes["routing.http2.enabled"] != "false",
+		HTTP2: lb.Attributes["routing.http2.enabled"] != "false", Clients: clients(l),
 	}, nil
 }
 

@@ -16,7 +16,8 @@ import (
 //	TargetGroup   <tg>
 //	Target        <tg>/<target id>:<port>     see Target for how to register
 //	TargetHealth  <tg>/<target id>:<port>     written by the loadbalancer controller alone
-//	ELBName       lb/<name>, tg/<name>        holds names unique within account and region
+//	TrustStore    <ts>
+//	ELBName       lb/<name>, tg/<name>, ts/<name>   holds names unique within account and region
 //
 // Classic load balancers are kept in the same tables: see elb_classic.go.
 //
@@ -141,13 +142,15 @@ type Listener struct {
 	Port           int32  `json:"port"`
 	// Protocol is HTTP, HTTPS, TCP, TLS, UDP, TCP_UDP or GENEVE; SSL for classic
 	// load balancers.
-	Protocol     string            `json:"protocol"`
-	SSLPolicy    string            `json:"sslPolicy,omitempty"`
-	Certificates []string          `json:"certificates,omitempty"`
-	ALPNPolicy   []string          `json:"alpnPolicy,omitempty"`
-	Attributes   map[string]string `json:"attributes,omitempty"`
-	Tags         Tags              `json:"tags,omitzero"`
-	CreatedAt    time.Time         `json:"createdAt"`
+	Protocol     string   `json:"protocol"`
+	SSLPolicy    string   `json:"sslPolicy,omitempty"`
+	Certificates []string `json:"certificates,omitempty"`
+	ALPNPolicy   []string `json:"alpnPolicy,omitempty"`
+	// MutualAuthentication is nil for a listener that asks clients for nothing.
+	MutualAuthentication *MutualAuthentication `json:"mutualAuthentication,omitempty"`
+	Attributes           map[string]string     `json:"attributes,omitempty"`
+	Tags                 Tags                  `json:"tags,omitzero"`
+	CreatedAt            time.Time             `json:"createdAt"`
 	// Classic is set for listeners of classic load balancers alone.
 	Classic *ClassicListener `json:"classic,omitempty"`
 	// Generation grows whenever the set of its rules changes.

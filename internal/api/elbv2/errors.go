@@ -91,6 +91,35 @@ func (e *AvailabilityZoneNotSupportedException) ErrorMessage() string {
 	return e.message
 }
 
+// CaCertificatesBundleNotFoundException is answered with code CaCertificatesBundleNotFound and status 400.
+type CaCertificatesBundleNotFoundException struct {
+	message string
+}
+
+var _ api.Error = (*CaCertificatesBundleNotFoundException)(nil)
+
+// NewCaCertificatesBundleNotFoundException makes the error with a message.
+func NewCaCertificatesBundleNotFoundException(format string, args ...any) *CaCertificatesBundleNotFoundException {
+	return &CaCertificatesBundleNotFoundException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *CaCertificatesBundleNotFoundException) Error() string {
+	return "CaCertificatesBundleNotFound: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *CaCertificatesBundleNotFoundException) ErrorCode() string {
+	return "CaCertificatesBundleNotFound"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *CaCertificatesBundleNotFoundException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *CaCertificatesBundleNotFoundException) ErrorMessage() string {
+	return e.message
+}
+
 // CapacityReservationPendingException is answered with code CapacityReservationPending and status 400.
 type CapacityReservationPendingException struct {
 	message string
@@ -142,6 +171,35 @@ func (e *CertificateNotFoundException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *CertificateNotFoundException) ErrorMessage() string {
+	return e.message
+}
+
+// DeleteAssociationSameAccountException is answered with code DeleteAssociationSameAccount and status 400.
+type DeleteAssociationSameAccountException struct {
+	message string
+}
+
+var _ api.Error = (*DeleteAssociationSameAccountException)(nil)
+
+// NewDeleteAssociationSameAccountException makes the error with a message.
+func NewDeleteAssociationSameAccountException(format string, args ...any) *DeleteAssociationSameAccountException {
+	return &DeleteAssociationSameAccountException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *DeleteAssociationSameAccountException) Error() string {
+	return "DeleteAssociationSameAccount: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *DeleteAssociationSameAccountException) ErrorCode() string {
+	return "DeleteAssociationSameAccount"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *DeleteAssociationSameAccountException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *DeleteAssociationSameAccountException) ErrorMessage() string {
 	return e.message
 }
 
@@ -249,6 +307,33 @@ func (e *DuplicateTargetGroupNameException) ErrorMessage() string {
 	return e.message
 }
 
+// DuplicateTrustStoreNameException is answered with code DuplicateTrustStoreName and status 400.
+type DuplicateTrustStoreNameException struct {
+	message string
+}
+
+var _ api.Error = (*DuplicateTrustStoreNameException)(nil)
+
+// NewDuplicateTrustStoreNameException makes the error with a message.
+func NewDuplicateTrustStoreNameException(format string, args ...any) *DuplicateTrustStoreNameException {
+	return &DuplicateTrustStoreNameException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *DuplicateTrustStoreNameException) Error() string {
+	return "DuplicateTrustStoreName: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *DuplicateTrustStoreNameException) ErrorCode() string { return "DuplicateTrustStoreName" }
+
+// HTTPStatus is the status of the answer.
+func (e *DuplicateTrustStoreNameException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *DuplicateTrustStoreNameException) ErrorMessage() string {
+	return e.message
+}
+
 // HealthUnavailableException is answered with code HealthUnavailable and status 500.
 type HealthUnavailableException struct {
 	message string
@@ -298,6 +383,35 @@ func (e *IncompatibleProtocolsException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *IncompatibleProtocolsException) ErrorMessage() string {
+	return e.message
+}
+
+// InvalidCaCertificatesBundleException is answered with code InvalidCaCertificatesBundle and status 400.
+type InvalidCaCertificatesBundleException struct {
+	message string
+}
+
+var _ api.Error = (*InvalidCaCertificatesBundleException)(nil)
+
+// NewInvalidCaCertificatesBundleException makes the error with a message.
+func NewInvalidCaCertificatesBundleException(format string, args ...any) *InvalidCaCertificatesBundleException {
+	return &InvalidCaCertificatesBundleException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *InvalidCaCertificatesBundleException) Error() string {
+	return "InvalidCaCertificatesBundle: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *InvalidCaCertificatesBundleException) ErrorCode() string {
+	return "InvalidCaCertificatesBundle"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *InvalidCaCertificatesBundleException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *InvalidCaCertificatesBundleException) ErrorMessage() string {
 	return e.message
 }
 
@@ -354,6 +468,33 @@ func (e *InvalidLoadBalancerActionException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *InvalidLoadBalancerActionException) ErrorMessage() string {
+	return e.message
+}
+
+// InvalidRevocationContentException is answered with code InvalidRevocationContent and status 400.
+type InvalidRevocationContentException struct {
+	message string
+}
+
+var _ api.Error = (*InvalidRevocationContentException)(nil)
+
+// NewInvalidRevocationContentException makes the error with a message.
+func NewInvalidRevocationContentException(format string, args ...any) *InvalidRevocationContentException {
+	return &InvalidRevocationContentException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *InvalidRevocationContentException) Error() string {
+	return "InvalidRevocationContent: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *InvalidRevocationContentException) ErrorCode() string { return "InvalidRevocationContent" }
+
+// HTTPStatus is the status of the answer.
+func (e *InvalidRevocationContentException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *InvalidRevocationContentException) ErrorMessage() string {
 	return e.message
 }
 
@@ -585,6 +726,60 @@ func (e *ResourceInUseException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *ResourceInUseException) ErrorMessage() string {
+	return e.message
+}
+
+// RevocationContentNotFoundException is answered with code RevocationContentNotFound and status 400.
+type RevocationContentNotFoundException struct {
+	message string
+}
+
+var _ api.Error = (*RevocationContentNotFoundException)(nil)
+
+// NewRevocationContentNotFoundException makes the error with a message.
+func NewRevocationContentNotFoundException(format string, args ...any) *RevocationContentNotFoundException {
+	return &RevocationContentNotFoundException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *RevocationContentNotFoundException) Error() string {
+	return "RevocationContentNotFound: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *RevocationContentNotFoundException) ErrorCode() string { return "RevocationContentNotFound" }
+
+// HTTPStatus is the status of the answer.
+func (e *RevocationContentNotFoundException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *RevocationContentNotFoundException) ErrorMessage() string {
+	return e.message
+}
+
+// RevocationIdNotFoundException is answered with code RevocationIdNotFound and status 400.
+type RevocationIdNotFoundException struct {
+	message string
+}
+
+var _ api.Error = (*RevocationIdNotFoundException)(nil)
+
+// NewRevocationIdNotFoundException makes the error with a message.
+func NewRevocationIdNotFoundException(format string, args ...any) *RevocationIdNotFoundException {
+	return &RevocationIdNotFoundException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *RevocationIdNotFoundException) Error() string {
+	return "RevocationIdNotFound: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *RevocationIdNotFoundException) ErrorCode() string { return "RevocationIdNotFound" }
+
+// HTTPStatus is the status of the answer.
+func (e *RevocationIdNotFoundException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *RevocationIdNotFoundException) ErrorMessage() string {
 	return e.message
 }
 
@@ -954,6 +1149,62 @@ func (e *TooManyTargetsException) ErrorMessage() string {
 	return e.message
 }
 
+// TooManyTrustStoreRevocationEntriesException is answered with code TooManyTrustStoreRevocationEntries and status 400.
+type TooManyTrustStoreRevocationEntriesException struct {
+	message string
+}
+
+var _ api.Error = (*TooManyTrustStoreRevocationEntriesException)(nil)
+
+// NewTooManyTrustStoreRevocationEntriesException makes the error with a message.
+func NewTooManyTrustStoreRevocationEntriesException(format string, args ...any) *TooManyTrustStoreRevocationEntriesException {
+	return &TooManyTrustStoreRevocationEntriesException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *TooManyTrustStoreRevocationEntriesException) Error() string {
+	return "TooManyTrustStoreRevocationEntries: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *TooManyTrustStoreRevocationEntriesException) ErrorCode() string {
+	return "TooManyTrustStoreRevocationEntries"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *TooManyTrustStoreRevocationEntriesException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *TooManyTrustStoreRevocationEntriesException) ErrorMessage() string {
+	return e.message
+}
+
+// TooManyTrustStoresException is answered with code TooManyTrustStores and status 400.
+type TooManyTrustStoresException struct {
+	message string
+}
+
+var _ api.Error = (*TooManyTrustStoresException)(nil)
+
+// NewTooManyTrustStoresException makes the error with a message.
+func NewTooManyTrustStoresException(format string, args ...any) *TooManyTrustStoresException {
+	return &TooManyTrustStoresException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *TooManyTrustStoresException) Error() string {
+	return "TooManyTrustStores: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *TooManyTrustStoresException) ErrorCode() string { return "TooManyTrustStores" }
+
+// HTTPStatus is the status of the answer.
+func (e *TooManyTrustStoresException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *TooManyTrustStoresException) ErrorMessage() string {
+	return e.message
+}
+
 // TooManyUniqueTargetGroupsPerLoadBalancerException is answered with code TooManyUniqueTargetGroupsPerLoadBalancer and status 400.
 type TooManyUniqueTargetGroupsPerLoadBalancerException struct {
 	message string
@@ -980,6 +1231,58 @@ func (e *TooManyUniqueTargetGroupsPerLoadBalancerException) HTTPStatus() int { r
 
 // ErrorMessage is what the caller reads.
 func (e *TooManyUniqueTargetGroupsPerLoadBalancerException) ErrorMessage() string {
+	return e.message
+}
+
+// TrustStoreAssociationNotFoundException is answered with code AssociationNotFound and status 400.
+type TrustStoreAssociationNotFoundException struct {
+	message string
+}
+
+var _ api.Error = (*TrustStoreAssociationNotFoundException)(nil)
+
+// NewTrustStoreAssociationNotFoundException makes the error with a message.
+func NewTrustStoreAssociationNotFoundException(format string, args ...any) *TrustStoreAssociationNotFoundException {
+	return &TrustStoreAssociationNotFoundException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *TrustStoreAssociationNotFoundException) Error() string {
+	return "AssociationNotFound: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *TrustStoreAssociationNotFoundException) ErrorCode() string { return "AssociationNotFound" }
+
+// HTTPStatus is the status of the answer.
+func (e *TrustStoreAssociationNotFoundException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *TrustStoreAssociationNotFoundException) ErrorMessage() string {
+	return e.message
+}
+
+// TrustStoreInUseException is answered with code TrustStoreInUse and status 400.
+type TrustStoreInUseException struct {
+	message string
+}
+
+var _ api.Error = (*TrustStoreInUseException)(nil)
+
+// NewTrustStoreInUseException makes the error with a message.
+func NewTrustStoreInUseException(format string, args ...any) *TrustStoreInUseException {
+	return &TrustStoreInUseException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *TrustStoreInUseException) Error() string { return "TrustStoreInUse: " + e.ErrorMessage() }
+
+// ErrorCode is the code on the wire.
+func (e *TrustStoreInUseException) ErrorCode() string { return "TrustStoreInUse" }
+
+// HTTPStatus is the status of the answer.
+func (e *TrustStoreInUseException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *TrustStoreInUseException) ErrorMessage() string {
 	return e.message
 }
 

@@ -13,14 +13,18 @@ import (
 type Handler interface {
 	AddListenerCertificates(ctx context.Context, in *AddListenerCertificatesInput) (*AddListenerCertificatesOutput, error)
 	AddTags(ctx context.Context, in *AddTagsInput) (*AddTagsOutput, error)
+	AddTrustStoreRevocations(ctx context.Context, in *AddTrustStoreRevocationsInput) (*AddTrustStoreRevocationsOutput, error)
 	CreateListener(ctx context.Context, in *CreateListenerInput) (*CreateListenerOutput, error)
 	CreateLoadBalancer(ctx context.Context, in *CreateLoadBalancerInput) (*CreateLoadBalancerOutput, error)
 	CreateRule(ctx context.Context, in *CreateRuleInput) (*CreateRuleOutput, error)
 	CreateTargetGroup(ctx context.Context, in *CreateTargetGroupInput) (*CreateTargetGroupOutput, error)
+	CreateTrustStore(ctx context.Context, in *CreateTrustStoreInput) (*CreateTrustStoreOutput, error)
 	DeleteListener(ctx context.Context, in *DeleteListenerInput) (*DeleteListenerOutput, error)
 	DeleteLoadBalancer(ctx context.Context, in *DeleteLoadBalancerInput) (*DeleteLoadBalancerOutput, error)
 	DeleteRule(ctx context.Context, in *DeleteRuleInput) (*DeleteRuleOutput, error)
+	DeleteSharedTrustStoreAssociation(ctx context.Context, in *DeleteSharedTrustStoreAssociationInput) (*DeleteSharedTrustStoreAssociationOutput, error)
 	DeleteTargetGroup(ctx context.Context, in *DeleteTargetGroupInput) (*DeleteTargetGroupOutput, error)
+	DeleteTrustStore(ctx context.Context, in *DeleteTrustStoreInput) (*DeleteTrustStoreOutput, error)
 	DeregisterTargets(ctx context.Context, in *DeregisterTargetsInput) (*DeregisterTargetsOutput, error)
 	DescribeAccountLimits(ctx context.Context, in *DescribeAccountLimitsInput) (*DescribeAccountLimitsOutput, error)
 	DescribeCapacityReservation(ctx context.Context, in *DescribeCapacityReservationInput) (*DescribeCapacityReservationOutput, error)
@@ -35,15 +39,22 @@ type Handler interface {
 	DescribeTargetGroupAttributes(ctx context.Context, in *DescribeTargetGroupAttributesInput) (*DescribeTargetGroupAttributesOutput, error)
 	DescribeTargetGroups(ctx context.Context, in *DescribeTargetGroupsInput) (*DescribeTargetGroupsOutput, error)
 	DescribeTargetHealth(ctx context.Context, in *DescribeTargetHealthInput) (*DescribeTargetHealthOutput, error)
+	DescribeTrustStoreAssociations(ctx context.Context, in *DescribeTrustStoreAssociationsInput) (*DescribeTrustStoreAssociationsOutput, error)
+	DescribeTrustStoreRevocations(ctx context.Context, in *DescribeTrustStoreRevocationsInput) (*DescribeTrustStoreRevocationsOutput, error)
+	DescribeTrustStores(ctx context.Context, in *DescribeTrustStoresInput) (*DescribeTrustStoresOutput, error)
+	GetTrustStoreCaCertificatesBundle(ctx context.Context, in *GetTrustStoreCaCertificatesBundleInput) (*GetTrustStoreCaCertificatesBundleOutput, error)
+	GetTrustStoreRevocationContent(ctx context.Context, in *GetTrustStoreRevocationContentInput) (*GetTrustStoreRevocationContentOutput, error)
 	ModifyListener(ctx context.Context, in *ModifyListenerInput) (*ModifyListenerOutput, error)
 	ModifyListenerAttributes(ctx context.Context, in *ModifyListenerAttributesInput) (*ModifyListenerAttributesOutput, error)
 	ModifyLoadBalancerAttributes(ctx context.Context, in *ModifyLoadBalancerAttributesInput) (*ModifyLoadBalancerAttributesOutput, error)
 	ModifyRule(ctx context.Context, in *ModifyRuleInput) (*ModifyRuleOutput, error)
 	ModifyTargetGroup(ctx context.Context, in *ModifyTargetGroupInput) (*ModifyTargetGroupOutput, error)
 	ModifyTargetGroupAttributes(ctx context.Context, in *ModifyTargetGroupAttributesInput) (*ModifyTargetGroupAttributesOutput, error)
+	ModifyTrustStore(ctx context.Context, in *ModifyTrustStoreInput) (*ModifyTrustStoreOutput, error)
 	RegisterTargets(ctx context.Context, in *RegisterTargetsInput) (*RegisterTargetsOutput, error)
 	RemoveListenerCertificates(ctx context.Context, in *RemoveListenerCertificatesInput) (*RemoveListenerCertificatesOutput, error)
 	RemoveTags(ctx context.Context, in *RemoveTagsInput) (*RemoveTagsOutput, error)
+	RemoveTrustStoreRevocations(ctx context.Context, in *RemoveTrustStoreRevocationsInput) (*RemoveTrustStoreRevocationsOutput, error)
 	SetIpAddressType(ctx context.Context, in *SetIpAddressTypeInput) (*SetIpAddressTypeOutput, error)
 	SetRulePriorities(ctx context.Context, in *SetRulePrioritiesInput) (*SetRulePrioritiesOutput, error)
 	SetSecurityGroups(ctx context.Context, in *SetSecurityGroupsInput) (*SetSecurityGroupsOutput, error)
@@ -65,14 +76,18 @@ func New(h Handler) *api.Service {
 		Operations: []api.Operation{
 			{Name: "AddListenerCertificates", Method: "POST", Path: "/", Input: "AddListenerCertificatesInput", Output: "AddListenerCertificatesOutput", ResultWrapper: "AddListenerCertificatesResult", Errors: []string{"ListenerNotFoundException", "TooManyCertificatesException", "CertificateNotFoundException"}, NewInput: func() any { return new(AddListenerCertificatesInput) }},
 			{Name: "AddTags", Method: "POST", Path: "/", Input: "AddTagsInput", Output: "AddTagsOutput", ResultWrapper: "AddTagsResult", Errors: []string{"DuplicateTagKeysException", "TooManyTagsException", "LoadBalancerNotFoundException", "TargetGroupNotFoundException", "ListenerNotFoundException", "RuleNotFoundException", "TrustStoreNotFoundException"}, NewInput: func() any { return new(AddTagsInput) }},
+			{Name: "AddTrustStoreRevocations", Method: "POST", Path: "/", Input: "AddTrustStoreRevocationsInput", Output: "AddTrustStoreRevocationsOutput", ResultWrapper: "AddTrustStoreRevocationsResult", Errors: []string{"TrustStoreNotFoundException", "InvalidRevocationContentException", "TooManyTrustStoreRevocationEntriesException", "RevocationContentNotFoundException"}, NewInput: func() any { return new(AddTrustStoreRevocationsInput) }},
 			{Name: "CreateListener", Method: "POST", Path: "/", Input: "CreateListenerInput", Output: "CreateListenerOutput", ResultWrapper: "CreateListenerResult", Errors: []string{"DuplicateListenerException", "TooManyListenersException", "TooManyCertificatesException", "LoadBalancerNotFoundException", "TargetGroupNotFoundException", "TargetGroupAssociationLimitException", "InvalidConfigurationRequestException", "IncompatibleProtocolsException", "SSLPolicyNotFoundException", "CertificateNotFoundException", "UnsupportedProtocolException", "TooManyRegistrationsForTargetIdException", "TooManyTargetsException", "TooManyActionsException", "InvalidLoadBalancerActionException", "TooManyUniqueTargetGroupsPerLoadBalancerException", "ALPNPolicyNotSupportedException", "TooManyTagsException", "TrustStoreNotFoundException", "TrustStoreNotReadyException"}, NewInput: func() any { return new(CreateListenerInput) }},
 			{Name: "CreateLoadBalancer", Method: "POST", Path: "/", Input: "CreateLoadBalancerInput", Output: "CreateLoadBalancerOutput", ResultWrapper: "CreateLoadBalancerResult", Errors: []string{"DuplicateLoadBalancerNameException", "TooManyLoadBalancersException", "InvalidConfigurationRequestException", "SubnetNotFoundException", "InvalidSubnetException", "InvalidSecurityGroupException", "InvalidSchemeException", "TooManyTagsException", "DuplicateTagKeysException", "ResourceInUseException", "AllocationIdNotFoundException", "AvailabilityZoneNotSupportedException", "OperationNotPermittedException"}, NewInput: func() any { return new(CreateLoadBalancerInput) }},
 			{Name: "CreateRule", Method: "POST", Path: "/", Input: "CreateRuleInput", Output: "CreateRuleOutput", ResultWrapper: "CreateRuleResult", Errors: []string{"PriorityInUseException", "TooManyTargetGroupsException", "TooManyRulesException", "TargetGroupAssociationLimitException", "IncompatibleProtocolsException", "ListenerNotFoundException", "TargetGroupNotFoundException", "InvalidConfigurationRequestException", "TooManyRegistrationsForTargetIdException", "TooManyTargetsException", "UnsupportedProtocolException", "TooManyActionsException", "InvalidLoadBalancerActionException", "TooManyUniqueTargetGroupsPerLoadBalancerException", "TooManyTagsException"}, NewInput: func() any { return new(CreateRuleInput) }},
 			{Name: "CreateTargetGroup", Method: "POST", Path: "/", Input: "CreateTargetGroupInput", Output: "CreateTargetGroupOutput", ResultWrapper: "CreateTargetGroupResult", Errors: []string{"DuplicateTargetGroupNameException", "TooManyTargetGroupsException", "InvalidConfigurationRequestException", "TooManyTagsException"}, NewInput: func() any { return new(CreateTargetGroupInput) }},
+			{Name: "CreateTrustStore", Method: "POST", Path: "/", Input: "CreateTrustStoreInput", Output: "CreateTrustStoreOutput", ResultWrapper: "CreateTrustStoreResult", Errors: []string{"DuplicateTrustStoreNameException", "TooManyTrustStoresException", "InvalidCaCertificatesBundleException", "CaCertificatesBundleNotFoundException", "TooManyTagsException", "DuplicateTagKeysException"}, NewInput: func() any { return new(CreateTrustStoreInput) }},
 			{Name: "DeleteListener", Method: "POST", Path: "/", Input: "DeleteListenerInput", Output: "DeleteListenerOutput", ResultWrapper: "DeleteListenerResult", Errors: []string{"ListenerNotFoundException", "ResourceInUseException"}, NewInput: func() any { return new(DeleteListenerInput) }},
 			{Name: "DeleteLoadBalancer", Method: "POST", Path: "/", Input: "DeleteLoadBalancerInput", Output: "DeleteLoadBalancerOutput", ResultWrapper: "DeleteLoadBalancerResult", Errors: []string{"LoadBalancerNotFoundException", "OperationNotPermittedException", "ResourceInUseException"}, NewInput: func() any { return new(DeleteLoadBalancerInput) }},
 			{Name: "DeleteRule", Method: "POST", Path: "/", Input: "DeleteRuleInput", Output: "DeleteRuleOutput", ResultWrapper: "DeleteRuleResult", Errors: []string{"RuleNotFoundException", "OperationNotPermittedException"}, NewInput: func() any { return new(DeleteRuleInput) }},
+			{Name: "DeleteSharedTrustStoreAssociation", Method: "POST", Path: "/", Input: "DeleteSharedTrustStoreAssociationInput", Output: "DeleteSharedTrustStoreAssociationOutput", ResultWrapper: "DeleteSharedTrustStoreAssociationResult", Errors: []string{"TrustStoreNotFoundException", "DeleteAssociationSameAccountException", "TrustStoreAssociationNotFoundException"}, NewInput: func() any { return new(DeleteSharedTrustStoreAssociationInput) }},
 			{Name: "DeleteTargetGroup", Method: "POST", Path: "/", Input: "DeleteTargetGroupInput", Output: "DeleteTargetGroupOutput", ResultWrapper: "DeleteTargetGroupResult", Errors: []string{"ResourceInUseException"}, NewInput: func() any { return new(DeleteTargetGroupInput) }},
+			{Name: "DeleteTrustStore", Method: "POST", Path: "/", Input: "DeleteTrustStoreInput", Output: "DeleteTrustStoreOutput", ResultWrapper: "DeleteTrustStoreResult", Errors: []string{"TrustStoreNotFoundException", "TrustStoreInUseException"}, NewInput: func() any { return new(DeleteTrustStoreInput) }},
 			{Name: "DeregisterTargets", Method: "POST", Path: "/", Input: "DeregisterTargetsInput", Output: "DeregisterTargetsOutput", ResultWrapper: "DeregisterTargetsResult", Errors: []string{"TargetGroupNotFoundException", "InvalidTargetException"}, NewInput: func() any { return new(DeregisterTargetsInput) }},
 			{Name: "DescribeAccountLimits", Method: "POST", Path: "/", Input: "DescribeAccountLimitsInput", Output: "DescribeAccountLimitsOutput", ResultWrapper: "DescribeAccountLimitsResult", Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "NextMarker", LimitKey: "PageSize", ResultKey: "Limits"}, NewInput: func() any { return new(DescribeAccountLimitsInput) }},
 			{Name: "DescribeCapacityReservation", Method: "POST", Path: "/", Input: "DescribeCapacityReservationInput", Output: "DescribeCapacityReservationOutput", ResultWrapper: "DescribeCapacityReservationResult", Errors: []string{"LoadBalancerNotFoundException"}, NewInput: func() any { return new(DescribeCapacityReservationInput) }},
@@ -87,35 +102,31 @@ func New(h Handler) *api.Service {
 			{Name: "DescribeTargetGroupAttributes", Method: "POST", Path: "/", Input: "DescribeTargetGroupAttributesInput", Output: "DescribeTargetGroupAttributesOutput", ResultWrapper: "DescribeTargetGroupAttributesResult", Errors: []string{"TargetGroupNotFoundException"}, NewInput: func() any { return new(DescribeTargetGroupAttributesInput) }},
 			{Name: "DescribeTargetGroups", Method: "POST", Path: "/", Input: "DescribeTargetGroupsInput", Output: "DescribeTargetGroupsOutput", ResultWrapper: "DescribeTargetGroupsResult", Errors: []string{"LoadBalancerNotFoundException", "TargetGroupNotFoundException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "NextMarker", LimitKey: "PageSize", ResultKey: "TargetGroups"}, NewInput: func() any { return new(DescribeTargetGroupsInput) }},
 			{Name: "DescribeTargetHealth", Method: "POST", Path: "/", Input: "DescribeTargetHealthInput", Output: "DescribeTargetHealthOutput", ResultWrapper: "DescribeTargetHealthResult", Errors: []string{"InvalidTargetException", "TargetGroupNotFoundException", "HealthUnavailableException"}, NewInput: func() any { return new(DescribeTargetHealthInput) }},
+			{Name: "DescribeTrustStoreAssociations", Method: "POST", Path: "/", Input: "DescribeTrustStoreAssociationsInput", Output: "DescribeTrustStoreAssociationsOutput", ResultWrapper: "DescribeTrustStoreAssociationsResult", Errors: []string{"TrustStoreNotFoundException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "NextMarker", LimitKey: "PageSize", ResultKey: "TrustStoreAssociations"}, NewInput: func() any { return new(DescribeTrustStoreAssociationsInput) }},
+			{Name: "DescribeTrustStoreRevocations", Method: "POST", Path: "/", Input: "DescribeTrustStoreRevocationsInput", Output: "DescribeTrustStoreRevocationsOutput", ResultWrapper: "DescribeTrustStoreRevocationsResult", Errors: []string{"TrustStoreNotFoundException", "RevocationIdNotFoundException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "NextMarker", LimitKey: "PageSize", ResultKey: "TrustStoreRevocations"}, NewInput: func() any { return new(DescribeTrustStoreRevocationsInput) }},
+			{Name: "DescribeTrustStores", Method: "POST", Path: "/", Input: "DescribeTrustStoresInput", Output: "DescribeTrustStoresOutput", ResultWrapper: "DescribeTrustStoresResult", Errors: []string{"TrustStoreNotFoundException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "NextMarker", LimitKey: "PageSize", ResultKey: "TrustStores"}, NewInput: func() any { return new(DescribeTrustStoresInput) }},
+			{Name: "GetTrustStoreCaCertificatesBundle", Method: "POST", Path: "/", Input: "GetTrustStoreCaCertificatesBundleInput", Output: "GetTrustStoreCaCertificatesBundleOutput", ResultWrapper: "GetTrustStoreCaCertificatesBundleResult", Errors: []string{"TrustStoreNotFoundException"}, NewInput: func() any { return new(GetTrustStoreCaCertificatesBundleInput) }},
+			{Name: "GetTrustStoreRevocationContent", Method: "POST", Path: "/", Input: "GetTrustStoreRevocationContentInput", Output: "GetTrustStoreRevocationContentOutput", ResultWrapper: "GetTrustStoreRevocationContentResult", Errors: []string{"TrustStoreNotFoundException", "RevocationIdNotFoundException"}, NewInput: func() any { return new(GetTrustStoreRevocationContentInput) }},
 			{Name: "ModifyListener", Method: "POST", Path: "/", Input: "ModifyListenerInput", Output: "ModifyListenerOutput", ResultWrapper: "ModifyListenerResult", Errors: []string{"DuplicateListenerException", "TooManyListenersException", "TooManyCertificatesException", "ListenerNotFoundException", "TargetGroupNotFoundException", "TargetGroupAssociationLimitException", "IncompatibleProtocolsException", "SSLPolicyNotFoundException", "CertificateNotFoundException", "InvalidConfigurationRequestException", "UnsupportedProtocolException", "TooManyRegistrationsForTargetIdException", "TooManyTargetsException", "TooManyActionsException", "InvalidLoadBalancerActionException", "TooManyUniqueTargetGroupsPerLoadBalancerException", "ALPNPolicyNotSupportedException", "TrustStoreNotFoundException", "TrustStoreNotReadyException"}, NewInput: func() any { return new(ModifyListenerInput) }},
 			{Name: "ModifyListenerAttributes", Method: "POST", Path: "/", Input: "ModifyListenerAttributesInput", Output: "ModifyListenerAttributesOutput", ResultWrapper: "ModifyListenerAttributesResult", Errors: []string{"ListenerNotFoundException", "InvalidConfigurationRequestException"}, NewInput: func() any { return new(ModifyListenerAttributesInput) }},
 			{Name: "ModifyLoadBalancerAttributes", Method: "POST", Path: "/", Input: "ModifyLoadBalancerAttributesInput", Output: "ModifyLoadBalancerAttributesOutput", ResultWrapper: "ModifyLoadBalancerAttributesResult", Errors: []string{"LoadBalancerNotFoundException", "InvalidConfigurationRequestException"}, NewInput: func() any { return new(ModifyLoadBalancerAttributesInput) }},
 			{Name: "ModifyRule", Method: "POST", Path: "/", Input: "ModifyRuleInput", Output: "ModifyRuleOutput", ResultWrapper: "ModifyRuleResult", Errors: []string{"TargetGroupAssociationLimitException", "IncompatibleProtocolsException", "RuleNotFoundException", "OperationNotPermittedException", "TooManyRegistrationsForTargetIdException", "TooManyTargetsException", "TargetGroupNotFoundException", "UnsupportedProtocolException", "TooManyActionsException", "InvalidLoadBalancerActionException", "TooManyUniqueTargetGroupsPerLoadBalancerException"}, NewInput: func() any { return new(ModifyRuleInput) }},
 			{Name: "ModifyTargetGroup", Method: "POST", Path: "/", Input: "ModifyTargetGroupInput", Output: "ModifyTargetGroupOutput", ResultWrapper: "ModifyTargetGroupResult", Errors: []string{"TargetGroupNotFoundException", "InvalidConfigurationRequestException"}, NewInput: func() any { return new(ModifyTargetGroupInput) }},
 			{Name: "ModifyTargetGroupAttributes", Method: "POST", Path: "/", Input: "ModifyTargetGroupAttributesInput", Output: "ModifyTargetGroupAttributesOutput", ResultWrapper: "ModifyTargetGroupAttributesResult", Errors: []string{"TargetGroupNotFoundException", "InvalidConfigurationRequestException"}, NewInput: func() any { return new(ModifyTargetGroupAttributesInput) }},
+			{Name: "ModifyTrustStore", Method: "POST", Path: "/", Input: "ModifyTrustStoreInput", Output: "ModifyTrustStoreOutput", ResultWrapper: "ModifyTrustStoreResult", Errors: []string{"TrustStoreNotFoundException", "InvalidCaCertificatesBundleException", "CaCertificatesBundleNotFoundException"}, NewInput: func() any { return new(ModifyTrustStoreInput) }},
 			{Name: "RegisterTargets", Method: "POST", Path: "/", Input: "RegisterTargetsInput", Output: "RegisterTargetsOutput", ResultWrapper: "RegisterTargetsResult", Errors: []string{"TargetGroupNotFoundException", "TooManyTargetsException", "InvalidTargetException", "TooManyRegistrationsForTargetIdException"}, NewInput: func() any { return new(RegisterTargetsInput) }},
 			{Name: "RemoveListenerCertificates", Method: "POST", Path: "/", Input: "RemoveListenerCertificatesInput", Output: "RemoveListenerCertificatesOutput", ResultWrapper: "RemoveListenerCertificatesResult", Errors: []string{"ListenerNotFoundException", "OperationNotPermittedException"}, NewInput: func() any { return new(RemoveListenerCertificatesInput) }},
 			{Name: "RemoveTags", Method: "POST", Path: "/", Input: "RemoveTagsInput", Output: "RemoveTagsOutput", ResultWrapper: "RemoveTagsResult", Errors: []string{"LoadBalancerNotFoundException", "TargetGroupNotFoundException", "ListenerNotFoundException", "RuleNotFoundException", "TooManyTagsException", "TrustStoreNotFoundException"}, NewInput: func() any { return new(RemoveTagsInput) }},
+			{Name: "RemoveTrustStoreRevocations", Method: "POST", Path: "/", Input: "RemoveTrustStoreRevocationsInput", Output: "RemoveTrustStoreRevocationsOutput", ResultWrapper: "RemoveTrustStoreRevocationsResult", Errors: []string{"TrustStoreNotFoundException", "RevocationIdNotFoundException"}, NewInput: func() any { return new(RemoveTrustStoreRevocationsInput) }},
 			{Name: "SetIpAddressType", Method: "POST", Path: "/", Input: "SetIpAddressTypeInput", Output: "SetIpAddressTypeOutput", ResultWrapper: "SetIpAddressTypeResult", Errors: []string{"LoadBalancerNotFoundException", "InvalidConfigurationRequestException", "InvalidSubnetException"}, NewInput: func() any { return new(SetIpAddressTypeInput) }},
 			{Name: "SetRulePriorities", Method: "POST", Path: "/", Input: "SetRulePrioritiesInput", Output: "SetRulePrioritiesOutput", ResultWrapper: "SetRulePrioritiesResult", Errors: []string{"RuleNotFoundException", "PriorityInUseException", "OperationNotPermittedException"}, NewInput: func() any { return new(SetRulePrioritiesInput) }},
 			{Name: "SetSecurityGroups", Method: "POST", Path: "/", Input: "SetSecurityGroupsInput", Output: "SetSecurityGroupsOutput", ResultWrapper: "SetSecurityGroupsResult", Errors: []string{"LoadBalancerNotFoundException", "InvalidConfigurationRequestException", "InvalidSecurityGroupException"}, NewInput: func() any { return new(SetSecurityGroupsInput) }},
 			{Name: "SetSubnets", Method: "POST", Path: "/", Input: "SetSubnetsInput", Output: "SetSubnetsOutput", ResultWrapper: "SetSubnetsResult", Errors: []string{"LoadBalancerNotFoundException", "InvalidConfigurationRequestException", "SubnetNotFoundException", "InvalidSubnetException", "AllocationIdNotFoundException", "AvailabilityZoneNotSupportedException", "CapacityReservationPendingException"}, NewInput: func() any { return new(SetSubnetsInput) }},
 		},
 		Refused: []string{
-			"AddTrustStoreRevocations",
-			"CreateTrustStore",
-			"DeleteSharedTrustStoreAssociation",
-			"DeleteTrustStore",
-			"DescribeTrustStoreAssociations",
-			"DescribeTrustStoreRevocations",
-			"DescribeTrustStores",
 			"GetResourcePolicy",
-			"GetTrustStoreCaCertificatesBundle",
-			"GetTrustStoreRevocationContent",
 			"ModifyCapacityReservation",
 			"ModifyIpPools",
-			"ModifyTrustStore",
-			"RemoveTrustStoreRevocations",
 		},
 	}
 	if h != nil {
@@ -124,96 +135,129 @@ func New(h Handler) *api.Service {
 		}
 		s.Operations[1].Invoke = func(ctx context.Context, in any) (any, error) { return h.AddTags(ctx, in.(*AddTagsInput)) }
 		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateListener(ctx, in.(*CreateListenerInput))
+			return h.AddTrustStoreRevocations(ctx, in.(*AddTrustStoreRevocationsInput))
 		}
 		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateListener(ctx, in.(*CreateListenerInput))
+		}
+		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateLoadBalancer(ctx, in.(*CreateLoadBalancerInput))
 		}
-		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRule(ctx, in.(*CreateRuleInput)) }
-		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateRule(ctx, in.(*CreateRuleInput)) }
+		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.CreateTargetGroup(ctx, in.(*CreateTargetGroupInput))
 		}
-		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateTrustStore(ctx, in.(*CreateTrustStoreInput))
+		}
+		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteListener(ctx, in.(*DeleteListenerInput))
 		}
-		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DeleteLoadBalancer(ctx, in.(*DeleteLoadBalancerInput))
 		}
-		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRule(ctx, in.(*DeleteRuleInput)) }
-		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteTargetGroup(ctx, in.(*DeleteTargetGroupInput))
-		}
-		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeregisterTargets(ctx, in.(*DeregisterTargetsInput))
-		}
+		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteRule(ctx, in.(*DeleteRuleInput)) }
 		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeAccountLimits(ctx, in.(*DescribeAccountLimitsInput))
+			return h.DeleteSharedTrustStoreAssociation(ctx, in.(*DeleteSharedTrustStoreAssociationInput))
 		}
 		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeCapacityReservation(ctx, in.(*DescribeCapacityReservationInput))
+			return h.DeleteTargetGroup(ctx, in.(*DeleteTargetGroupInput))
 		}
 		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeListenerAttributes(ctx, in.(*DescribeListenerAttributesInput))
+			return h.DeleteTrustStore(ctx, in.(*DeleteTrustStoreInput))
 		}
 		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeListenerCertificates(ctx, in.(*DescribeListenerCertificatesInput))
+			return h.DeregisterTargets(ctx, in.(*DeregisterTargetsInput))
 		}
 		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeListeners(ctx, in.(*DescribeListenersInput))
+			return h.DescribeAccountLimits(ctx, in.(*DescribeAccountLimitsInput))
 		}
 		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeLoadBalancerAttributes(ctx, in.(*DescribeLoadBalancerAttributesInput))
+			return h.DescribeCapacityReservation(ctx, in.(*DescribeCapacityReservationInput))
 		}
 		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeListenerAttributes(ctx, in.(*DescribeListenerAttributesInput))
+		}
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeListenerCertificates(ctx, in.(*DescribeListenerCertificatesInput))
+		}
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeListeners(ctx, in.(*DescribeListenersInput))
+		}
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeLoadBalancerAttributes(ctx, in.(*DescribeLoadBalancerAttributesInput))
+		}
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeLoadBalancers(ctx, in.(*DescribeLoadBalancersInput))
 		}
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeRules(ctx, in.(*DescribeRulesInput)) }
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeRules(ctx, in.(*DescribeRulesInput)) }
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeSSLPolicies(ctx, in.(*DescribeSSLPoliciesInput))
 		}
-		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTags(ctx, in.(*DescribeTagsInput)) }
-		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) { return h.DescribeTags(ctx, in.(*DescribeTagsInput)) }
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeTargetGroupAttributes(ctx, in.(*DescribeTargetGroupAttributesInput))
 		}
-		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeTargetGroups(ctx, in.(*DescribeTargetGroupsInput))
 		}
-		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.DescribeTargetHealth(ctx, in.(*DescribeTargetHealthInput))
 		}
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyListener(ctx, in.(*ModifyListenerInput))
-		}
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyListenerAttributes(ctx, in.(*ModifyListenerAttributesInput))
-		}
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyLoadBalancerAttributes(ctx, in.(*ModifyLoadBalancerAttributesInput))
-		}
-		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) { return h.ModifyRule(ctx, in.(*ModifyRuleInput)) }
 		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyTargetGroup(ctx, in.(*ModifyTargetGroupInput))
+			return h.DescribeTrustStoreAssociations(ctx, in.(*DescribeTrustStoreAssociationsInput))
 		}
 		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyTargetGroupAttributes(ctx, in.(*ModifyTargetGroupAttributesInput))
+			return h.DescribeTrustStoreRevocations(ctx, in.(*DescribeTrustStoreRevocationsInput))
 		}
 		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RegisterTargets(ctx, in.(*RegisterTargetsInput))
+			return h.DescribeTrustStores(ctx, in.(*DescribeTrustStoresInput))
 		}
 		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.RemoveListenerCertificates(ctx, in.(*RemoveListenerCertificatesInput))
+			return h.GetTrustStoreCaCertificatesBundle(ctx, in.(*GetTrustStoreCaCertificatesBundleInput))
 		}
-		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) { return h.RemoveTags(ctx, in.(*RemoveTagsInput)) }
+		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetTrustStoreRevocationContent(ctx, in.(*GetTrustStoreRevocationContentInput))
+		}
 		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.SetIpAddressType(ctx, in.(*SetIpAddressTypeInput))
+			return h.ModifyListener(ctx, in.(*ModifyListenerInput))
 		}
 		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.SetRulePriorities(ctx, in.(*SetRulePrioritiesInput))
+			return h.ModifyListenerAttributes(ctx, in.(*ModifyListenerAttributesInput))
 		}
 		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyLoadBalancerAttributes(ctx, in.(*ModifyLoadBalancerAttributesInput))
+		}
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.ModifyRule(ctx, in.(*ModifyRuleInput)) }
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyTargetGroup(ctx, in.(*ModifyTargetGroupInput))
+		}
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyTargetGroupAttributes(ctx, in.(*ModifyTargetGroupAttributesInput))
+		}
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyTrustStore(ctx, in.(*ModifyTrustStoreInput))
+		}
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RegisterTargets(ctx, in.(*RegisterTargetsInput))
+		}
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RemoveListenerCertificates(ctx, in.(*RemoveListenerCertificatesInput))
+		}
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) { return h.RemoveTags(ctx, in.(*RemoveTagsInput)) }
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.RemoveTrustStoreRevocations(ctx, in.(*RemoveTrustStoreRevocationsInput))
+		}
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.SetIpAddressType(ctx, in.(*SetIpAddressTypeInput))
+		}
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.SetRulePriorities(ctx, in.(*SetRulePrioritiesInput))
+		}
+		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SetSecurityGroups(ctx, in.(*SetSecurityGroupsInput))
 		}
-		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.SetSubnets(ctx, in.(*SetSubnetsInput)) }
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) { return h.SetSubnets(ctx, in.(*SetSubnetsInput)) }
 	}
 	return s.Link(map[string]any{
 		"ALPNPolicyNotSupportedException":                   ALPNPolicyNotSupportedException{},
@@ -221,8 +265,11 @@ func New(h Handler) *api.Service {
 		"AddListenerCertificatesOutput":                     AddListenerCertificatesOutput{},
 		"AddTagsInput":                                      AddTagsInput{},
 		"AddTagsOutput":                                     AddTagsOutput{},
+		"AddTrustStoreRevocationsInput":                     AddTrustStoreRevocationsInput{},
+		"AddTrustStoreRevocationsOutput":                    AddTrustStoreRevocationsOutput{},
 		"AllocationIdNotFoundException":                     AllocationIdNotFoundException{},
 		"AvailabilityZoneNotSupportedException":             AvailabilityZoneNotSupportedException{},
+		"CaCertificatesBundleNotFoundException":             CaCertificatesBundleNotFoundException{},
 		"CapacityReservationPendingException":               CapacityReservationPendingException{},
 		"CertificateNotFoundException":                      CertificateNotFoundException{},
 		"CreateListenerInput":                               CreateListenerInput{},
@@ -233,14 +280,21 @@ func New(h Handler) *api.Service {
 		"CreateRuleOutput":                                  CreateRuleOutput{},
 		"CreateTargetGroupInput":                            CreateTargetGroupInput{},
 		"CreateTargetGroupOutput":                           CreateTargetGroupOutput{},
+		"CreateTrustStoreInput":                             CreateTrustStoreInput{},
+		"CreateTrustStoreOutput":                            CreateTrustStoreOutput{},
+		"DeleteAssociationSameAccountException":             DeleteAssociationSameAccountException{},
 		"DeleteListenerInput":                               DeleteListenerInput{},
 		"DeleteListenerOutput":                              DeleteListenerOutput{},
 		"DeleteLoadBalancerInput":                           DeleteLoadBalancerInput{},
 		"DeleteLoadBalancerOutput":                          DeleteLoadBalancerOutput{},
 		"DeleteRuleInput":                                   DeleteRuleInput{},
 		"DeleteRuleOutput":                                  DeleteRuleOutput{},
+		"DeleteSharedTrustStoreAssociationInput":            DeleteSharedTrustStoreAssociationInput{},
+		"DeleteSharedTrustStoreAssociationOutput":           DeleteSharedTrustStoreAssociationOutput{},
 		"DeleteTargetGroupInput":                            DeleteTargetGroupInput{},
 		"DeleteTargetGroupOutput":                           DeleteTargetGroupOutput{},
+		"DeleteTrustStoreInput":                             DeleteTrustStoreInput{},
+		"DeleteTrustStoreOutput":                            DeleteTrustStoreOutput{},
 		"DeregisterTargetsInput":                            DeregisterTargetsInput{},
 		"DeregisterTargetsOutput":                           DeregisterTargetsOutput{},
 		"DescribeAccountLimitsInput":                        DescribeAccountLimitsInput{},
@@ -269,14 +323,27 @@ func New(h Handler) *api.Service {
 		"DescribeTargetGroupsOutput":                        DescribeTargetGroupsOutput{},
 		"DescribeTargetHealthInput":                         DescribeTargetHealthInput{},
 		"DescribeTargetHealthOutput":                        DescribeTargetHealthOutput{},
+		"DescribeTrustStoreAssociationsInput":               DescribeTrustStoreAssociationsInput{},
+		"DescribeTrustStoreAssociationsOutput":              DescribeTrustStoreAssociationsOutput{},
+		"DescribeTrustStoreRevocationsInput":                DescribeTrustStoreRevocationsInput{},
+		"DescribeTrustStoreRevocationsOutput":               DescribeTrustStoreRevocationsOutput{},
+		"DescribeTrustStoresInput":                          DescribeTrustStoresInput{},
+		"DescribeTrustStoresOutput":                         DescribeTrustStoresOutput{},
 		"DuplicateListenerException":                        DuplicateListenerException{},
 		"DuplicateLoadBalancerNameException":                DuplicateLoadBalancerNameException{},
 		"DuplicateTagKeysException":                         DuplicateTagKeysException{},
 		"DuplicateTargetGroupNameException":                 DuplicateTargetGroupNameException{},
+		"DuplicateTrustStoreNameException":                  DuplicateTrustStoreNameException{},
+		"GetTrustStoreCaCertificatesBundleInput":            GetTrustStoreCaCertificatesBundleInput{},
+		"GetTrustStoreCaCertificatesBundleOutput":           GetTrustStoreCaCertificatesBundleOutput{},
+		"GetTrustStoreRevocationContentInput":               GetTrustStoreRevocationContentInput{},
+		"GetTrustStoreRevocationContentOutput":              GetTrustStoreRevocationContentOutput{},
 		"HealthUnavailableException":                        HealthUnavailableException{},
 		"IncompatibleProtocolsException":                    IncompatibleProtocolsException{},
+		"InvalidCaCertificatesBundleException":              InvalidCaCertificatesBundleException{},
 		"InvalidConfigurationRequestException":              InvalidConfigurationRequestException{},
 		"InvalidLoadBalancerActionException":                InvalidLoadBalancerActionException{},
+		"InvalidRevocationContentException":                 InvalidRevocationContentException{},
 		"InvalidSchemeException":                            InvalidSchemeException{},
 		"InvalidSecurityGroupException":                     InvalidSecurityGroupException{},
 		"InvalidSubnetException":                            InvalidSubnetException{},
@@ -295,6 +362,8 @@ func New(h Handler) *api.Service {
 		"ModifyTargetGroupAttributesOutput":                 ModifyTargetGroupAttributesOutput{},
 		"ModifyTargetGroupInput":                            ModifyTargetGroupInput{},
 		"ModifyTargetGroupOutput":                           ModifyTargetGroupOutput{},
+		"ModifyTrustStoreInput":                             ModifyTrustStoreInput{},
+		"ModifyTrustStoreOutput":                            ModifyTrustStoreOutput{},
 		"OperationNotPermittedException":                    OperationNotPermittedException{},
 		"PriorityInUseException":                            PriorityInUseException{},
 		"RegisterTargetsInput":                              RegisterTargetsInput{},
@@ -303,7 +372,11 @@ func New(h Handler) *api.Service {
 		"RemoveListenerCertificatesOutput":                  RemoveListenerCertificatesOutput{},
 		"RemoveTagsInput":                                   RemoveTagsInput{},
 		"RemoveTagsOutput":                                  RemoveTagsOutput{},
+		"RemoveTrustStoreRevocationsInput":                  RemoveTrustStoreRevocationsInput{},
+		"RemoveTrustStoreRevocationsOutput":                 RemoveTrustStoreRevocationsOutput{},
 		"ResourceInUseException":                            ResourceInUseException{},
+		"RevocationContentNotFoundException":                RevocationContentNotFoundException{},
+		"RevocationIdNotFoundException":                     RevocationIdNotFoundException{},
 		"RuleNotFoundException":                             RuleNotFoundException{},
 		"SSLPolicyNotFoundException":                        SSLPolicyNotFoundException{},
 		"SetIpAddressTypeInput":                             SetIpAddressTypeInput{},
@@ -326,7 +399,11 @@ func New(h Handler) *api.Service {
 		"TooManyTagsException":                              TooManyTagsException{},
 		"TooManyTargetGroupsException":                      TooManyTargetGroupsException{},
 		"TooManyTargetsException":                           TooManyTargetsException{},
+		"TooManyTrustStoreRevocationEntriesException":       TooManyTrustStoreRevocationEntriesException{},
+		"TooManyTrustStoresException":                       TooManyTrustStoresException{},
 		"TooManyUniqueTargetGroupsPerLoadBalancerException": TooManyUniqueTargetGroupsPerLoadBalancerException{},
+		"TrustStoreAssociationNotFoundException":            TrustStoreAssociationNotFoundException{},
+		"TrustStoreInUseException":                          TrustStoreInUseException{},
 		"TrustStoreNotFoundException":                       TrustStoreNotFoundException{},
 		"TrustStoreNotReadyException":                       TrustStoreNotReadyException{},
 		"UnsupportedProtocolException":                      UnsupportedProtocolException{},

@@ -51,6 +51,17 @@ type AddTagsInput struct {
 type AddTagsOutput struct {
 }
 
+// AddTrustStoreRevocationsInput is a shape of the model.
+type AddTrustStoreRevocationsInput struct {
+	RevocationContents []RevocationContent
+	TrustStoreArn      *string
+}
+
+// AddTrustStoreRevocationsOutput is a shape of the model.
+type AddTrustStoreRevocationsOutput struct {
+	TrustStoreRevocations []TrustStoreRevocation
+}
+
 // AdministrativeOverride is a shape of the model.
 type AdministrativeOverride struct {
 	Description *string
@@ -248,6 +259,20 @@ type CreateTargetGroupOutput struct {
 	TargetGroups []TargetGroup
 }
 
+// CreateTrustStoreInput is a shape of the model.
+type CreateTrustStoreInput struct {
+	CaCertificatesBundleS3Bucket        *string
+	CaCertificatesBundleS3Key           *string
+	CaCertificatesBundleS3ObjectVersion *string
+	Name                                *string
+	Tags                                []Tag
+}
+
+// CreateTrustStoreOutput is a shape of the model.
+type CreateTrustStoreOutput struct {
+	TrustStores []TrustStore
+}
+
 // DeleteListenerInput is a shape of the model.
 type DeleteListenerInput struct {
 	ListenerArn *string
@@ -275,6 +300,16 @@ type DeleteRuleInput struct {
 type DeleteRuleOutput struct {
 }
 
+// DeleteSharedTrustStoreAssociationInput is a shape of the model.
+type DeleteSharedTrustStoreAssociationInput struct {
+	ResourceArn   *string
+	TrustStoreArn *string
+}
+
+// DeleteSharedTrustStoreAssociationOutput is a shape of the model.
+type DeleteSharedTrustStoreAssociationOutput struct {
+}
+
 // DeleteTargetGroupInput is a shape of the model.
 type DeleteTargetGroupInput struct {
 	TargetGroupArn *string
@@ -282,6 +317,15 @@ type DeleteTargetGroupInput struct {
 
 // DeleteTargetGroupOutput is a shape of the model.
 type DeleteTargetGroupOutput struct {
+}
+
+// DeleteTrustStoreInput is a shape of the model.
+type DeleteTrustStoreInput struct {
+	TrustStoreArn *string
+}
+
+// DeleteTrustStoreOutput is a shape of the model.
+type DeleteTrustStoreOutput struct {
 }
 
 // DeregisterTargetsInput is a shape of the model.
@@ -464,6 +508,55 @@ type DescribeTargetHealthOutput struct {
 	TargetHealthDescriptions []TargetHealthDescription
 }
 
+// DescribeTrustStoreAssociationsInput is a shape of the model.
+type DescribeTrustStoreAssociationsInput struct {
+	Marker        *string
+	PageSize      *int32
+	TrustStoreArn *string
+}
+
+// DescribeTrustStoreAssociationsOutput is a shape of the model.
+type DescribeTrustStoreAssociationsOutput struct {
+	NextMarker             *string
+	TrustStoreAssociations []TrustStoreAssociation
+}
+
+// DescribeTrustStoreRevocation is a shape of the model.
+type DescribeTrustStoreRevocation struct {
+	NumberOfRevokedEntries *int64
+	RevocationId           *int64
+	RevocationType         RevocationType
+	TrustStoreArn          *string
+}
+
+// DescribeTrustStoreRevocationsInput is a shape of the model.
+type DescribeTrustStoreRevocationsInput struct {
+	Marker        *string
+	PageSize      *int32
+	RevocationIds []int64
+	TrustStoreArn *string
+}
+
+// DescribeTrustStoreRevocationsOutput is a shape of the model.
+type DescribeTrustStoreRevocationsOutput struct {
+	NextMarker            *string
+	TrustStoreRevocations []DescribeTrustStoreRevocation
+}
+
+// DescribeTrustStoresInput is a shape of the model.
+type DescribeTrustStoresInput struct {
+	Marker         *string
+	Names          []string
+	PageSize       *int32
+	TrustStoreArns []string
+}
+
+// DescribeTrustStoresOutput is a shape of the model.
+type DescribeTrustStoresOutput struct {
+	NextMarker  *string
+	TrustStores []TrustStore
+}
+
 // EnablePrefixForIpv6SourceNatEnum is an enumeration of the model.
 type EnablePrefixForIpv6SourceNatEnum string
 
@@ -493,6 +586,27 @@ type FixedResponseActionConfig struct {
 type ForwardActionConfig struct {
 	TargetGroupStickinessConfig *TargetGroupStickinessConfig
 	TargetGroups                []TargetGroupTuple
+}
+
+// GetTrustStoreCaCertificatesBundleInput is a shape of the model.
+type GetTrustStoreCaCertificatesBundleInput struct {
+	TrustStoreArn *string
+}
+
+// GetTrustStoreCaCertificatesBundleOutput is a shape of the model.
+type GetTrustStoreCaCertificatesBundleOutput struct {
+	Location *string
+}
+
+// GetTrustStoreRevocationContentInput is a shape of the model.
+type GetTrustStoreRevocationContentInput struct {
+	RevocationId  *int64
+	TrustStoreArn *string
+}
+
+// GetTrustStoreRevocationContentOutput is a shape of the model.
+type GetTrustStoreRevocationContentOutput struct {
+	Location *string
 }
 
 // HostHeaderConditionConfig is a shape of the model.
@@ -755,6 +869,19 @@ type ModifyTargetGroupOutput struct {
 	TargetGroups []TargetGroup
 }
 
+// ModifyTrustStoreInput is a shape of the model.
+type ModifyTrustStoreInput struct {
+	CaCertificatesBundleS3Bucket        *string
+	CaCertificatesBundleS3Key           *string
+	CaCertificatesBundleS3ObjectVersion *string
+	TrustStoreArn                       *string
+}
+
+// ModifyTrustStoreOutput is a shape of the model.
+type ModifyTrustStoreOutput struct {
+	TrustStores []TrustStore
+}
+
 // MutualAuthenticationAttributes is a shape of the model.
 type MutualAuthenticationAttributes struct {
 	AdvertiseTrustStoreCaNames    AdvertiseTrustStoreCaNamesEnum
@@ -845,6 +972,32 @@ type RemoveTagsInput struct {
 // RemoveTagsOutput is a shape of the model.
 type RemoveTagsOutput struct {
 }
+
+// RemoveTrustStoreRevocationsInput is a shape of the model.
+type RemoveTrustStoreRevocationsInput struct {
+	RevocationIds []int64
+	TrustStoreArn *string
+}
+
+// RemoveTrustStoreRevocationsOutput is a shape of the model.
+type RemoveTrustStoreRevocationsOutput struct {
+}
+
+// RevocationContent is a shape of the model.
+type RevocationContent struct {
+	RevocationType  RevocationType
+	S3Bucket        *string
+	S3Key           *string
+	S3ObjectVersion *string
+}
+
+// RevocationType is an enumeration of the model.
+type RevocationType string
+
+// The values of RevocationType.
+const (
+	RevocationTypeCrl RevocationType = "CRL"
+)
 
 // RewriteConfig is a shape of the model.
 type RewriteConfig struct {
@@ -1121,6 +1274,20 @@ const (
 	TransformTypeEnumUrlRewrite        TransformTypeEnum = "url-rewrite"
 )
 
+// TrustStore is a shape of the model.
+type TrustStore struct {
+	Name                   *string
+	NumberOfCaCertificates *int32
+	Status                 TrustStoreStatus
+	TotalRevokedEntries    *int64
+	TrustStoreArn          *string
+}
+
+// TrustStoreAssociation is a shape of the model.
+type TrustStoreAssociation struct {
+	ResourceArn *string
+}
+
 // TrustStoreAssociationStatusEnum is an enumeration of the model.
 type TrustStoreAssociationStatusEnum string
 
@@ -1128,6 +1295,23 @@ type TrustStoreAssociationStatusEnum string
 const (
 	TrustStoreAssociationStatusEnumActive  TrustStoreAssociationStatusEnum = "active"
 	TrustStoreAssociationStatusEnumRemoved TrustStoreAssociationStatusEnum = "removed"
+)
+
+// TrustStoreRevocation is a shape of the model.
+type TrustStoreRevocation struct {
+	NumberOfRevokedEntries *int64
+	RevocationId           *int64
+	RevocationType         RevocationType
+	TrustStoreArn          *string
+}
+
+// TrustStoreStatus is an enumeration of the model.
+type TrustStoreStatus string
+
+// The values of TrustStoreStatus.
+const (
+	TrustStoreStatusActive   TrustStoreStatus = "ACTIVE"
+	TrustStoreStatusCreating TrustStoreStatus = "CREATING"
 )
 
 // UrlRewriteConfig is a shape of the model.

@@ -51,6 +51,8 @@ type Config struct {
 	Plane DataPlane
 	// Certificates opens those of listeners. Nil opens none.
 	Certificates Certificates
+	// TrustStores opens those of listeners. Nil opens none.
+	TrustStores TrustStores
 	// Ports may be nil.
 	Ports Ports
 }
@@ -109,6 +111,7 @@ func (c *LoadBalancers) Controller() *controller.Controller {
 			{Kind: tables.Instances.Kind(), Keys: c.ofInstance},
 			{Kind: tables.Certificates.Kind(), Keys: c.ofCertificate},
 			{Kind: tables.ServerCertificates.Kind(), Keys: c.ofCertificate},
+			{Kind: tables.TrustStores.Kind(), Keys: c.ofTrustStore},
 		},
 		Reconcile: c.Reconcile,
 	}

@@ -62,7 +62,7 @@ func (c *LoadBalancers) loadBalancer(ctx context.Context, key controller.Key) (c
 	if st.input.Interfaces, err = c.placed(ctx, row, interfaces); err != nil {
 		return controller.Result{}, err
 	}
-	if err := c.open(ctx, &st.input); err != nil {
+	if err := errors.Join(c.open(ctx, &st.input), c.openTrustStores(ctx, &st.input)); err != nil {
 		return controller.Result{}, err
 	}
 	c.mu.Lock()

@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	return newWorldWith(t, nil)
 }
 
-func newWorldWith(t *testing.T, open Certificates) *world {
+func newWorldWith(t *testing.T, open Certificates, trust ...TrustStores) *world {
 	t.Helper()
 	w := &world{t: t, st: memory.New(), plane: pretend.New(clock.System{})}
 	w.write(func(tx *store.Txn) {
@@ -67,7 +67,11 @@ func newWorldWith(t *testing.T, open Certificates) *world {
 		})
 		tables.TargetGroups.Put(tx, account, region, tgID, &model.TargetGroup{ID: tgID, ARN: tgARN, VpcID: "vpc-1"})
 	})
-	c := New(Config{Store: w.st, Clock: clock.System{}, Plane: w.plane, Ports: &w.ports, Certificates: open})
+	cfg := Config{Store: w.st, Clock: clock.System{}, Plane: w.plane, Ports: &w.ports, Certificates: open}
+	if len(trust) > 0 {
+		cfg.TrustStores = trust[0]
+	}
+	c := New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
 	go func() {

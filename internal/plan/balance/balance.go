@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/truststore"
 )
 
 // LoadBalancer is all that a data plane needs to know of one.
@@ -54,6 +55,10 @@ type Listener struct {
 	Certificates []tls.Certificate
 	// Classic is set, in the place of Rules, for a classic load balancer's.
 	Classic *ClassicListener
+	// MutualAuthentication is nil for a listener that asks clients for nothing.
+	// Trust is nil when the trust store cannot be opened: nobody is trusted.
+	MutualAuthentication *model.MutualAuthentication
+	Trust                *truststore.Trust
 }
 
 // TargetGroup is a group that some rule forwards to.
@@ -104,6 +109,8 @@ type Input struct {
 	Health  map[string]*model.TargetHealth
 	// Certificates that could be opened, by ARN.
 	Certificates map[string]*tls.Certificate
+	// TrustStores that could be opened, by ARN.
+	TrustStores map[string]*truststore.Trust
 	// Instances that are targets, by id.
 	Instances map[string]*model.Instance
 	// Subnets of the VPC tell the zones of addresses.
@@ -122,6 +129,7 @@ func Compose(in Input) LoadBalancer {
 		if len(l.ALPNPolicy) > 0 {
 			out.ALPNPolicy = l.ALPNPolicy[0]
 		}
+		out.MutualAuthentication, out.Trust = l.MutualAuthentication, in.TrustStores[l.TrustStore()]
 		for i, arn := range l.Certificates {
 			switch c := in.Certificates[arn]; {
 			case c == nil:

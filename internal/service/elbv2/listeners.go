@@ -31,7 +31,7 @@ func (s *Service) setProtocol(ctx context.Context, tx *store.Txn, l *model.Liste
 	if p == elbv2.ProtocolEnumHttps {
 		return s.setHTTPS(ctx, tx, l, r)
 	}
-	l.Certificates, l.SSLPolicy = nil, ""
+	l.Certificates, l.SSLPolicy, l.MutualAuthentication = nil, "", nil
 	return r.checkInsecure(l.Protocol)
 }
 

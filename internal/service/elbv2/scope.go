@@ -74,6 +74,22 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) ([]stri
 		return one(in.TargetGroupArn)
 	case *elbv2.DeregisterTargetsInput:
 		return one(in.TargetGroupArn)
+	case *elbv2.CreateTrustStoreInput:
+		return made("truststore/" + value(in.Name))
+	case *elbv2.ModifyTrustStoreInput:
+		return one(in.TrustStoreArn)
+	case *elbv2.DeleteTrustStoreInput:
+		return one(in.TrustStoreArn)
+	case *elbv2.AddTrustStoreRevocationsInput:
+		return one(in.TrustStoreArn)
+	case *elbv2.RemoveTrustStoreRevocationsInput:
+		return one(in.TrustStoreArn)
+	case *elbv2.DeleteSharedTrustStoreAssociationInput:
+		return one(in.TrustStoreArn)
+	case *elbv2.GetTrustStoreCaCertificatesBundleInput:
+		return one(in.TrustStoreArn)
+	case *elbv2.GetTrustStoreRevocationContentInput:
+		return one(in.TrustStoreArn)
 	case *elbv2.AddTagsInput:
 		return in.ResourceArns, nil
 	case *elbv2.RemoveTagsInput:

@@ -3,6 +3,7 @@ package elbv2
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -38,18 +39,15 @@ func (r secured) checkInsecure(protocol string) error {
 	return nil
 }
 
-func mutual(auth *elbv2.MutualAuthenticationAttributes) bool {
-	return auth != nil && value(auth.Mode) != "" && value(auth.Mode) != "off"
-}
-
-// setHTTPS gives an HTTPS listener, which may be new, the certificate and the
-// policy that the request names, and makes tx depend on the certificate.
+// setHTTPS gives an HTTPS listener, which may be new, the certificate, the
+// policy and the mutual authentication that the request names, and makes tx
+// depend on them.
 func (s *Service) setHTTPS(ctx context.Context, tx *store.Txn, l *model.Listener, r secured) error {
-	switch {
-	case len(r.alpn) > 0:
+	if len(r.alpn) > 0 {
 		return invalid("An ALPN policy cannot be specified for HTTPS listeners")
-	case mutual(r.auth):
-		return unsupported("Mutual authentication is not supported")
+	}
+	if err := s.setMutual(ctx, tx, l, r.auth); err != nil {
+		return err
 	}
 	return s.setCertificate(ctx, tx, l, r)
 }
@@ -268,12 +266,12 @@ func renderSecured(l *model.Listener, out *elbv2.Listener) {
 	out.Certificates = []elbv2.Certificate{{CertificateArn: &l.Certificates[0]}}
 	out.SslPolicy = &l.SSLPolicy
 	if l.Protocol == string(elbv2.ProtocolEnumHttps) {
-		out.MutualAuthentication = &elbv2.MutualAuthenticationAttributes{Mode: new("off")}
+		out.MutualAuthentication = renderMutual(l.MutualAuthentication)
 	}
 }
 
-// sameTLS tells whether a listener has the certificate and the policy that the
-// request asks for.
+// sameTLS tells whether a listener has the certificate, the policy and the mutual
+// authentication that the request asks for.
 func sameTLS(l *model.Listener, in *elbv2.CreateListenerInput) bool {
 	if len(l.Certificates) == 0 {
 		return len(in.Certificates) == 0
@@ -282,5 +280,11 @@ func sameTLS(l *model.Listener, in *elbv2.CreateListenerInput) bool {
 	if policy == "" {
 		policy = sslpolicy.Default
 	}
-	return len(in.Certificates) == 1 && value(in.Certificates[0].CertificateArn) == l.Certificates[0] && policy == l.SSLPolicy
+	auth := in.MutualAuthentication
+	if auth == nil {
+		auth = &elbv2.MutualAuthenticationAttributes{}
+	}
+	m, err := mutualOf(auth)
+	return err == nil && reflect.DeepEqual(m, l.MutualAuthentication) &&
+		len(in.Certificates) == 1 && value(in.Certificates[0].CertificateArn) == l.Certificates[0] && policy == l.SSLPolicy
 }

@@ -129,7 +129,7 @@ func TestHTTPSListeners(t *testing.T) {
 	refused(t, err, "ValidationError", "A certificate must be specified")
 	must(w.s.ModifyListener(w.ctx, &elbv2.ModifyListenerInput{ListenerArn: l.ListenerArn, Protocol: "HTTPS", Certificates: named(a)}))(w)
 	_, err = w.s.ModifyListener(w.ctx, &elbv2.ModifyListenerInput{ListenerArn: l.ListenerArn, MutualAuthentication: &elbv2.MutualAuthenticationAttributes{Mode: new("verify")}})
-	refused(t, err, "InvalidConfigurationRequest", "Mutual authentication")
+	refused(t, err, "ValidationError", "A trust store ARN must be specified")
 }
 
 func TestCertificateQuota(t *testing.T) {

@@ -11,19 +11,35 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/objects"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/loadbalancers"
 	"roadstead.dev/internal/store/tables"
 )
 
-// Config is what a Service needs. All of it is required.
+// Config is what a Service needs. Trust stores cannot be without Contents;
+// the rest is required but for Objects.
 type Config struct {
 	Store store.Store
+	// Objects are those of S3; nil means that there are none.
+	Objects objects.Reader
+	// Contents keeps what trust stores are made of.
+	Contents Contents
+}
+
+// Contents keeps texts under names that it makes up.
+type Contents interface {
+	Put(text []byte) (name string, err error)
+	Remove(names ...string)
+	// URL is where anybody may get a text until a time, at the scheme and
+	// authority origin.
+	URL(origin, name string, expires time.Time) string
 }
 
 // Service implements elbv2.Handler.

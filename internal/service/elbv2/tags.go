@@ -81,6 +81,16 @@ func (s *Service) tagged(ctx context.Context, tx *store.Txn, arn string, change 
 			tables.Rules.Replace(tx, row, v)
 		}
 		return nil, err
+	case model.TrustStoreID(arn) != "":
+		row, err := s.trustStore(ctx, arn)
+		if err != nil || change == nil {
+			return tagsOf(row.V, err, func(v *model.TrustStore) model.Tags { return v.Tags }), err
+		}
+		v := row.Copy()
+		if v.Tags, err = change(v.Tags); err == nil {
+			tables.TrustStores.Replace(tx, row, v)
+		}
+		return nil, err
 	default:
 		return nil, invalid("'%s' is not a valid resource ARN", arn)
 	}

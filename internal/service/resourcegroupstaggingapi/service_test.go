@@ -151,6 +151,7 @@ func (w *world) fill() {
 	record(w, tx, tables.Listeners, "b/l", elb("listener/app/n/b/l"), model.Listener{ARN: elb("listener/app/n/b/l")})
 	record(w, tx, tables.Rules, "b/l/r", elb("listener-rule/app/n/b/l/r"), model.Rule{ARN: elb("listener-rule/app/n/b/l/r")})
 	record(w, tx, tables.TargetGroups, "g", elb("targetgroup/n/g"), model.TargetGroup{ARN: elb("targetgroup/n/g")})
+	record(w, tx, tables.TrustStores, "t", elb("truststore/n/t"), model.TrustStore{ARN: elb("truststore/n/t")})
 	record(w, tx, tables.LogGroups, "/ecs/app", arn("logs", "log-group:/ecs/app"), model.LogGroup{Name: "/ecs/app"})
 	record(w, tx, tables.Secrets, "db", arn("secretsmanager", "secret:db-AbCdEf"), model.Secret{Name: "db", ARN: arn("secretsmanager", "secret:db-AbCdEf")})
 	record(w, tx, tables.Parameters, "/app/url", arn("ssm", "parameter/app/url"), model.Parameter{Name: "/app/url"})

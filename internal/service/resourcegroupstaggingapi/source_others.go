@@ -98,6 +98,7 @@ var elbv2Source = source{
 		}),
 		from(tables.TargetGroups, func(v *model.TargetGroup) model.Tags { return v.Tags }, func(r store.Row[model.TargetGroup]) string { return r.V.ARN }),
 		from(tables.Listeners, func(v *model.Listener) model.Tags { return v.Tags }, func(r store.Row[model.Listener]) string { return r.V.ARN }),
+		from(tables.TrustStores, func(v *model.TrustStore) model.Tags { return v.Tags }, func(r store.Row[model.TrustStore]) string { return r.V.ARN }),
 		from(tables.Rules, func(v *model.Rule) model.Tags { return v.Tags }, func(r store.Row[model.Rule]) string { return r.V.ARN }),
 	},
 	tag: func(ctx context.Context, ops Operations, arn model.ARN, tags map[string]string) error {

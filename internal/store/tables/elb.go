@@ -39,6 +39,7 @@ var (
 			return []string{t.ID}
 		})
 	TargetsHealth = store.NewTable[model.TargetHealth]("elbv2", "TargetHealth")
+	TrustStores   = store.NewTable[model.TrustStore]("elbv2", "TrustStore")
 	ELBNames      = store.NewTable[model.ELBName]("elbv2", "Name")
 
 	// LoadBalancerDNSNames live under model.AmazonAccount.
