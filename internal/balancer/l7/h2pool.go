@@ -30,6 +30,7 @@ var errNotHTTP2 = errors.New("target does not speak HTTP/2")
 type multiplexer struct {
 	addr      string
 	scheme    string
+	dialer    Dial
 	transport *http.Transport
 
 	mu     sync.Mutex
@@ -52,18 +53,21 @@ type shared struct {
 
 func newMultiplexer(addr string, dial Dial, secure bool) *multiplexer {
 	p := new(http.Protocols)
-	p.SetUnencryptedHTTP2(!secure)
-	p.SetHTTP2(secure)
-	m := &multiplexer{addr: addr, scheme: "http", transport: &http.Transport{
+	p.SetUnencryptedHTTP2(true) // what is below does not matter to it
+	m := &multiplexer{addr: addr, scheme: "http", dialer: dial}
+	if secure {
+		m.scheme, m.dialer = "https", agreed(dial)
+	}
+	m.transport = &http.Transport{
 		Protocols: p, DisableCompression: true, MaxResponseHeaderBytes: h1.MaxHead,
 		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: streamWindow},
-	}}
-	if !secure {
-		m.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, addr) }
-		return m
 	}
-	m.scheme = "https"
-	m.transport.DialTLSContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return m
+}
+
+// agreed makes connections of TLS that agreed to HTTP/2.
+func agreed(dial Dial) Dial {
+	return func(ctx context.Context, addr string) (net.Conn, error) {
 		c, err := dial(ctx, addr)
 		if err != nil {
 			return nil, err
@@ -74,7 +78,6 @@ func newMultiplexer(addr string, dial Dial, secure bool) *multiplexer {
 		}
 		return c, nil
 	}
-	return m
 }
 
 // reserve finds a connection that takes one more request, or makes one. One
@@ -128,7 +131,7 @@ func (m *multiplexer) dial(ctx context.Context) (*shared, error) {
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	cc, err := m.transport.NewClientConn(ctx, m.scheme, m.addr)
+	cc, err := m.connect(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dialing = nil
@@ -147,6 +150,77 @@ func (m *multiplexer) dial(ctx context.Context) (*shared, error) {
 	s := &shared{ClientConn: cc}
 	m.conns = append(m.conns, s)
 	return s, nil
+}
+
+// connect makes a connection whose target has said what it takes: before that,
+// requests would be put on it that have to wait for others.
+func (m *multiplexer) connect(ctx context.Context) (*http.ClientConn, error) {
+	c, err := m.dialer(ctx, m.addr)
+	if err != nil {
+		return nil, err
+	}
+	g := &greeting{Conn: c, settled: make(chan struct{}), ended: make(chan struct{})}
+	tr := m.transport.Clone()
+	tr.DialContext = func(context.Context, string, string) (net.Conn, error) { return g, nil }
+	cc, err := tr.NewClientConn(ctx, "http", m.addr)
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	select {
+	case <-g.settled:
+		return cc, nil
+	case <-g.ended:
+		err = errNotHTTP2
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	_ = cc.Close()
+	return nil, err
+}
+
+// greeting is a connection that tells when its reader has dealt with the first
+// frame, which holds the peer's settings.
+type greeting struct {
+	net.Conn
+	head           [frameHead]byte
+	got, need      int
+	settled, ended chan struct{}
+	told           bool
+	end            sync.Once
+}
+
+// frameHead is the length of a frame's head, which begins with the length of
+// what follows it.
+const frameHead = 9
+
+// Read reads on: who does has dealt with what came before.
+func (g *greeting) Read(p []byte) (int, error) {
+	if g.told {
+		return g.Conn.Read(p)
+	}
+	if g.need > 0 && g.got >= g.need {
+		g.told = true
+		close(g.settled)
+		return g.Conn.Read(p)
+	}
+	n, err := g.Conn.Read(p)
+	if g.got < frameHead {
+		copy(g.head[g.got:], p[:n])
+	}
+	if g.got += n; g.got >= frameHead && g.need == 0 {
+		g.need = frameHead + int(g.head[0])<<16 + int(g.head[1])<<8 + int(g.head[2])
+	}
+	if err != nil {
+		g.end.Do(func() { close(g.ended) })
+	}
+	return n, err
+}
+
+// Close is also what its reader does that cannot make sense of what came.
+func (g *greeting) Close() error {
+	g.end.Do(func() { close(g.ended) })
+	return g.Conn.Close()
 }
 
 // doubt keeps new requests away from a connection.
