@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"sync"
 
-	"roadstead.dev/internal/balancer/l4"
 	"roadstead.dev/internal/balancer/conduit"
+	"roadstead.dev/internal/balancer/l4"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
 )

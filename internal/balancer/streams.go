@@ -8,9 +8,9 @@ import (
 	"net/netip"
 	"time"
 
+	"roadstead.dev/internal/balancer/conduit"
 	"roadstead.dev/internal/balancer/l7"
 	"roadstead.dev/internal/balancer/sni"
-	"roadstead.dev/internal/balancer/conduit"
 	"roadstead.dev/internal/plan/balance"
 	"roadstead.dev/internal/plan/sslpolicy"
 )

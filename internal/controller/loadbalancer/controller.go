@@ -93,9 +93,7 @@ func (c *LoadBalancers) Controller() *controller.Controller {
 	return &controller.Controller{
 		Name: "loadbalancer",
 		Watches: []controller.Watch{
-			controller.On(tables.LoadBalancers, func(r store.Row[model.LoadBalancer]) []controller.Key {
-				return []controller.Key{key(r.Key, lbKey+r.Key.ID)}
-			}),
+			{Kind: tables.LoadBalancers.Kind(), Keys: c.ofBalancer},
 			controller.On(tables.Listeners, func(r store.Row[model.Listener]) []controller.Key {
 				return []controller.Key{key(r.Key, lbKey+parent(r.Key.ID))}
 			}),

@@ -143,6 +143,8 @@ type groupState struct {
 	health  map[string]store.Row[model.TargetHealth]
 	// instances that are targets, by id.
 	instances map[string]*model.Instance
+	// balancers that are targets, by ARN.
+	balancers map[string]*model.LoadBalancer
 	// lb is the load balancer that uses the group, nil for none.
 	lb *model.LoadBalancer
 }
@@ -162,6 +164,7 @@ func (c *LoadBalancers) read(ctx context.Context, row store.Row[model.LoadBalanc
 	st := &state{input: balance.Input{
 		LoadBalancer: row.V, Rules: map[string][]*model.Rule{}, Groups: map[string]*model.TargetGroup{},
 		Targets: map[string][]*model.Target{}, Health: map[string]*model.TargetHealth{}, Instances: map[string]*model.Instance{},
+		Balancers: map[string]*model.LoadBalancer{},
 	}}
 	if row.V.Type == model.LoadBalancerNetwork {
 		subnets, err := tables.Subnets.List(ctx, c.Store, store.Query{
@@ -204,6 +207,7 @@ func (c *LoadBalancers) read(ctx context.Context, row store.Row[model.LoadBalanc
 				st.input.Health[id] = h.V
 			}
 			maps.Copy(st.input.Instances, gs.instances)
+			maps.Copy(st.input.Balancers, gs.balancers)
 		}
 	}
 	return st, nil
@@ -222,6 +226,9 @@ func (c *LoadBalancers) readGroup(ctx context.Context, g store.Row[model.TargetG
 	}
 	for _, h := range health {
 		gs.health[h.Key.ID] = h
+	}
+	if gs.balancers, err = c.balancersIn(ctx, gs.targets); err != nil {
+		return gs, err
 	}
 	return c.letGo(ctx, gs)
 }

@@ -96,12 +96,17 @@ func (c *LoadBalancers) recordGroup(ctx context.Context, gs groupState, seen map
 		}
 		var known *balance.Seen
 		if inUse {
-			ip, unusable := balance.Locate(t.V, gs.instances, gs.lb)
+			ips, unusable := balance.Addresses(t.V, gs.instances, gs.balancers, gs.lb)
+			var at []balance.Seen
 			if unusable != nil {
-				known = &balance.Seen{Health: *unusable}
-			} else if s, ok := seen[net.JoinHostPort(ip, strconv.Itoa(int(t.V.Port)))]; ok {
-				known = &s
+				at = append(at, balance.Seen{Health: *unusable})
 			}
+			for _, ip := range ips {
+				if s, ok := seen[net.JoinHostPort(ip, strconv.Itoa(int(t.V.Port)))]; ok {
+					at = append(at, s)
+				}
+			}
+			known = balance.Merge(at)
 		}
 		v := balance.Judge(t.V, before, delay, inUse, known, inUse, c.Clock.Now())
 		if v.Again > 0 && (again == 0 || v.Again < again) {

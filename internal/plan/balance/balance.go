@@ -113,6 +113,8 @@ type Input struct {
 	TrustStores map[string]*truststore.Trust
 	// Instances that are targets, by id.
 	Instances map[string]*model.Instance
+	// Balancers that are targets, by ARN.
+	Balancers map[string]*model.LoadBalancer
 	// Subnets of the VPC tell the zones of addresses.
 	Subnets []*model.Subnet
 }
@@ -164,14 +166,16 @@ func composeGroup(g *model.TargetGroup, in Input) TargetGroup {
 	out := TargetGroup{ID: g.ID, ARN: g.ARN, Protocol: g.Protocol, Version: g.ProtocolVersion, TargetType: g.TargetType, HealthCheck: g.HealthCheck, Attributes: g.Attributes}
 	out.Classic = g.Classic
 	for _, t := range in.Targets[g.ARN] {
-		ip, unusable := Locate(t, in.Instances, in.LoadBalancer)
+		ips, unusable := addresses(t, in)
 		if unusable != nil {
 			continue
 		}
-		out.Targets = append(out.Targets, Target{
-			IP: ip, Port: t.Port, Zone: zoneOf(ip, in.Subnets), RegisteredAt: t.RegisteredAt, Draining: t.DeregisteringAt != nil,
-			Health: in.Health[model.TargetKey(g.ID, t.ID, t.Port)],
-		})
+		for _, ip := range ips {
+			out.Targets = append(out.Targets, Target{
+				IP: ip, Port: t.Port, Zone: zoneOf(ip, in.Subnets), RegisteredAt: t.RegisteredAt, Draining: t.DeregisteringAt != nil,
+				Health: in.Health[model.TargetKey(g.ID, t.ID, t.Port)],
+			})
+		}
 	}
 	return out
 }

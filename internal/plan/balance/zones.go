@@ -1,6 +1,10 @@
 package balance
 
-import "roadstead.dev/internal/model"
+import (
+	"strconv"
+
+	"roadstead.dev/internal/model"
+)
 
 const crossZone = "load_balancing.cross_zone.enabled"
 
@@ -21,25 +25,35 @@ func CrossZone(lb LoadBalancer, g TargetGroup) bool {
 }
 
 // IdleZones names the zones of a load balancer in which one of its groups has
-// no healthy target that the zone sends to, while it has one for others. None
-// is named when all zones would be.
+// too few healthy targets that the zone sends to, by the group's thresholds of
+// DNS failover, while it has some elsewhere. None is named when all zones would
+// be.
+//
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health.html
 func IdleZones(lb LoadBalancer, seen map[string]map[string]Seen) map[string]bool {
 	idle := map[string]bool{}
 	for _, g := range lb.Groups {
-		if g.Following != nil || CrossZone(lb, g) {
+		if CrossZone(lb, g) {
 			continue
 		}
-		healthy := map[string]bool{}
+		healthy, all := map[string]int{}, map[string]int{}
+		some := false
 		for _, t := range g.Targets {
-			if !t.Draining && seen[g.ID][t.Address()].Health.State == model.TargetHealthHealthy {
-				healthy[t.Zone] = true
+			if t.Draining {
+				continue
+			}
+			all[t.Zone]++
+			if seen[g.ID][t.Address()].Health.State == model.TargetHealthHealthy {
+				healthy[t.Zone]++
+				some = true
 			}
 		}
-		if len(healthy) == 0 || healthy[""] {
+		if !some {
 			continue
 		}
 		for _, i := range lb.Interfaces {
-			if !healthy[i.Zone] {
+			// Those without a zone are in every one.
+			if !enough(g.Attributes, healthy[i.Zone]+healthy[""], all[i.Zone]+all[""]) {
 				idle[i.Zone] = true
 			}
 		}
@@ -50,4 +64,22 @@ func IdleZones(lb LoadBalancer, seen map[string]map[string]Seen) map[string]bool
 		}
 	}
 	return nil
+}
+
+// enough tells whether a zone with so many healthy targets of all is to be
+// found by the load balancer's name.
+func enough(a map[string]string, healthy, all int) bool {
+	const prefix = "target_group_health.dns_failover.minimum_healthy_targets."
+	least := 1
+	switch v := a[prefix+"count"]; v {
+	case "":
+	case "off":
+		least = 0
+	default:
+		if n, err := strconv.Atoi(v); err == nil {
+			least = n
+		}
+	}
+	percent, err := strconv.Atoi(a[prefix+"percentage"])
+	return healthy >= least && (err != nil || all > 0 && healthy*100 >= percent*all)
 }

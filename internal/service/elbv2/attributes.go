@@ -267,7 +267,7 @@ func (s *Service) ModifyTargetGroupAttributes(ctx context.Context, in *elbv2.Mod
 			return err
 		}
 		if isLayer4(g.Protocol) {
-			return checkNetworkAttributes(g)
+			return s.checkNetworkAttributes(ctx, g)
 		}
 		slow, algorithm := g.Attributes[slowStartSeconds], g.Attributes[algorithmType]
 		if slow != "" && slow != "0" && algorithm != "" && algorithm != roundRobin {

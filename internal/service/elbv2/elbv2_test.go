@@ -355,7 +355,7 @@ func TestTargetGroupDefaultsAndRefusals(t *testing.T) {
 		{"no VPC", func(in *elbv2.CreateTargetGroupInput) { in.VpcId = new("vpc-x") }, "ValidationError", "The VPC ID 'vpc-x' is not found"},
 		{"functions", func(in *elbv2.CreateTargetGroupInput) { in.TargetType = "lambda" }, "InvalidConfigurationRequest", "'lambda'"},
 		{"instances unchecked", func(in *elbv2.CreateTargetGroupInput) { in.TargetType, in.HealthCheckEnabled = "", new(false) }, "ValidationError", "'instance'"},
-		{"TLS", func(in *elbv2.CreateTargetGroupInput) { in.Protocol = "TLS" }, "UnsupportedProtocol", "TLS"},
+		{"GENEVE", func(in *elbv2.CreateTargetGroupInput) { in.Protocol = "GENEVE" }, "UnsupportedProtocol", "GENEVE"},
 		{"version", func(in *elbv2.CreateTargetGroupInput) { in.ProtocolVersion = new("HTTP3") }, "ValidationError", "[HTTP1, HTTP2, GRPC]"},
 		{"timeout", func(in *elbv2.CreateTargetGroupInput) {
 			in.HealthCheckIntervalSeconds, in.HealthCheckTimeoutSeconds = new(int32(5)), new(int32(5))

@@ -17,7 +17,7 @@ import (
 func checkProtocol(p elbv2.ProtocolEnum) error {
 	switch p {
 	case elbv2.ProtocolEnumHttp, elbv2.ProtocolEnumHttps,
-		elbv2.ProtocolEnumTcp, elbv2.ProtocolEnumUdp, elbv2.ProtocolEnumTcpUdp:
+		elbv2.ProtocolEnumTcp, elbv2.ProtocolEnumTls, elbv2.ProtocolEnumUdp, elbv2.ProtocolEnumTcpUdp:
 		return nil
 	default:
 		return invalid("Protocol '%s' must be one of '[HTTPS, HTTP]'", p)
@@ -28,6 +28,10 @@ func checkProtocol(p elbv2.ProtocolEnum) error {
 // request says of TLS.
 func (s *Service) setProtocol(ctx context.Context, tx *store.Txn, l *model.Listener, p elbv2.ProtocolEnum, r secured) error {
 	l.Protocol = string(p)
+	if p == elbv2.ProtocolEnumTls {
+		return s.setTLS(ctx, tx, l, r)
+	}
+	l.ALPNPolicy = nil
 	if p == elbv2.ProtocolEnumHttps {
 		return s.setHTTPS(ctx, tx, l, r)
 	}
@@ -230,6 +234,9 @@ func (s *Service) ModifyListener(ctx context.Context, in *elbv2.ModifyListenerIn
 			if err := s.freePort(ctx, lb, *in.Port); err != nil {
 				return err
 			}
+			if err := s.checkFree(ctx, lb.V.ARN, l.Port); err != nil {
+				return err
+			}
 			l.Port = *in.Port
 			v := lb.Copy()
 			v.Generation++
@@ -272,6 +279,9 @@ func (s *Service) DeleteListener(ctx context.Context, in *elbv2.DeleteListenerIn
 		for _, r := range rules {
 			tables.Rules.Delete(tx, r)
 			used = append(used, balance.ForwardsTo(r.V.Actions)...)
+		}
+		if err := s.checkFree(ctx, row.V.LoadBalancerARN, row.V.Port); err != nil {
+			return err
 		}
 		tables.Listeners.Delete(tx, row)
 		return s.touch(ctx, tx, used)

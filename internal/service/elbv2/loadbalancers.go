@@ -307,6 +307,9 @@ func (s *Service) DeleteLoadBalancer(ctx context.Context, in *elbv2.DeleteLoadBa
 		if row.V.Attributes[deletionProtection] == "true" {
 			return elbv2.NewOperationNotPermittedException("Load balancer '%s' cannot be deleted because deletion protection is enabled", row.V.ARN)
 		}
+		if err := s.checkNoTarget(ctx, row.V.ARN); err != nil {
+			return err
+		}
 		listeners, err := tables.Listeners.List(ctx, s.Store, children(ctx, row.Key.ID))
 		if err != nil {
 			return err

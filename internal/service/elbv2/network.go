@@ -16,7 +16,7 @@ import (
 
 // isLayer4 tells whether a protocol is one of network load balancers.
 func isLayer4(protocol string) bool {
-	return slices.Contains([]string{"TCP", "UDP", "TCP_UDP"}, protocol)
+	return slices.Contains([]string{"TCP", "TLS", "UDP", "TCP_UDP"}, protocol)
 }
 
 // addressIn gives a network load balancer's place in a subnet the addresses
@@ -121,21 +121,40 @@ func (s *Service) checkListener(ctx context.Context, lb *model.LoadBalancer, pro
 		return s.checkForwards(ctx, protocol, acts)
 	}
 	if !isLayer4(protocol) {
-		return invalid("Protocol '%s' must be one of '[TCP, UDP, TCP_UDP]'", protocol)
+		return invalid("Protocol '%s' must be one of '[TCP, TLS, UDP, TCP_UDP]'", protocol)
 	}
-	if len(acts) != 1 || acts[0].Forward == nil || len(acts[0].Forward.TargetGroups) != 1 || acts[0].Forward.Sticky {
-		return elbv2.NewInvalidLoadBalancerActionException("Listeners with protocol '%s' must have one action of type 'forward', to one target group", protocol)
+	if len(acts) != 1 || acts[0].Forward == nil {
+		return elbv2.NewInvalidLoadBalancerActionException("Listeners with protocol '%s' must have one action of type 'forward'", protocol)
+	}
+	if acts[0].Forward.Sticky {
+		return elbv2.NewInvalidLoadBalancerActionException("Target group stickiness is not supported for listeners with protocol '%s'", protocol)
+	}
+	if err := s.checkUsedBalancers(ctx, lb, acts); err != nil {
+		return err
 	}
 	for _, arn := range balance.ForwardsTo(acts) {
 		g, err := s.targetGroup(ctx, arn)
 		if err != nil {
 			return err
 		}
-		if p := g.V.Protocol; p != protocol && (p != "TCP_UDP" || protocol != "TCP" && protocol != "UDP") {
-			return elbv2.NewIncompatibleProtocolsException("Target group '%s' has protocol '%s', which a listener with protocol '%s' cannot forward to", arn, p, protocol)
+		if !forwardable(protocol, g.V) {
+			return elbv2.NewIncompatibleProtocolsException("Target group '%s' has protocol '%s', which a listener with protocol '%s' cannot forward to", arn, g.V.Protocol, protocol)
 		}
 	}
 	return nil
+}
+
+// forwardable tells whether a listener with the protocol can forward to a
+// group.
+func forwardable(protocol string, g *model.TargetGroup) bool {
+	switch protocol {
+	case "TCP", "UDP":
+		return g.Protocol == protocol || g.Protocol == "TCP_UDP"
+	case "TLS":
+		return g.Protocol == "TLS" || g.Protocol == "TCP" && g.TargetType != model.TargetTypeALB
+	default:
+		return g.Protocol == protocol
+	}
 }
 
 // checkChange is checkListener for one that changes: protocol and actions that
@@ -160,19 +179,26 @@ func networkHealthCheck(protocol elbv2.ProtocolEnum) model.HealthCheck {
 		Enabled: true, Protocol: "TCP", Port: "traffic-port", IntervalSeconds: 30, TimeoutSeconds: 10,
 		HealthyThreshold: 5, UnhealthyThreshold: 2,
 	}
-	if protocol == elbv2.ProtocolEnumHttp {
+	switch protocol {
+	case elbv2.ProtocolEnumHttp:
 		hc.Protocol, hc.Path, hc.HTTPCode, hc.TimeoutSeconds = "HTTP", "/", "200-399", 6
+	case elbv2.ProtocolEnumHttps:
+		hc.Protocol, hc.Path, hc.HTTPCode = "HTTPS", "/", "200-399"
+	default:
 	}
 	return hc
 }
 
 // checkNetworkHealth refuses what a check of a network load balancer's group
 // cannot have, and prepares hc for the protocol that it gets.
-func checkNetworkHealth(hc *model.HealthCheck, in *elbv2.ModifyTargetGroupInput) error {
+func checkNetworkHealth(g *model.TargetGroup, in *elbv2.ModifyTargetGroupInput) error {
+	hc := &g.HealthCheck
 	switch in.HealthCheckProtocol {
-	case "", elbv2.ProtocolEnumTcp, elbv2.ProtocolEnumHttp:
-	case elbv2.ProtocolEnumHttps:
-		return elbv2.NewUnsupportedProtocolException("Health checks with protocol 'HTTPS' are not supported")
+	case elbv2.ProtocolEnumTcp:
+		if g.TargetType == model.TargetTypeALB {
+			return invalid("Health check protocol 'TCP' must be one of '[HTTPS, HTTP]'")
+		}
+	case "", elbv2.ProtocolEnumHttp, elbv2.ProtocolEnumHttps:
 	default:
 		return invalid("Health check protocol '%s' must be one of '[HTTPS, TCP, HTTP]'", in.HealthCheckProtocol)
 	}

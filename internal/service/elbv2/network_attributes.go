@@ -1,15 +1,30 @@
 package elbv2
 
 import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
+	"roadstead.dev/internal/store/tables"
 )
 
 const (
 	preserveClientIP = "preserve_client_ip.enabled"
 	crossZoneEnabled = "load_balancing.cross_zone.enabled"
+	proxyProtocol    = "proxy_protocol_v2.enabled"
+
+	unhealthyTermination = "target_health_state.unhealthy.connection_termination.enabled"
+	unhealthyDraining    = "target_health_state.unhealthy.draining_interval_seconds"
 )
+
+// either holds for a word too.
+func either(word string, check func(string) bool) func(string) bool {
+	return func(v string) bool { return v == word || check(v) }
+}
 
 // networkBalancerAttributes are those of network load balancers.
 var networkBalancerAttributes = []attribute{
@@ -26,25 +41,24 @@ var networkBalancerAttributes = []attribute{
 
 // networkListenerAttributes are those of TCP listeners.
 var networkListenerAttributes = []attribute{
-	{"tcp.idle_timeout.seconds", "350", nil},
+	{"tcp.idle_timeout.seconds", "350", between(60, 6000)},
 }
 
 // networkGroupAttributes are those of the groups of network load balancers.
-// Flows are cut when their target becomes unhealthy at once or not at all.
 var networkGroupAttributes = []attribute{
 	{"deregistration_delay.connection_termination.enabled", "false", boolean},
 	{"deregistration_delay.timeout_seconds", "300", between(0, 3600)},
 	{crossZoneEnabled, "use_load_balancer_configuration", oneOf("use_load_balancer_configuration", "true", "false")},
 	{preserveClientIP, "true", boolean},
-	{"proxy_protocol_v2.enabled", "false", nil},
+	{proxyProtocol, "false", boolean},
 	{"stickiness.enabled", "false", boolean},
 	{"stickiness.type", "source_ip", nil},
-	{"target_group_health.dns_failover.minimum_healthy_targets.count", "1", nil},
-	{"target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", nil},
+	{"target_group_health.dns_failover.minimum_healthy_targets.count", "1", either("off", between(1, maxTargets))},
+	{"target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", between(1, 100)},
 	{"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", between(1, maxTargets)},
 	{"target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", between(1, 100)},
-	{"target_health_state.unhealthy.connection_termination.enabled", "true", boolean},
-	{"target_health_state.unhealthy.draining_interval_seconds", "0", nil},
+	{unhealthyTermination, "true", boolean},
+	{unhealthyDraining, "0", between(0, 360000)},
 }
 
 func attributesOf(lb *model.LoadBalancer) []attribute {
@@ -56,7 +70,7 @@ func attributesOf(lb *model.LoadBalancer) []attribute {
 
 func listenerAttributesOf(l *model.Listener) []attribute {
 	switch {
-	case l.Protocol == "UDP":
+	case l.Protocol == "UDP", l.Protocol == "TLS":
 		return nil
 	case isLayer4(l.Protocol):
 		return networkListenerAttributes
@@ -80,11 +94,56 @@ func groupAttributesOf(g *model.TargetGroup) []attribute {
 	return known
 }
 
-// checkNetworkAttributes refuses what a group's protocol does not allow:
-// datagrams always come from their clients' addresses.
-func checkNetworkAttributes(g *model.TargetGroup) error {
-	if g.Protocol != "TCP" && g.Attributes[preserveClientIP] == "false" {
+// preservesSource tells whether a group's targets see their clients' addresses.
+func preservesSource(g *model.TargetGroup) bool {
+	if !isLayer4(g.Protocol) {
+		return false
+	}
+	if v, set := g.Attributes[preserveClientIP]; set {
+		return v == "true"
+	}
+	return balance.PreservesByDefault(g.TargetType, g.Protocol)
+}
+
+// checkNetworkAttributes refuses what a group cannot have: datagrams, and
+// what comes to application load balancers, are always their clients'.
+func (s *Service) checkNetworkAttributes(ctx context.Context, g *model.TargetGroup) error {
+	a := g.Attributes
+	stream := g.Protocol == "TCP" || g.Protocol == "TLS"
+	switch {
+	case a[preserveClientIP] == "false" && !stream:
 		return unsupported("Client IP preservation cannot be disabled for target groups with protocol '%s'", g.Protocol)
+	case a[preserveClientIP] == "false" && g.TargetType == model.TargetTypeALB:
+		return unsupported("Client IP preservation cannot be disabled for target groups with target type 'alb'")
+	case a[proxyProtocol] == "true" && (!stream || g.TargetType == model.TargetTypeALB):
+		return unsupported("Proxy protocol v2 is not supported for target groups with protocol '%s' and target type '%s'", g.Protocol, g.TargetType)
+	case a[stickinessEnabled] == "true" && g.Protocol == "TLS":
+		return unsupported("Stickiness is not supported for target groups with protocol 'TLS'")
+	case a[unhealthyDraining] != "" && a[unhealthyDraining] != "0" && a[unhealthyTermination] != "false":
+		return unsupported("Target group attribute '%s' cannot be set while '%s' is 'true'", unhealthyDraining, unhealthyTermination)
+	}
+	if !preservesSource(g) || g.TargetType != model.TargetTypeIP {
+		return nil
+	}
+	c := api.CallFrom(ctx)
+	vpc, err := tables.VPCs.Get(ctx, s.Store, c.Account, c.Region, g.VpcID)
+	if err != nil {
+		return err
+	}
+	rows, err := tables.Targets.List(ctx, s.Store, children(ctx, g.ID))
+	if err != nil {
+		return err
+	}
+	for _, t := range rows {
+		if !inVPC(t.V.ID, vpc.V) {
+			return unsupported("Client IP preservation cannot be enabled for target groups with targets outside the VPC '%s': '%s'", g.VpcID, t.V.ID)
+		}
 	}
 	return nil
+}
+
+// inVPC tells whether a VPC has an address.
+func inVPC(ip string, vpc *model.VPC) bool {
+	a, err := netip.ParseAddr(ip)
+	return err == nil && slices.ContainsFunc(vpc.CIDRs, func(b model.VPCCIDR) bool { return b.CIDR.Contains(a) })
 }

@@ -103,8 +103,9 @@ func TestNetworkListeners(t *testing.T) {
 		actions    []elbv2.Action
 		code, text string
 	}{
-		{"HTTP", lb, "HTTP", to(web), "ValidationError", "[TCP, UDP, TCP_UDP]"},
-		{"TLS", lb, "TLS", to(tcp), "ValidationError", "TLS"},
+		{"HTTP", lb, "HTTP", to(web), "ValidationError", "[TCP, TLS, UDP, TCP_UDP]"},
+		{"TLS without a certificate", lb, "TLS", to(tcp), "ValidationError", "certificate"},
+		{"TLS to UDP", lb, "TLS", to(udp), "IncompatibleProtocols", ""},
 		{"TCP on an application load balancer", app, "TCP", to(tcp), "ValidationError", "[HTTPS, HTTP]"},
 		{"a group for HTTP", lb, "TCP", to(web), "IncompatibleProtocols", ""},
 		{"TCP to UDP", lb, "TCP", to(udp), "IncompatibleProtocols", ""},
@@ -159,7 +160,6 @@ func TestNetworkTargetGroups(t *testing.T) {
 		t.Errorf("clients' addresses are preserved: TCP %s, UDP %s", a, b)
 	}
 	refused(t, set(udp, preserveClientIP, "false"), "InvalidConfigurationRequest", "UDP")
-	refused(t, set(tcp, "proxy_protocol_v2.enabled", "true"), "InvalidConfigurationRequest", "proxy_protocol_v2")
 	refused(t, set(tcp, "slow_start.duration_seconds", "30"), "ValidationError", "not recognized")
 	// The shortest interval is as long as the default timeout.
 	must(w.s.ModifyTargetGroup(w.ctx, &elbv2.ModifyTargetGroupInput{TargetGroupArn: new(udp), HealthCheckIntervalSeconds: new(int32(10))}))(w)

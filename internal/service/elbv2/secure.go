@@ -264,7 +264,7 @@ func renderSecured(l *model.Listener, out *elbv2.Listener) {
 		return
 	}
 	out.Certificates = []elbv2.Certificate{{CertificateArn: &l.Certificates[0]}}
-	out.SslPolicy = &l.SSLPolicy
+	out.SslPolicy, out.AlpnPolicy = &l.SSLPolicy, l.ALPNPolicy
 	if l.Protocol == string(elbv2.ProtocolEnumHttps) {
 		out.MutualAuthentication = renderMutual(l.MutualAuthentication)
 	}

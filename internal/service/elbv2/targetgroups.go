@@ -80,12 +80,14 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 		kind = elbv2.TargetTypeEnumInstance
 	}
 	switch {
-	case kind != elbv2.TargetTypeEnumIp && kind != elbv2.TargetTypeEnumInstance:
-		return nil, unsupported("Target groups with target type '%s' are not supported: use 'instance' or 'ip'", kind)
+	case kind == elbv2.TargetTypeEnumLambda:
+		return nil, unsupported("Target groups with target type '%s' are not supported: use 'instance', 'ip' or 'alb'", kind)
 	case in.Protocol == "":
 		return nil, invalid("A protocol must be specified")
 	case in.Protocol != elbv2.ProtocolEnumHttp && in.Protocol != elbv2.ProtocolEnumHttps && !isLayer4(string(in.Protocol)):
 		return nil, elbv2.NewUnsupportedProtocolException("Target groups with protocol '%s' are not supported", in.Protocol)
+	case kind == elbv2.TargetTypeEnumAlb && in.Protocol != elbv2.ProtocolEnumTcp:
+		return nil, invalid("Protocol '%s' is not supported for target groups with target type 'alb'", in.Protocol)
 	case in.Port == nil:
 		return nil, invalid("A port must be specified")
 	case in.VpcId == nil:
@@ -115,7 +117,7 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 	}
 	setVersion(g, value(in.ProtocolVersion))
 	if isLayer4(g.Protocol) {
-		g.ProtocolVersion, g.HealthCheck = "", networkHealthCheck(in.HealthCheckProtocol)
+		g.ProtocolVersion, g.HealthCheck = "", networkHealthCheck(checkOf(kind, in.HealthCheckProtocol))
 	}
 	g.ARN = model.MakeARN("elasticloadbalancing", c.Region, c.Account, "targetgroup/"+g.Name+"/"+g.ID)
 	err = setHealthCheck(g, &elbv2.ModifyTargetGroupInput{
@@ -132,7 +134,7 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 func setHealthCheck(g *model.TargetGroup, in *elbv2.ModifyTargetGroupInput) error {
 	hc := &g.HealthCheck
 	if isLayer4(g.Protocol) {
-		if err := checkNetworkHealth(hc, in); err != nil {
+		if err := checkNetworkHealth(g, in); err != nil {
 			return err
 		}
 	}

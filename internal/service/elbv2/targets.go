@@ -123,8 +123,11 @@ func (s *Service) newTargets(ctx context.Context, tx *store.Txn, g *model.Target
 			out[i].Port = *d.Port
 		}
 	}
-	if g.TargetType == model.TargetTypeInstance {
+	switch g.TargetType {
+	case model.TargetTypeInstance:
 		return out, s.checkInstances(ctx, tx, g, out)
+	case model.TargetTypeALB:
+		return out, s.checkBalancers(ctx, tx, g, out)
 	}
 	vpc, err := tables.VPCs.Get(ctx, s.Store, c.Account, c.Region, g.VpcID)
 	if err != nil {
@@ -133,6 +136,9 @@ func (s *Service) newTargets(ctx context.Context, tx *store.Txn, g *model.Target
 	for _, t := range out {
 		if err := checkAddress(t, vpc.V); err != nil {
 			return nil, err
+		}
+		if preservesSource(g) && t.AvailabilityZone == "all" && !inVPC(t.ID, vpc.V) {
+			return nil, elbv2.NewInvalidTargetException("The following targets are outside the VPC '%s', which is not supported while client IP preservation is enabled: '%s'", vpc.V.ID, t.ID)
 		}
 	}
 	return out, nil

@@ -12,9 +12,11 @@ import (
 
 // The codes that matchers may name.
 const (
-	lowestCode      = 200
-	highestCode     = 499
-	highestGRPCCode = 99
+	lowestCode  = 200
+	highestCode = 499
+	// highestNetworkCode is for groups of network load balancers.
+	highestNetworkCode = 599
+	highestGRPCCode    = 99
 )
 
 // knownVersion holds for the versions that HTTP groups can have. An empty one
@@ -59,8 +61,12 @@ func setMatcher(g *model.TargetGroup, m *elbv2.Matcher) error {
 		}
 		hc.GRPCCode = *m.GrpcCode
 	case m.HttpCode != nil:
-		if _, err := health.ParseMatcher(*m.HttpCode, lowestCode, highestCode); err != nil {
-			return invalid("Health check matcher HTTP code '%s' must be within '%d-%d' inclusive", *m.HttpCode, lowestCode, highestCode)
+		highest := highestCode
+		if isLayer4(g.Protocol) {
+			highest = highestNetworkCode
+		}
+		if _, err := health.ParseMatcher(*m.HttpCode, lowestCode, highest); err != nil {
+			return invalid("Health check matcher HTTP code '%s' must be within '%d-%d' inclusive", *m.HttpCode, lowestCode, highest)
 		}
 		hc.HTTPCode = *m.HttpCode
 	}

@@ -30,13 +30,21 @@ var (
 		})
 
 	TargetGroups = store.NewTable[model.TargetGroup]("elbv2", "TargetGroup")
-	// Targets that are instances can be listed by them, under ByEC2Instance.
+	// Targets that are instances can be listed by them, under ByEC2Instance, and
+	// those that are load balancers under ByTargetBalancer.
 	Targets = store.NewTable[model.Target]("elbv2", "Target").
 		WithIndex(ByEC2Instance, func(t *model.Target) []string {
 			if !t.IsInstance() {
 				return nil
 			}
 			return []string{t.ID}
+		}).
+		WithIndex(ByTargetBalancer, func(t *model.Target) []string {
+			id := model.LoadBalancerID(t.ID)
+			if id == "" {
+				return nil
+			}
+			return []string{id}
 		})
 	TargetsHealth = store.NewTable[model.TargetHealth]("elbv2", "TargetHealth")
 	TrustStores   = store.NewTable[model.TrustStore]("elbv2", "TrustStore")
@@ -45,6 +53,10 @@ var (
 	// LoadBalancerDNSNames live under model.AmazonAccount.
 	LoadBalancerDNSNames = store.NewTable[model.LoadBalancerDNSName]("elbv2", "DNSName")
 )
+
+// ByTargetBalancer is the index of Targets by the record id of the load balancer
+// that is the target.
+const ByTargetBalancer = "loadBalancer"
 
 // RulesByTargetGroup is the index of Rules by target group ARN.
 const RulesByTargetGroup = "targetGroup"
