@@ -1,9 +1,6 @@
 package main
 
 import (
-	"context"
-	"crypto/tls"
-
 	"roadstead.dev/internal/certificates"
 	"roadstead.dev/internal/controller/loadbalancer"
 	"roadstead.dev/internal/truststores"
@@ -11,9 +8,7 @@ import (
 
 // openCertificates opens certificates for load balancers.
 func (s *server) openCertificates() loadbalancer.Certificates {
-	return func(ctx context.Context, arn string) (tls.Certificate, error) {
-		return certificates.Open(ctx, s.store, s.apis.sealing, arn)
-	}
+	return certificates.NewOpener(s.store, s.apis.sealing).Open
 }
 
 // openTrustStores opens trust stores for load balancers.

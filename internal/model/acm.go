@@ -88,3 +88,8 @@ const (
 	ValidationDNS   = "DNS"
 	ValidationEmail = "EMAIL"
 )
+
+// CertificateUse is written whenever a listener begins to use a certificate, so
+// that this and the certificate's end conflict. Key: the certificate's account
+// and region, and its record id; certificates of IAM have no region.
+type CertificateUse struct{}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 )
 
@@ -228,6 +229,11 @@ func NewTxn() *Txn { return &Txn{} }
 
 // Empty tells whether the transaction writes nothing.
 func (tx *Txn) Empty() bool { return len(tx.ops) == 0 }
+
+// Writes tells whether the transaction writes a record already.
+func (tx *Txn) Writes(key Key) bool {
+	return slices.ContainsFunc(tx.ops, func(o Op) bool { return o.Key == key })
+}
 
 // Commit writes the transaction, all or nothing: ErrConflict when a condition
 // does not hold. An empty one is a no-op.

@@ -93,7 +93,7 @@ func (w *world) trusts(a *authority.Authority, v *model.Certificate, name string
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(root)
-	pair, err := certificates.Open(w.t.Context(), w.store, w.key, v.ARN)
+	pair, err := certificates.NewOpener(w.store, w.key).Open(w.t.Context(), v.ARN)
 	if err != nil {
 		w.t.Fatal(err)
 	}

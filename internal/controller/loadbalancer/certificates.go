@@ -16,7 +16,7 @@ import (
 
 // Certificates opens certificates by their ARNs. Where there is none the error
 // is a store.ErrNotFound, or a certificates.ErrNotReady while it is not issued.
-type Certificates func(ctx context.Context, arn string) (tls.Certificate, error)
+type Certificates func(ctx context.Context, arn string) (*tls.Certificate, error)
 
 // open opens the certificates of the listeners. One that cannot be opened is
 // left out: the others are served, and handshakes that need it fail.
@@ -33,7 +33,7 @@ func (c *LoadBalancers) open(ctx context.Context, in *balance.Input) error {
 			pair, err := c.Certificates(ctx, arn)
 			switch {
 			case err == nil:
-				in.Certificates[arn] = &pair
+				in.Certificates[arn] = pair
 			case errors.Is(err, store.ErrNotFound), errors.Is(err, certificates.ErrNotReady):
 				in.Certificates[arn] = nil
 				c.Log.Warn("listener's certificate cannot be used", "listener", l.ARN, "error", err)

@@ -20,22 +20,22 @@ func TestCertificatesAreFollowed(t *testing.T) {
 		iam := "arn:aws:iam::" + account + ":server-certificate/p/Www"
 		var st store.Store
 		// What is opened tells the record that it was opened from.
-		w := newWorldWith(t, func(ctx context.Context, a string) (tls.Certificate, error) {
+		w := newWorldWith(t, func(ctx context.Context, a string) (*tls.Certificate, error) {
 			if a == iam {
 				row, err := tables.ServerCertificates.Get(ctx, st, account, "", "www")
 				if err != nil {
-					return tls.Certificate{}, err
+					return nil, err
 				}
-				return tls.Certificate{Certificate: [][]byte{[]byte(row.V.Body)}}, nil
+				return &tls.Certificate{Certificate: [][]byte{[]byte(row.V.Body)}}, nil
 			}
 			row, err := tables.Certificates.Get(ctx, st, account, region, a[len(arn("")):])
 			switch {
 			case err != nil:
-				return tls.Certificate{}, err
+				return nil, err
 			case row.V.Leaf == "":
-				return tls.Certificate{}, certificates.ErrNotReady
+				return nil, certificates.ErrNotReady
 			}
-			return tls.Certificate{Certificate: [][]byte{[]byte(row.V.Leaf)}}, nil
+			return &tls.Certificate{Certificate: [][]byte{[]byte(row.V.Leaf)}}, nil
 		})
 		defer w.end()
 		st = w.st

@@ -154,10 +154,10 @@ func (s *Service) DeleteCertificate(ctx context.Context, in *acm.DeleteCertifica
 		if err != nil {
 			return nil, err
 		}
-		if err := s.unused(ctx, row); err != nil {
+		tx := store.NewTxn()
+		if err := s.unused(ctx, tx, row); err != nil {
 			return nil, err
 		}
-		tx := store.NewTxn()
 		tables.Certificates.Delete(tx, row)
 		if _, err := tx.Commit(ctx, s.Store); err == nil {
 			return &acm.DeleteCertificateOutput{}, nil
@@ -167,9 +167,10 @@ func (s *Service) DeleteCertificate(ctx context.Context, in *acm.DeleteCertifica
 	}
 }
 
-// unused fails where a load balancer uses the certificate.
-func (s *Service) unused(ctx context.Context, row store.Row[model.Certificate]) error {
-	users, err := s.users(ctx, row)
+// unused fails where a load balancer uses the certificate, and makes tx fail where
+// one begins to.
+func (s *Service) unused(ctx context.Context, tx *store.Txn, row store.Row[model.Certificate]) error {
+	users, err := certificates.Uses(ctx, s.Store, tx, row.Key, row.V.ARN)
 	if err == nil && len(users) > 0 {
 		err = acm.NewResourceInUseException("Certificate %s in account %s is in use.", row.V.ARN, row.Key.Account)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"roadstead.dev/internal/api/acm"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
 )
 
 // ExportCertificate implements acm.Handler.
@@ -125,15 +126,11 @@ func encryptKey(text, passphrase []byte) (string, error) {
 
 // RevokeCertificate implements acm.Handler.
 func (s *Service) RevokeCertificate(ctx context.Context, in *acm.RevokeCertificateInput) (*acm.RevokeCertificateOutput, error) {
-	row, err := s.read(ctx, *in.CertificateArn)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.unused(ctx, row); err != nil {
-		return nil, err
-	}
 	at := now(ctx)
-	err = s.update(ctx, *in.CertificateArn, func(v *model.Certificate) error {
+	err := s.updateWith(ctx, *in.CertificateArn, func(tx *store.Txn, row store.Row[model.Certificate], v *model.Certificate) error {
+		if err := s.unused(ctx, tx, row); err != nil {
+			return err
+		}
 		switch {
 		case v.Status == model.CertificateRevoked:
 			return acm.NewConflictException("Certificate %s is revoked already.", v.ARN)
@@ -146,5 +143,5 @@ func (s *Service) RevokeCertificate(ctx context.Context, in *acm.RevokeCertifica
 	if err != nil {
 		return nil, err
 	}
-	return &acm.RevokeCertificateOutput{CertificateArn: &row.V.ARN}, nil
+	return &acm.RevokeCertificateOutput{CertificateArn: in.CertificateArn}, nil
 }

@@ -47,7 +47,7 @@ func TestImport(t *testing.T) {
 	if err != nil || *got.Certificate != strings.TrimSpace(string(leaf.pem)) || *got.CertificateChain != strings.TrimSpace(string(middle.pem)+string(root.pem)) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	pair, err := certificates.Open(t.Context(), f.Store, f.Key, arn)
+	pair, err := certificates.NewOpener(f.Store, f.Key).Open(t.Context(), arn)
 	if err != nil || len(pair.Certificate) != 3 {
 		t.Errorf("%v", err)
 	}

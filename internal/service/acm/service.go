@@ -72,13 +72,18 @@ func (s *Service) read(ctx context.Context, arn string) (store.Row[model.Certifi
 // update finds a certificate and writes what change makes of it, again and
 // again while others change it in between.
 func (s *Service) update(ctx context.Context, arn string, change func(*model.Certificate) error) error {
+	return s.updateWith(ctx, arn, func(_ *store.Txn, _ store.Row[model.Certificate], v *model.Certificate) error { return change(v) })
+}
+
+// updateWith is update, for changes that depend on more than the certificate.
+func (s *Service) updateWith(ctx context.Context, arn string, change func(*store.Txn, store.Row[model.Certificate], *model.Certificate) error) error {
 	for {
 		row, err := s.read(ctx, arn)
 		if err != nil {
 			return err
 		}
 		v, tx := row.Copy(), store.NewTxn()
-		if err := change(v); err != nil {
+		if err := change(tx, row, v); err != nil {
 			if errors.Is(err, store.ErrUnchanged) {
 				return nil
 			}

@@ -12,6 +12,7 @@ import (
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/iam"
+	"roadstead.dev/internal/certificates"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
@@ -215,6 +216,20 @@ func (s *Service) UpdateServerCertificate(ctx context.Context, in *iam.UpdateSer
 			v.Path = *in.NewPath
 		}
 		v.ARN = arnOf(c.Account, "server-certificate", v.Path, v.Name)
+		// Listeners go on with it under the new name.
+		users, err := certificates.Uses(ctx, s.store, tx, row.Key, row.V.ARN)
+		if err != nil {
+			return err
+		}
+		for _, l := range users {
+			u := l.Copy()
+			for i, arn := range u.Certificates {
+				if arn == row.V.ARN {
+					u.Certificates[i] = v.ARN
+				}
+			}
+			tables.Listeners.Replace(tx, l, u)
+		}
 		if key(v.Name) == row.Key.ID {
 			tables.ServerCertificates.Replace(tx, row, v)
 			return nil
@@ -238,14 +253,12 @@ func (s *Service) DeleteServerCertificate(ctx context.Context, in *iam.DeleteSer
 		if err != nil {
 			return err
 		}
-		listeners, err := tables.Listeners.List(ctx, s.store, store.Query{Account: row.Key.Account})
+		users, err := certificates.Uses(ctx, s.store, tx, row.Key, row.V.ARN)
 		if err != nil {
 			return err
 		}
-		for _, l := range listeners {
-			if slices.Contains(l.V.Certificates, row.V.ARN) {
-				return iam.NewDeleteConflictException("Certificate: %s is currently in use by %s. Please remove it first before deleting it from IAM.", row.V.ID, l.V.LoadBalancerARN)
-			}
+		if len(users) > 0 {
+			return iam.NewDeleteConflictException("Certificate: %s is currently in use by %s. Please remove it first before deleting it from IAM.", row.V.ID, users[0].V.LoadBalancerARN)
 		}
 		tables.ServerCertificates.Delete(tx, row)
 		return nil

@@ -14,12 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/iam"
 	"roadstead.dev/internal/certificates"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
 )
 
 // callTime is when the bench's calls are.
@@ -105,14 +108,37 @@ func TestServerCertificate(t *testing.T) {
 	if *c.CertificateBody != strings.TrimSpace(leaf.pem) || *c.CertificateChain != strings.TrimSpace(middle.pem+root.pem) {
 		t.Error("another certificate comes back")
 	}
-	if pair, err := certificates.Open(b.ctx, b.store, b.sealing, *m.Arn); err != nil || len(pair.Certificate) != 3 {
+	if pair, err := certificates.NewOpener(b.store, b.sealing).Open(b.ctx, *m.Arn); err != nil || len(pair.Certificate) != 3 {
 		t.Errorf("%v", err)
 	}
+	// What listeners use goes on under its new name.
+	uses := func() []string {
+		row, err := tables.Listeners.Get(b.ctx, b.store, "123456789012", "eu-west-1", "lb/l")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return row.V.Certificates
+	}
+	tx := store.NewTxn()
+	tables.Listeners.Put(tx, "123456789012", "eu-west-1", "lb/l", &model.Listener{LoadBalancerARN: "lb", Certificates: []string{"x", *m.Arn, *m.Arn}})
+	if _, err := tx.Commit(b.ctx, b.store); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.DeleteServerCertificate(b.ctx, &iam.DeleteServerCertificateInput{ServerCertificateName: new("www")})
+	refused(t, err, "DeleteConflict", "Certificate: "+*m.ServerCertificateId+" is currently in use by lb. Please remove it first before deleting it from IAM.")
 	if _, err := b.UpdateServerCertificate(b.ctx, &iam.UpdateServerCertificateInput{ServerCertificateName: new("www"), NewServerCertificateName: new("other")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := certificates.Open(b.ctx, b.store, b.sealing, "arn:aws:iam::123456789012:server-certificate/web/other"); err != nil {
+	if _, err := certificates.NewOpener(b.store, b.sealing).Open(b.ctx, "arn:aws:iam::123456789012:server-certificate/web/other"); err != nil {
 		t.Error("its key is lost with its name:", err)
+	}
+	if d := cmp.Diff([]string{"x", "arn:aws:iam::123456789012:server-certificate/web/other", "arn:aws:iam::123456789012:server-certificate/web/other"}, uses()); d != "" {
+		t.Error(d)
+	}
+	tx = store.NewTxn()
+	tables.Listeners.Erase(tx, "123456789012", "eu-west-1", "lb/l")
+	if _, err := tx.Commit(b.ctx, b.store); err != nil {
+		t.Fatal(err)
 	}
 	listed, err := b.ListServerCertificates(b.ctx, &iam.ListServerCertificatesInput{PathPrefix: new("/web")})
 	if l := ok(t, listed, err).ServerCertificateMetadataList; len(l) != 1 || *l[0].ServerCertificateName != "other" {

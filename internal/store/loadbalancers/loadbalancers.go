@@ -72,12 +72,12 @@ func (p Place) Groups(ctx context.Context, tx *store.Txn, vpc string, ids []stri
 var (
 	// ErrNoCertificateARN: the ARN is not a certificate's.
 	ErrNoCertificateARN = errors.New("not the ARN of a certificate")
-	// ErrUnusable: the certificate has not been issued.
+	// ErrUnusable: the certificate has not been issued, or was revoked.
 	ErrUnusable = errors.New("the certificate cannot be served by")
 )
 
 // Certificate checks that a certificate is there and can be served by, and
-// makes tx depend on it.
+// makes tx, which lets a listener use it, conflict with the certificate's end.
 func (p Place) Certificate(ctx context.Context, tx *store.Txn, arn string) error {
 	a, err := model.ParseARN(arn)
 	if err != nil {
@@ -92,6 +92,7 @@ func (p Place) Certificate(ctx context.Context, tx *store.Txn, arn string) error
 			return store.ErrNotFound
 		}
 		tables.ServerCertificates.Check(tx, row)
+		use(tx, row.Key)
 		return nil
 	}
 	id, ok := strings.CutPrefix(a.Resource, "certificate/")
@@ -104,11 +105,19 @@ func (p Place) Certificate(ctx context.Context, tx *store.Txn, arn string) error
 		return err
 	case row.V.ARN != arn:
 		return store.ErrNotFound
-	case row.V.Leaf == "":
+	case row.V.Leaf == "", row.V.Status == model.CertificateRevoked:
 		return ErrUnusable
 	}
 	tables.Certificates.Check(tx, row)
+	use(tx, row.Key)
 	return nil
+}
+
+// use tells that a certificate is used from now on. See certificates.Uses.
+func use(tx *store.Txn, certificate store.Key) {
+	if !tx.Writes(tables.CertificateUses.Key(certificate.Account, certificate.Region, certificate.ID)) {
+		tables.CertificateUses.Put(tx, certificate.Account, certificate.Region, certificate.ID, &model.CertificateUse{})
+	}
 }
 
 // DNSName is the name under which an application or classic load balancer is

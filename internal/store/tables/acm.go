@@ -11,3 +11,7 @@ var Certificates = store.NewTable[model.Certificate]("acm", "Certificate").
 
 // CertificateConfigurations are accounts' settings of Certificate Manager.
 var CertificateConfigurations = store.NewTable[model.CertificateConfiguration]("acm", "AccountConfiguration")
+
+// CertificateUses are what listeners and certificates meet at, Certificate
+// Manager's and IAM's.
+var CertificateUses = store.NewTable[model.CertificateUse]("acm", "CertificateUse")
