@@ -22,6 +22,7 @@ import (
 	apiiam "roadstead.dev/internal/api/iam"
 	apilogs "roadstead.dev/internal/api/logs"
 	apitagging "roadstead.dev/internal/api/resourcegroupstaggingapi"
+	apis3 "roadstead.dev/internal/api/s3"
 	apisecretsmanager "roadstead.dev/internal/api/secretsmanager"
 	apissm "roadstead.dev/internal/api/ssm"
 	apists "roadstead.dev/internal/api/sts"
@@ -44,6 +45,8 @@ import (
 	"roadstead.dev/internal/service/iam"
 	"roadstead.dev/internal/service/logs"
 	tagging "roadstead.dev/internal/service/resourcegroupstaggingapi"
+	"roadstead.dev/internal/service/s3"
+	s3contents "roadstead.dev/internal/service/s3/contents"
 	"roadstead.dev/internal/service/secretsmanager"
 	"roadstead.dev/internal/service/ssm"
 	"roadstead.dev/internal/service/sts"
@@ -81,7 +84,9 @@ type apis struct {
 	retention  *retention.Keeper
 	secrets    *secretsmanager.Service
 	parameters *ssm.Service
-	throttle   *throttle.Limiter
+	// objects are S3's buckets.
+	objects  *s3.Service
+	throttle *throttle.Limiter
 	// sealing seals what is secret in the store.
 	sealing *seal.Key
 	// trust keeps what trust stores are made of.
@@ -128,6 +133,11 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	if err := a.trust.Sweep(ctx, s.store); err != nil {
 		return nil, err
 	}
+	files, err := s3contents.Open(s.path("s3"), s.clock, a.sealing)
+	if err != nil {
+		return nil, err
+	}
+	a.objects = s3.New(s3.Config{Store: s.store, Contents: files, Clock: s.clock, Authorizer: s.directory, Log: s.log})
 	if err := os.MkdirAll(s.spoolDir(), 0o700); err != nil {
 		return nil, err
 	}
@@ -176,6 +186,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		gateway.Bind(apielbv2.New(balancers), balancers),
 		gateway.Bind(apiiam.New(principals), principals),
 		gateway.Bind(apilogs.New(a.logs), a.logs),
+		gateway.Bind(apis3.New(a.objects), a.objects),
 		gateway.Bind(apisecretsmanager.New(a.secrets), a.secrets),
 		gateway.Bind(apissm.New(a.parameters), a.parameters),
 		gateway.Bind(apists.New(sessions), sessions),
@@ -225,6 +236,7 @@ func (a *apis) run(ctx context.Context) error {
 	g.Go(func() error { return a.metrics.Run(ctx, a.clock) })
 	g.Go(func() error { return a.logs.Run(ctx) })
 	g.Go(func() error { return a.secrets.Run(ctx) })
+	g.Go(func() error { return a.objects.Run(ctx) })
 	return g.Wait()
 }
 

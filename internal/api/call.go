@@ -43,6 +43,10 @@ type Identity struct {
 	Root bool
 	// Unsigned is set for operations that need no signature.
 	Unsigned bool
+	// Anonymous is who sends an operation without a signature that acts on
+	// resources which may let anybody in. He has no account, and may do what a
+	// resource's policy allows.
+	Anonymous bool
 	// RoleARN of the role behind an assumed-role session, else empty.
 	RoleARN string
 	// SessionTags and the session policy of an assumed role.
@@ -72,6 +76,14 @@ func CallFrom(ctx context.Context) *Call { return ctx.Value(callKey{}).(*Call) }
 // ecs:cluster); nil ARNs mean "*".
 type ResourceScoper interface {
 	ScopeOf(ctx context.Context, op *Operation, in any) (arns []string, conditions map[string]string)
+}
+
+// ActionNamer is implemented by handlers whose operations need actions of
+// another name.
+type ActionNamer interface {
+	// ActionOf is the action that the operation needs, "s3:ListBucket"; empty
+	// where the handler asks itself, by the call's Authorize.
+	ActionOf(op *Operation, in any) string
 }
 
 // ResourcePolicies is implemented by handlers whose resources carry policies

@@ -25,7 +25,14 @@ type Fault struct {
 	Message string
 	// Status is the HTTP status; 0 means 400.
 	Status int
+	// Details are further elements of the error, in S3's protocol alone.
+	Details []Detail
+	// Header is for the answer, in S3's protocol alone.
+	Header map[string]string
 }
+
+// Detail is a further element of an error.
+type Detail struct{ Name, Value string }
 
 var _ Error = (*Fault)(nil)
 

@@ -87,8 +87,6 @@ type Shape struct {
 	Sensitive bool
 	// Union structures hold exactly one member.
 	Union bool
-	// Streaming blobs are not buffered.
-	Streaming bool
 	// Error is set on shapes that are answered as errors.
 	Error *ErrorInfo
 
@@ -117,6 +115,9 @@ type Member struct {
 	XMLNamespace     string
 	TimestampFormat  string
 	IdempotencyToken bool
+	// Streaming blobs are read and written as they come: the Go field is an
+	// io.ReadCloser. In an input it is the gateway's to close.
+	Streaming bool
 
 	shape *Shape
 }

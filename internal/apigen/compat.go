@@ -61,7 +61,9 @@ func unknownOperation(protocol string) string {
 	switch protocol {
 	case "ec2", "query":
 		return "`InvalidAction`, HTTP 400"
-	case "rest-json", "rest-xml":
+	case "rest-xml":
+		return "`NotImplemented`, HTTP 501"
+	case "rest-json":
 		return "`UnknownOperationException`, HTTP 404"
 	}
 	return "`UnknownOperationException`, HTTP 400"

@@ -21,6 +21,9 @@ var locations = map[string]string{
 // actionPrefixes are IAM's where they are not the signing name.
 var actionPrefixes = map[string]string{"cloudwatch": "cloudwatch", "resourcegroupstaggingapi": "tag"}
 
+// anonymous are the services whose resources may let in who does not sign.
+var anonymous = map[string]bool{"s3": true}
+
 // literal collects the fields of a composite literal that are not zero.
 type literal []string
 
@@ -105,7 +108,6 @@ func (s *service) table(b *source, name string, sh *shape) {
 	l.str("Payload", sh.Payload)
 	l.flag("Sensitive", sh.Sensitive)
 	l.flag("Union", sh.Union)
-	l.flag("Streaming", sh.Streaming)
 	if sh.Exception {
 		l.add("Error", "&api.ErrorInfo"+errorInfo(name, sh).String())
 	}
@@ -116,7 +118,9 @@ func (s *service) table(b *source, name string, sh *shape) {
 	fields := strings.TrimSuffix(l.String(), "}")
 	b.line("%s, Members: []api.Member{", fields)
 	for _, n := range sh.Members.Names {
-		b.line("%s,", member(n, sh.Members.Refs[n], slices.Contains(sh.Required, n)))
+		m := member(n, sh.Members.Refs[n], slices.Contains(sh.Required, n))
+		m.flag("Streaming", s.streams(sh.Members.Refs[n]))
+		b.line("%s,", m)
 	}
 	b.line("}},")
 }
@@ -339,7 +343,7 @@ func (s *service) operation(name string) literal {
 		pl.str("ResultKey", string(p.ResultKey))
 		l.add("Paginated", "&api.Pagination"+pl.String())
 	}
-	l.flag("Unsigned", op.AuthType == "none" || slices.Contains(op.Auth, "smithy.api#noAuth"))
+	l.flag("Unsigned", op.AuthType == "none" || slices.Contains(op.Auth, "smithy.api#noAuth") || anonymous[s.name])
 	l.add("NewInput", fmt.Sprintf("func() any { return new(%sInput) }", name))
 	return l
 }

@@ -51,8 +51,10 @@ func (s *service) types() []byte {
 	var b source
 	s.header(&b)
 	b.line("package %s\n", s.name)
-	if strings.Contains(body.String(), "time.Time") {
-		b.line("import \"time\"\n")
+	for _, i := range []struct{ use, path string }{{"io.ReadCloser", "io"}, {"time.Time", "time"}} {
+		if strings.Contains(body.String(), i.use) {
+			b.line("import %q\n", i.path)
+		}
 	}
 	b.Write(body.Bytes())
 	return b.formatted()
@@ -75,8 +77,18 @@ func (s *service) fields(b *source, sh *shape) {
 		return
 	}
 	for _, n := range sh.Members.Names {
-		b.line("%s %s", exported(n), s.fieldType(sh.Members.Refs[n].Shape))
+		t := s.fieldType(sh.Members.Refs[n].Shape)
+		if s.streams(sh.Members.Refs[n]) {
+			t = "io.ReadCloser"
+		}
+		b.line("%s %s", exported(n), t)
 	}
+}
+
+// streams tells whether a member is a body that is not held in memory.
+func (s *service) streams(r ref) bool {
+	sh := s.model.Shapes[r.Shape]
+	return sh.Type == "blob" && (r.Streaming || sh.Streaming)
 }
 
 // fieldType is the Go type of a member: a pointer where a zero value would

@@ -26,6 +26,9 @@ func (g *Gateway) authenticate(ctx context.Context, rt *mounted, op *api.Operati
 	sig, err := sigv4.Parse(r.http.Header, r.query)
 	if err != nil {
 		if errors.Is(err, sigv4.ErrMissing) && op.Unsigned {
+			if rt.policies != nil {
+				return caller{identity: api.Identity{Anonymous: true}, region: defaultRegion}, nil
+			}
 			return caller{api.Identity{Unsigned: true}, g.cfg.Account, defaultRegion}, nil
 		}
 		return caller{}, signatureFault(&rt.dialect, err)
@@ -42,7 +45,13 @@ func (g *Gateway) authenticate(ctx context.Context, rt *mounted, op *api.Operati
 		Header: r.http.Header, ContentLength: r.http.ContentLength, Body: r.raw,
 		TransferEncoding: r.http.TransferEncoding,
 	}
-	if err := sig.Verify(&signed, secret); err != nil {
+	if r.stream != nil {
+		// The body is checked against it as it comes.
+		err = sig.VerifyHead(&signed, secret, r.payload)
+	} else {
+		err = sig.Verify(&signed, secret)
+	}
+	if err != nil {
 		return caller{}, signatureFault(&rt.dialect, err)
 	}
 	identity.AccessKeyID = sig.AccessKeyID
@@ -81,6 +90,9 @@ func signatureFault(d *dialect, err error) error {
 		return with(d.outOfTime, e.Error())
 	}
 	if _, ok := errors.AsType[*sigv4.ErrPayload](err); ok {
+		if d.badPayload.Code != "" {
+			return new(d.badPayload)
+		}
 		return new(d.badSignature)
 	}
 	switch {
@@ -109,7 +121,10 @@ var open = map[string]bool{
 // authorize asks for the operation's own permission.
 func (g *Gateway) authorize(ctx context.Context, rt *mounted, c *api.Call, op *api.Operation, in any) error {
 	action := op.Action()
-	if open[action] || rt.policies == nil && (c.Identity.Root || c.Identity.Unsigned) {
+	if rt.actions != nil {
+		action = rt.actions.ActionOf(op, in)
+	}
+	if action == "" || open[action] || rt.policies == nil && (c.Identity.Root || c.Identity.Unsigned) {
 		return nil
 	}
 	resources := []string{"*"}
@@ -141,7 +156,7 @@ func (g *Gateway) permit(ctx context.Context, rt *mounted, c *api.Call, action s
 			if err != nil {
 				return err
 			}
-			if text == "" && owner == c.Account {
+			if text == "" && owner == c.Account && !c.Identity.Anonymous {
 				plain = append(plain, r)
 				continue
 			}
@@ -153,6 +168,9 @@ func (g *Gateway) permit(ctx context.Context, rt *mounted, c *api.Call, action s
 				return err
 			}
 		}
+	}
+	if len(plain) > 0 && c.Identity.Anonymous {
+		return &model.Denied{Action: action, Resource: plain[0], Reason: "because no resource-based policy allows the " + action + " action"}
 	}
 	if len(plain) == 0 || c.Identity.Root || c.Identity.Unsigned {
 		return nil
@@ -177,6 +195,9 @@ func deniedFault(d *dialect, c *api.Call, err error) error {
 	denied, ok := errors.AsType[*model.Denied](err)
 	if !ok {
 		return err
+	}
+	if d.s3 {
+		return s3Denied(d, c, denied)
 	}
 	message := "User: " + c.Identity.ARN + " is not authorized to perform: " + denied.Action
 	if denied.Resource != "*" || d.anywhere {

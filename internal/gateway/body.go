@@ -25,6 +25,9 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *request) error {
 		r.release()
 		return bodyFault(m, err)
 	}
+	if m != nil && m.api.Protocol == api.RESTXML {
+		return nil
+	}
 	if err := g.readForm(r); err != nil {
 		return bodyFault(m, err)
 	}
@@ -37,6 +40,9 @@ func (g *Gateway) receive(w http.ResponseWriter, r *request, m *mounted, name st
 	content := r.http.Header.Get("X-Amz-Content-Sha256")
 	chunked := awschunked.Announced(content)
 	length := r.http.ContentLength
+	if op := knownOperation(m, name); op != nil && streams(op) {
+		return g.openStream(w, r, m, op)
+	}
 	if (r.http.Body == nil || r.http.Body == http.NoBody) && !chunked {
 		return nil
 	}
@@ -96,6 +102,11 @@ func (g *Gateway) receive(w http.ResponseWriter, r *request, m *mounted, name st
 	p.doneReading(true)
 	if given := r.http.Header.Get("Content-Md5"); given != "" && !chunked {
 		if err := checkMD5(given, r.raw); err != nil {
+			return err
+		}
+	}
+	if m != nil && m.dialect.s3 && !chunked {
+		if err := awschunked.Verify(r.http.Header, r.raw); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,11 @@ func bodyFault(m *mounted, err error) error {
 	if ce, ok := errors.AsType[*awschunked.ChecksumError](err); ok {
 		return &api.Fault{Code: "BadDigest", Message: ce.Error()}
 	}
+	if m != nil && d.s3 {
+		if f := s3BodyFault(err); f != nil {
+			return f
+		}
+	}
 	switch {
 	case errors.Is(err, errTooLarge):
 		return new(d.tooLarge)

@@ -23,6 +23,9 @@ var limits = map[string]int64{
 	"logs.PutLogEvents": 8 << 20,
 	// An identity provider's metadata has 10 million characters, in a form.
 	"iam": 30 << 20,
+	// Keys of a thousand objects, or entity tags of ten thousand parts.
+	"s3.DeleteObjects":           4 << 20,
+	"s3.CompleteMultipartUpload": 4 << 20,
 }
 
 // limitOf is the largest body of a request for an operation, as sent and as

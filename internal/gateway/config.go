@@ -55,14 +55,18 @@ type Service struct {
 	// Policies knows the policies of those resources; nil means that they have
 	// none and are the caller's own.
 	Policies api.ResourcePolicies
+	// Actions knows the actions of operations that are not called as they are;
+	// nil means that all are.
+	Actions api.ActionNamer
 }
 
 // Bind makes the Service of a generated API and the handler behind it, which
-// may implement api.ResourceScoper and api.ResourcePolicies.
+// may implement api.ResourceScoper, api.ResourcePolicies and api.ActionNamer.
 func Bind(s *api.Service, handler any) Service {
 	scoper, _ := handler.(api.ResourceScoper)
 	policies, _ := handler.(api.ResourcePolicies)
-	return Service{API: s, Scoper: scoper, Policies: policies}
+	actions, _ := handler.(api.ActionNamer)
+	return Service{API: s, Scoper: scoper, Policies: policies, Actions: actions}
 }
 
 // Config is what a Gateway needs. Credentials, Authorizer and Services are

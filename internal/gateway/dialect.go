@@ -13,12 +13,15 @@ import (
 // dialect is how a service words the refusals that no handler makes. AWS's
 // services differ in it by protocol, and some have words of their own.
 type dialect struct {
-	missing       api.Fault // no signature
-	incomplete    api.Fault // a signature that cannot be read; its message follows
-	unknownKey    api.Fault
-	badToken      api.Fault // session token missing or not the key's
-	expiredToken  api.Fault
-	badSignature  api.Fault
+	missing      api.Fault // no signature
+	incomplete   api.Fault // a signature that cannot be read; its message follows
+	unknownKey   api.Fault
+	badToken     api.Fault // session token missing or not the key's
+	expiredToken api.Fault
+	badSignature api.Fault
+	// badPayload: the body is not the one that was signed; badSignature where
+	// it is empty.
+	badPayload    api.Fault
 	badScope      api.Fault // wrong date, region, service or terminator; its message follows
 	outOfTime     api.Fault // clock skew; its message follows
 	presignedPast api.Fault
@@ -34,6 +37,8 @@ type dialect struct {
 	internal   api.Fault
 	unknownOp  func(operation, version string) *api.Fault
 	constraint func([]validate.Violation) *api.Fault
+	// s3 words denials and bodies in S3's way.
+	s3 bool
 }
 
 const (
@@ -151,6 +156,8 @@ func inWords(s *api.Service, d dialect) dialect {
 	case "iam":
 		d.constraint = iamConstraint
 		d.anywhere = true
+	case "s3":
+		d = s3Dialect()
 	case "apprunner":
 		d.constraint = sentence("InvalidRequestException")
 	case "secretsmanager", "ssm":

@@ -70,25 +70,19 @@ type request struct {
 	body     []byte // the body, uncompressed
 	hold     *hold  // the memory that the body takes
 	unread   bool   // there is more of the body than was read
+	// resource is the path of the same request in path style: S3's buckets may
+	// be named by the host.
+	resource string
+	// stream is the body of an operation that reads it as it comes; payload is
+	// what the signature says of it.
+	stream  *stream
+	payload string
 }
 
 // ServeHTTP serves one request of any service.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case r.URL.Path == "/_roadstead/health":
-		g.health(w)
-		return
-	case g.cfg.Registry != nil && isRegistry(r):
-		g.cfg.Registry.ServeHTTP(w, r)
-		return
-	}
-	for prefix, h := range g.cfg.Mounts {
-		if strings.HasPrefix(r.URL.Path, prefix) {
-			h.ServeHTTP(w, r)
-			return
-		}
-	}
-	if g.signed(w, r) {
+	bucket, s3 := g.routes.bucketHost(r)
+	if !s3 && g.elsewhere(w, r) {
 		return
 	}
 	req := &request{http: r, id: id.UUID(), received: g.cfg.Clock.Now(), query: r.URL.Query()}
@@ -96,7 +90,30 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !strings.HasPrefix(req.path, "/") {
 		req.path = r.URL.EscapedPath()
 	}
+	req.resource = req.path
+	if bucket != "" {
+		req.resource = "/" + bucket + req.path
+	}
 	g.serve(w, req)
+}
+
+// elsewhere serves what is no request of an API; false when it is one.
+func (g *Gateway) elsewhere(w http.ResponseWriter, r *http.Request) bool {
+	switch {
+	case r.URL.Path == "/_roadstead/health":
+		g.health(w)
+		return true
+	case g.cfg.Registry != nil && isRegistry(r):
+		g.cfg.Registry.ServeHTTP(w, r)
+		return true
+	}
+	for prefix, h := range g.cfg.Mounts {
+		if strings.HasPrefix(r.URL.Path, prefix) {
+			h.ServeHTTP(w, r)
+			return true
+		}
+	}
+	return g.signed(w, r)
 }
 
 // health answers whether the server is ready.
@@ -135,10 +152,17 @@ func (g *Gateway) serve(w http.ResponseWriter, r *request) {
 	}
 	h := w.Header()
 	maps.Copy(h, resp.Header)
-	h["Content-Length"] = []string{strconv.Itoa(len(resp.Body))}
+	// An answer to HEAD says how long the body would be.
+	if resp.Stream == nil && (r.http.Method != http.MethodHead || h["Content-Length"] == nil) {
+		h["Content-Length"] = []string{strconv.Itoa(len(resp.Body))}
+	}
 	afterwards := g.linger(w, r)
 	w.WriteHeader(resp.Status)
-	_, _ = w.Write(resp.Body) // the client is gone when it fails
+	if resp.Stream != nil {
+		g.copyOut(ctx, w, resp.Stream)
+	} else {
+		_, _ = w.Write(resp.Body) // the client is gone when it fails
+	}
 	afterwards()
 	g.logAccess(ctx, m, name, r, c, resp.Status, err)
 }
@@ -170,7 +194,10 @@ func (g *Gateway) call(ctx context.Context, m *mounted, name string, r *request,
 	ctx = api.WithCall(ctx, c)
 
 	in := op.NewInput()
-	wire := codec.Request{Method: r.http.Method, Path: r.path, Query: r.query, Header: r.http.Header, Body: r.body, Form: r.form}
+	wire := codec.Request{Method: r.http.Method, Path: r.resource, Query: r.query, Header: r.http.Header, Body: r.body, Form: r.form}
+	if r.stream != nil {
+		wire.Stream = r.stream
+	}
 	if err := m.codec.Decode(op, &wire, in); err != nil {
 		return nil, err
 	}

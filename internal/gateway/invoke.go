@@ -20,7 +20,7 @@ type Invoker struct {
 func NewInvoker(authorizer Authorizer, services ...Service) *Invoker {
 	i := &Invoker{gateway: Gateway{cfg: Config{Authorizer: authorizer}}, byName: make(map[string]*mounted, len(services))}
 	for _, s := range services {
-		i.byName[s.API.Name] = &mounted{api: s.API, scoper: s.Scoper, policies: s.Policies, dialect: dialectOf(s.API)}
+		i.byName[s.API.Name] = &mounted{api: s.API, scoper: s.Scoper, policies: s.Policies, actions: s.Actions, dialect: dialectOf(s.API)}
 	}
 	return i
 }

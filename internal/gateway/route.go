@@ -15,6 +15,7 @@ type mounted struct {
 	protocol api.Protocol
 	scoper   api.ResourceScoper
 	policies api.ResourcePolicies
+	actions  api.ActionNamer
 	codec    codec.Codec
 	dialect  dialect
 	refused  map[string]bool
@@ -38,7 +39,7 @@ func makeRoutes(services []Service) *routes {
 		byShape:   make(map[string]*mounted),
 	}
 	for _, s := range services {
-		m := &mounted{api: s.API, protocol: s.API.Protocol, scoper: s.Scoper, policies: s.Policies, codec: codec.For(s.API), dialect: dialectOf(s.API), refused: make(map[string]bool)}
+		m := &mounted{api: s.API, protocol: s.API.Protocol, scoper: s.Scoper, policies: s.Policies, actions: s.Actions, codec: codec.For(s.API), dialect: dialectOf(s.API), refused: make(map[string]bool)}
 		for _, name := range s.API.Refused {
 			m.refused[name] = true
 		}
@@ -109,6 +110,9 @@ func (rs *routes) find(r *request) (*mounted, string) {
 	if m := rs.byVersion[version]; m != nil && action != "" {
 		return m, action
 	}
+	if m := rs.unsignedS3(r, action); m != nil {
+		return m, operationName(m, "", r)
+	}
 	label, _, _ := strings.Cut(r.http.Host, ".")
 	if m := rs.byHost[label]; m != nil {
 		return m, operationName(m, action, r)
@@ -131,7 +135,13 @@ func operationName(m *mounted, action string, r *request) string {
 	if isQuery(m.protocol) {
 		return action
 	}
-	if m.api.Protocol == api.RESTJSON || m.api.Protocol == api.RESTXML {
+	if m.api.Protocol == api.RESTXML {
+		if op := codec.MatchS3(m.api, r.http.Method, r.resource, r.query, r.http.Header); op != nil {
+			return op.Name
+		}
+		return ""
+	}
+	if m.api.Protocol == api.RESTJSON {
 		if op := codec.MatchREST(m.api, r.http.Method, r.path); op != nil {
 			return op.Name
 		}

@@ -47,6 +47,7 @@ func (g *Gateway) serveSigned(w http.ResponseWriter, r *http.Request, m *mounted
 	}
 	req := &request{http: r, id: c.RequestID, received: c.Time, query: r.URL.Query()}
 	req.path, _, _ = strings.Cut(r.RequestURI, "?")
+	req.resource = req.path
 	err := func() error {
 		if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
 			return with(m.dialect.invalid, "The request must not have a body.")

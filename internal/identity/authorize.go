@@ -67,6 +67,9 @@ func (d *Directory) AuthorizeResource(ctx context.Context, c *api.Call, action, 
 		return err
 	}
 	req.Resource, set.Owner = resource, owner
+	if c.Identity.Anonymous {
+		set.Owner = "" // there is no policy of his own to ask besides
+	}
 	if text != "" {
 		doc, err := d.docs.parse(text, policy.Resource)
 		if err != nil {
@@ -82,6 +85,53 @@ func (d *Directory) AuthorizeResource(ctx context.Context, c *api.Call, action, 
 	}
 	if res := policy.Evaluate(set, req); !res.Allowed {
 		return d.denial(c, req, res)
+	}
+	return nil
+}
+
+// AuthorizeService asks whether the policy of a resource lets an AWS service in,
+// which acts for an account's resource: nil, or a *model.Denied. The policy may
+// name one of accounts, which are AWS's own, in the service's stead.
+func (d *Directory) AuthorizeService(_ context.Context, service, sourceAccount, sourceARN string, accounts []string, action, resource, text string, conditions map[string]string) error {
+	denied := &model.Denied{Action: action, Resource: resource, Reason: "because no resource-based policy allows the " + action + " action"}
+	if text == "" {
+		return denied
+	}
+	doc, err := d.docs.parse(text, policy.Resource)
+	if err != nil {
+		return fmt.Errorf("policy of %s: %w", resource, err)
+	}
+	principals := []policy.Principal{{Service: service}}
+	for _, a := range accounts {
+		principals = append(principals, policy.Principal{ARN: "arn:aws:iam::" + a + ":root", Account: a})
+	}
+	allowed := false
+	for i, p := range principals {
+		req := &policy.Request{Action: action, Resource: resource, Principal: p, Context: policy.Context{}}
+		req.Context.Set("aws:SecureTransport", "true")
+		req.Context.Set("aws:ViaAWSService", "false")
+		if i == 0 {
+			req.Context.Set("aws:PrincipalIsAWSService", "true")
+			req.Context.Set("aws:PrincipalServiceName", service)
+			req.Context.Set("aws:SourceAccount", sourceAccount)
+			if sourceARN != "" {
+				req.Context.Set("aws:SourceArn", sourceARN)
+			}
+		} else {
+			req.Context.Set("aws:PrincipalAccount", p.Account)
+			req.Context.Set("aws:PrincipalArn", p.ARN)
+		}
+		addConditions(req.Context, conditions)
+		switch res := policy.Evaluate(&policy.Set{Resource: &policy.Named{Document: doc}}, req); {
+		case res.Explicit:
+			denied.Reason = res.Reason(action)
+			return denied
+		case res.Allowed:
+			allowed = true
+		}
+	}
+	if !allowed {
+		return denied
 	}
 	return nil
 }
@@ -128,6 +178,11 @@ func (d *Directory) addOwnPassword(ctx context.Context, account string, set *pol
 // caller, and the keys that describe it.
 func (d *Directory) addPrincipal(ctx context.Context, c *api.Call, set *policy.Set, req *policy.Request) error {
 	who := &c.Identity
+	if who.Anonymous {
+		req.Context.Set("aws:PrincipalType", "Anonymous")
+		req.Context.Set("aws:userid", "anonymous")
+		return nil
+	}
 	req.Principal = policy.Principal{ARN: who.ARN, Role: who.RoleARN, Account: c.Account}
 	req.Principal.UniqueID, _, _ = strings.Cut(who.UserID, ":")
 	keys := req.Context

@@ -84,7 +84,7 @@ type BucketInfo struct {
 
 // PutOptions are what an object is written with. The zero value will do.
 type PutOptions struct {
-	// ContentType; default application/octet-stream.
+	// ContentType; default binary/octet-stream.
 	ContentType     string
 	ContentEncoding string
 }

@@ -5,9 +5,12 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -24,7 +27,10 @@ const keySize = 32
 var ErrOpen = errors.New("sealed value cannot be opened")
 
 // Key seals and opens values.
-type Key struct{ aead cipher.AEAD }
+type Key struct {
+	aead   cipher.AEAD
+	secret []byte
+}
 
 // New makes a Key of 32 secret bytes.
 func New(key []byte) (*Key, error) {
@@ -39,7 +45,17 @@ func New(key []byte) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Key{aead}, nil
+	return &Key{aead, bytes.Clone(key)}, nil
+}
+
+// Derive is a secret of 32 bytes for one purpose, always the same. It tells
+// nothing of the key, nor of what is derived for other purposes.
+func (k *Key) Derive(purpose string) []byte {
+	b, err := hkdf.Key(sha256.New, k.secret, nil, purpose, keySize)
+	if err != nil {
+		panic(err) // 32 bytes are never too many
+	}
+	return b
 }
 
 // Load makes a Key of a file's content. It writes the file, which only its

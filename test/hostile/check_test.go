@@ -39,8 +39,11 @@ var ec2Code = regexp.MustCompile(`^[A-Z][A-Za-z0-9]+(\.[A-Za-z0-9]+)*$`)
 // has. It returns the code of a refusal.
 func check(op *api.Operation, a *answer) (string, error) {
 	svc := op.Service()
-	if a.header.Get("X-Amzn-Requestid") == "" {
+	if a.header.Get("X-Amzn-Requestid") == "" && (svc.Protocol != api.RESTXML || a.header.Get("X-Amz-Request-Id") == "") {
 		return "", errors.New("no request id")
+	}
+	if svc.Protocol == api.RESTXML {
+		return checkS3(op, a)
 	}
 	if a.status >= 500 {
 		return "", errors.New("the server failed")

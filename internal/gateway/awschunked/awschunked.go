@@ -84,7 +84,7 @@ type Reader struct {
 	cfg      Config
 	signed   bool
 	previous string
-	sums     []checksum
+	sums     []trailerSum
 	// started is set once a chunk was begun: each ends before the next.
 	started bool
 	small   bool // a chunk below minChunk was the last
@@ -95,8 +95,8 @@ type Reader struct {
 	err     error
 }
 
-// checksum is what a trailer says of the body.
-type checksum struct {
+// trailerSum is what a trailer says of the body.
+type trailerSum struct {
 	name string
 	hash hash.Hash
 }
@@ -116,7 +116,7 @@ func NewReader(src io.Reader, cfg Config) (*Reader, error) {
 		if h == nil {
 			return nil, ErrTrailer
 		}
-		r.sums = append(r.sums, checksum{strings.ToLower(name), h})
+		r.sums = append(r.sums, trailerSum{strings.ToLower(name), h})
 	}
 	if r.signed {
 		r.sum = sha256.New()
@@ -267,7 +267,7 @@ func (r *Reader) trailer() error {
 			continue
 		}
 		_, twice := given[name]
-		if !ok || twice || signature != "" || !slices.ContainsFunc(r.sums, func(s checksum) bool { return s.name == name }) {
+		if !ok || twice || signature != "" || !slices.ContainsFunc(r.sums, func(s trailerSum) bool { return s.name == name }) {
 			return ErrTrailer
 		}
 		given[name] = value

@@ -3,6 +3,7 @@
 package codec
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -21,6 +22,9 @@ type Request struct {
 	// Form is the decoded body or query of the query protocols, made by
 	// ParseForm while routing.
 	Form url.Values
+	// Stream is the body of an operation that reads it as it comes; Body is
+	// empty then.
+	Stream io.ReadCloser
 }
 
 // Response is what a codec writes.
@@ -28,6 +32,9 @@ type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
+	// Stream, where it is set, is the body in Body's place, as long as the
+	// header Content-Length says. Who writes it closes it.
+	Stream io.ReadCloser
 }
 
 // Codec is a wire protocol.
@@ -57,6 +64,7 @@ func For(s *api.Service) Codec {
 	case api.CBOR:
 		return CBOR{}
 	case api.RESTXML:
+		return RESTXML{}
 	}
 	panic("codec: there is none yet for " + string(s.Protocol) + ", which " + s.Name + " speaks")
 }

@@ -29,6 +29,12 @@ func (RESTJSON) Decode(op *api.Operation, r *Request, in any) error {
 	if err := restBody(op.InputShape(), n, r.Body, v); err != nil {
 		return err
 	}
+	return restHead(op, n, r, v)
+}
+
+// restHead reads the members that travel in the path, the query and the
+// headers.
+func restHead(op *api.Operation, n *typed.Node, r *Request, v reflect.Value) error {
 	var failed error
 	_, _ = matchPath(op.Path, r.Path, func(label, value string) error {
 		for i := range n.Fields {
@@ -42,6 +48,11 @@ func (RESTJSON) Decode(op *api.Operation, r *Request, in any) error {
 	if failed != nil {
 		return failed
 	}
+	return restQueryAndHeaders(n, r, v)
+}
+
+// restQueryAndHeaders reads those of the query and the headers.
+func restQueryAndHeaders(n *typed.Node, r *Request, v reflect.Value) error {
 	for i := range n.Fields {
 		f := &n.Fields[i]
 		var err error
@@ -173,6 +184,18 @@ func (RESTJSON) Encode(op *api.Operation, out any, requestID string) (*Response,
 		return resp, nil
 	}
 	n := typed.Of(op.OutputShape())
+	restHeadOut(resp, n, v)
+	e := jsonEncoder{b: make([]byte, 0, 512)}
+	if p := op.OutputShape().Payload; p != "" {
+		return resp, restPayload(resp, n, p, v)
+	}
+	err := e.structure(n, v, true, func(f *typed.Field) bool { return f.Member.Location == api.Body })
+	resp.Body = e.b
+	return resp, err
+}
+
+// restHeadOut writes the members that travel in the status and the headers.
+func restHeadOut(resp *Response, n *typed.Node, v reflect.Value) {
 	for i := range n.Fields {
 		f := &n.Fields[i]
 		if f.Absent(v.Field(f.Index)) {
@@ -191,13 +214,6 @@ func (RESTJSON) Encode(op *api.Operation, out any, requestID string) (*Response,
 		case api.Body, api.URI, api.QueryString:
 		}
 	}
-	e := jsonEncoder{b: make([]byte, 0, 512)}
-	if p := op.OutputShape().Payload; p != "" {
-		return resp, restPayload(resp, n, p, v)
-	}
-	err := e.structure(n, v, true, func(f *typed.Field) bool { return f.Member.Location == api.Body })
-	resp.Body = e.b
-	return resp, err
 }
 
 func restPayload(resp *Response, n *typed.Node, name string, v reflect.Value) error {

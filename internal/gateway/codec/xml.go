@@ -16,9 +16,8 @@ import (
 // xmlEncoder appends elements to b.
 type xmlEncoder struct {
 	b []byte
-	// ec2 lists are never named after their elements' shape, and its times
-	// always have milliseconds.
-	ec2 bool
+	// millis: times have milliseconds even where those are zero.
+	millis bool
 }
 
 func (e *xmlEncoder) open(name string) {
@@ -133,7 +132,7 @@ func (e *xmlEncoder) value(name string, n *typed.Node, format string, v reflect.
 		e.b = base64.StdEncoding.AppendEncode(e.b, v.Bytes())
 	case api.Timestamp:
 		t := v.Interface().(time.Time).UTC()
-		if e.ec2 && format == "" {
+		if e.millis && format == "" {
 			e.b = t.AppendFormat(e.b, "2006-01-02T15:04:05.000Z")
 		} else {
 			e.b = append(e.b, formatTime(t, orElse(format, "iso8601"))...)
@@ -150,6 +149,9 @@ func (e *xmlEncoder) attributes(n *typed.Node, v reflect.Value) {
 		f := &n.Fields[i]
 		if !f.Member.XMLAttribute || f.Absent(v.Field(f.Index)) {
 			continue
+		}
+		if strings.HasPrefix(f.Member.Wire(), "xsi:") {
+			e.b = append(e.b, ` xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"`...)
 		}
 		e.b = append(e.b, ' ')
 		e.b = append(e.b, f.Member.Wire()...)
@@ -277,7 +279,7 @@ const xmlProlog = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 // Encode writes <OpResponse><requestId>…</requestId>members</OpResponse>; an
 // operation without output returns true.
 func (EC2) Encode(op *api.Operation, out any, requestID string) (*Response, error) {
-	e := xmlEncoder{b: make([]byte, 0, 1024), ec2: true}
+	e := xmlEncoder{b: make([]byte, 0, 1024), millis: true}
 	e.b = append(e.b, xmlProlog...)
 	root := op.Name + "Response"
 	ns := op.Service().XMLNamespace

@@ -84,6 +84,9 @@ func (c *checker) structure(n *typed.Node, v reflect.Value) {
 			}
 			continue
 		}
+		if f.Member.Streaming {
+			continue
+		}
 		c.path = append(c.path, Step{Member: f.Member})
 		c.value(f.Node, f.Value(v))
 		c.path = c.path[:len(c.path)-1]

@@ -54,6 +54,9 @@ func (p *Principals) match(who *Principal) grant {
 	if p.Any {
 		return directGrant
 	}
+	if who.ARN == "" {
+		return noGrant // anonymous
+	}
 	best := noGrant
 	for _, a := range p.AWS {
 		g := noGrant

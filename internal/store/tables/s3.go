@@ -1,0 +1,16 @@
+package tables
+
+import (
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
+)
+
+// The tables of S3. Ids are as model says; all but the names of buckets are in
+// the account and region of their bucket.
+var (
+	S3BucketNames = store.NewTable[model.S3BucketName]("s3", "BucketName")
+	S3Buckets     = store.NewTable[model.S3Bucket]("s3", "Bucket")
+	S3Objects     = store.NewTable[model.S3Object]("s3", "Object")
+	S3Uploads     = store.NewTable[model.S3Upload]("s3", "Upload")
+	S3Parts       = store.NewTable[model.S3Part]("s3", "Part")
+)
