@@ -210,6 +210,11 @@ func (c *conn) request() bool {
 // another one, however slowly its bytes come.
 func (c *conn) readHead() (int, bool) {
 	timeout := c.s.table.Load().Settings.IdleTimeout
+	if s, ok := c.c.(*socket); ok && c.r.dl.at.IsZero() {
+		// The first request often comes with the connection, and needs no
+		// deadline then.
+		c.r.w += s.readNow(c.r.buf[c.r.w:])
+	}
 	for {
 		// Empty lines before a request are a habit of old clients.
 		b := c.r.buffered()
@@ -333,8 +338,17 @@ func (c *conn) skipBody() bool {
 
 // write sends b to the client.
 func (c *conn) write(b []byte) error {
-	c.wdl.extend(c.c.SetWriteDeadline, c.settings().IdleTimeout)
-	n, err := c.c.Write(b)
+	// A deadline is set only for what has to wait.
+	n, err := 0, error(nil)
+	if s, ok := c.c.(*socket); ok {
+		n, err = s.writeNow(b)
+	}
+	if n < len(b) && err == nil {
+		c.wdl.extend(c.c.SetWriteDeadline, c.settings().IdleTimeout)
+		var m int
+		m, err = c.c.Write(b[n:])
+		n += m
+	}
 	c.stats.BytesOut.Add(int64(n))
 	c.sent += int64(n)
 	return err

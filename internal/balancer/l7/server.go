@@ -25,12 +25,27 @@ type Server struct {
 	closing atomic.Bool // set with mu held
 	conns   map[served]struct{}
 	wg      sync.WaitGroup
+
+	// work has a receiver for each worker that waits: one whose connection has
+	// ended, and whose stack has grown already.
+	work    chan job
+	waiting int // guarded by mu
+	workers sync.WaitGroup
 }
+
+// job is a connection to be served.
+type job struct {
+	c     served
+	stats *Stats
+}
+
+// keptWorkers is how many workers wait at most.
+const keptWorkers = 64
 
 // NewServer makes a server that does what t says. Stats may be shared by
 // several servers. It takes over t, which must not be changed any more.
 func NewServer(t *Table, stats *Stats, log *slog.Logger) *Server {
-	s := &Server{stats: stats, log: log, conns: map[served]struct{}{}}
+	s := &Server{stats: stats, log: log, conns: map[served]struct{}{}, work: make(chan job)}
 	s.tls = s.tlsConfig()
 	s.Swap(t)
 	return s
@@ -95,40 +110,75 @@ func (s *Server) start(nc net.Conn) {
 	}
 	s.conns[c] = struct{}{}
 	s.wg.Add(1)
-	s.mu.Unlock()
 	stats.Connections.Add(1)
 	stats.Active.Add(1)
-	go func() {
-		serve := c.serve
-		if plain, ok := c.(*conn); ok {
-			serve = plain.finish
-			if plain.requests(); plain.through != nil {
-				// The stack of a goroutine that served requests is large, and
-				// a tunnel lasts long.
-				go s.end(c, stats, serve)
-				return
-			}
+	if s.waiting > 0 {
+		// With mu held, as the channel must not be closed meanwhile; the worker
+		// is about to receive.
+		s.waiting--
+		s.work <- job{c, stats}
+	} else {
+		s.workers.Go(func() { s.worker(job{c, stats}) })
+	}
+	s.mu.Unlock()
+}
+
+// worker serves connections, one after the other.
+func (s *Server) worker(j job) {
+	for ok := true; ok; {
+		if !s.serve(j) {
+			return
 		}
-		s.end(c, stats, serve)
-	}()
+		j, ok = <-s.work
+	}
+}
+
+// serve serves a connection, and tells whether its worker is to wait for
+// another.
+func (s *Server) serve(j job) bool {
+	serve := j.c.serve
+	if plain, ok := j.c.(*conn); ok {
+		serve = plain.finish
+		if plain.requests(); plain.through != nil {
+			// The stack of a goroutine that served requests is large, and a
+			// tunnel lasts long.
+			go s.end(j, serve)
+			return s.wait()
+		}
+	}
+	s.end(j, serve)
+	return s.wait()
+}
+
+// wait tells whether a worker is to wait.
+func (s *Server) wait() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting >= keptWorkers || s.closing.Load() {
+		return false
+	}
+	s.waiting++
+	return true
 }
 
 // end does what is left to do for a connection, and forgets it.
-func (s *Server) end(c served, stats *Stats, serve func()) {
+func (s *Server) end(j job, serve func()) {
 	defer s.wg.Done()
 	serve()
-	stats.Active.Add(-1)
+	j.stats.Active.Add(-1)
 	s.mu.Lock()
-	delete(s.conns, c)
+	delete(s.conns, j.c)
 	s.mu.Unlock()
-	c.release()
+	j.c.release()
 }
 
 // Shutdown lets the requests under way finish and ends all connections. When
 // ctx ends first, they are cut. No connection is accepted any more.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.mu.Lock()
-	s.closing.Store(true)
+	if !s.closing.Swap(true) {
+		close(s.work)
+	}
 	for c := range s.conns {
 		c.interruptIdle()
 	}
@@ -136,6 +186,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		s.wg.Wait()
+		s.workers.Wait()
 		close(done)
 	}()
 	select {

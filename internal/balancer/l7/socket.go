@@ -35,6 +35,8 @@ type transfer struct {
 	p   []byte
 	n   int
 	err error
+	// now: the call does not wait.
+	now bool
 	// lent is where p is from, when the call takes a buffer as soon as there
 	// is something to read.
 	lent  *[]byte
@@ -53,7 +55,7 @@ func fast(c net.Conn) net.Conn {
 		return c
 	}
 	s := &socket{TCPConn: tc, raw: raw}
-	s.read1, s.write1, s.ask1 = s.readOnce, s.writeMore, s.askOnce
+	s.read1, s.write1 = s.readOnce, s.writeMore
 	return s
 }
 
@@ -73,6 +75,16 @@ func (s *socket) Read(p []byte) (int, error) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+// readNow is Read without waiting: 0 is also the end, and any error, which Read
+// finds again.
+func (s *socket) readNow(p []byte) int {
+	s.in = transfer{p: p, now: true}
+	_ = s.raw.Read(s.read1)
+	n := s.in.n
+	s.in = transfer{}
+	return n
 }
 
 // readLent is Read into a buffer of large, which the caller gives back; it is
@@ -112,7 +124,7 @@ func (s *socket) readOnce(fd uintptr) bool {
 				large.Put(s.in.lent)
 				s.in.lent, s.in.p = nil, nil
 			}
-			return false
+			return s.in.now
 		case syscall.EINTR:
 		default:
 			s.in.err = &net.OpError{Op: "read", Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: errno}
@@ -126,7 +138,20 @@ func (s *socket) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	s.out = transfer{p: p}
+	return s.send(transfer{p: p})
+}
+
+// writeNow writes what can be written without waiting.
+func (s *socket) writeNow(p []byte) (int, error) {
+	n, err := s.send(transfer{p: p, now: true})
+	if isTimeout(err) {
+		err = nil // a deadline of an earlier wait
+	}
+	return n, err
+}
+
+func (s *socket) send(t transfer) (int, error) {
+	s.out = t
 	err := s.raw.Write(s.write1)
 	n := s.out.n
 	if err == nil {
@@ -146,7 +171,7 @@ func (s *socket) writeMore(fd uintptr) bool {
 				return true
 			}
 		case syscall.EAGAIN:
-			return false
+			return s.out.now
 		case syscall.EINTR:
 		default:
 			s.out.err = &net.OpError{Op: "write", Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: errno}
@@ -163,6 +188,9 @@ var errUnasked = errors.New("peer did not wait to be asked")
 // errUnasked. That costs no more calls than to write and to read. Patience is
 // called before ask waits until the peer takes more.
 func (s *socket) ask(request, p []byte, patience func()) (int, error) {
+	if s.ask1 == nil {
+		s.ask1 = s.askOnce
+	}
 	s.in, s.out, s.asked = transfer{p: p}, transfer{p: request}, askNothing
 	err := s.raw.Read(s.ask1)
 	n, asked, rest := s.in.n, s.asked, request[s.out.n:]
