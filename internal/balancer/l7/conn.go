@@ -130,14 +130,19 @@ func (c *conn) settings() *Settings { return &c.table.Settings }
 // serve handles request after request until the connection ends.
 func (c *conn) serve() {
 	c.requests()
+	if c.tunnels() {
+		done := make(chan struct{})
+		c.pass(func() { close(done) })
+		<-done
+	}
 	c.finish()
 }
 
-// finish does what comes after the last request.
-func (c *conn) finish() {
-	c.pass()
-	_ = c.c.Close()
-}
+// finish does what comes last.
+func (c *conn) finish() { _ = c.c.Close() }
+
+// tunnels tells whether the last request opened a tunnel.
+func (c *conn) tunnels() bool { return c.through != nil }
 
 // requests handles request after request until the last, which may have opened
 // a tunnel.

@@ -92,7 +92,17 @@ type secureConn struct {
 }
 
 func (x *secureConn) serve() {
-	defer x.c.Close() //nolint:errcheck // nothing is left to be said
+	x.requests()
+	if x.tunnels() {
+		done := make(chan struct{})
+		x.pass(func() { close(done) })
+		<-done
+	}
+	x.finish()
+}
+
+// requests shakes hands and serves requests, until the last.
+func (x *secureConn) requests() {
 	t := x.s.table.Load().TLS
 	if t == nil {
 		return
@@ -124,13 +134,41 @@ func (x *secureConn) serve() {
 	ended := x.ended
 	x.inner = inner
 	x.mu.Unlock()
-	if !ended {
+	switch c, ok := inner.(*conn); {
+	case ended:
+	case ok:
+		c.requests()
+	default:
 		inner.serve()
 	}
+}
+
+// tunnels tells whether the last request opened a tunnel.
+func (x *secureConn) tunnels() bool {
+	c, ok := x.inner.(*conn)
+	return ok && c.tunnels()
+}
+
+// pass serves the tunnel.
+func (x *secureConn) pass(after func()) {
+	if c, ok := x.inner.(*conn); ok {
+		c.pass(after)
+	}
+}
+
+// finish does what comes last.
+func (x *secureConn) finish() {
+	if c, ok := x.inner.(*conn); ok {
+		c.finish()
+	}
 	x.mu.Lock()
+	inner := x.inner
 	x.inner = nil
 	x.mu.Unlock()
-	inner.release()
+	if inner != nil {
+		inner.release()
+	}
+	_ = x.c.Close()
 }
 
 func (x *secureConn) interruptIdle() {

@@ -136,19 +136,35 @@ func (s *Server) worker(j job) {
 // serve serves a connection, and tells whether its worker is to wait for
 // another.
 func (s *Server) serve(j job) bool {
-	serve := j.c.serve
-	if plain, ok := j.c.(*conn); ok {
-		serve = plain.finish
-		if plain.requests(); plain.through != nil {
-			// The stack of a goroutine that served requests is large, and a
-			// tunnel lasts long.
-			go s.end(j, serve)
-			return s.wait()
-		}
+	c, ok := j.c.(tunneler)
+	if !ok {
+		s.end(j, j.c.serve)
+		return s.wait()
 	}
-	s.end(j, serve)
+	if c.requests(); c.tunnels() {
+		// The stack of a goroutine that served requests is large, and a tunnel
+		// lasts long: it has goroutines of its own.
+		c.pass(func() { s.end(j, c.finish) })
+	} else {
+		s.end(j, c.finish)
+	}
 	return s.wait()
 }
+
+// tunneler is a connection whose last request may open a tunnel.
+type tunneler interface {
+	requests()
+	tunnels() bool
+	// pass serves the tunnel, and calls after at its end.
+	pass(after func())
+	// finish ends the connection.
+	finish()
+}
+
+var (
+	_ tunneler = (*conn)(nil)
+	_ tunneler = (*secureConn)(nil)
+)
 
 // wait tells whether a worker is to wait.
 func (s *Server) wait() bool {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"unsafe"
 )
@@ -19,6 +20,9 @@ type socket struct {
 	asked         asking
 	read1, write1 func(fd uintptr) bool
 	ask1          func(fd uintptr) bool
+	// patient sockets wait for something to read; others answer that the
+	// deadline has passed.
+	patient bool
 }
 
 // asking is where a call of ask is.
@@ -54,7 +58,7 @@ func fast(c net.Conn) net.Conn {
 	if err != nil {
 		return c
 	}
-	s := &socket{TCPConn: tc, raw: raw}
+	s := &socket{TCPConn: tc, raw: raw, patient: true}
 	s.read1, s.write1 = s.readOnce, s.writeMore
 	return s
 }
@@ -64,17 +68,23 @@ func (s *socket) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	s.in = transfer{p: p}
+	s.in = transfer{p: p, now: !s.patient, n: -1}
 	err := s.raw.Read(s.read1)
 	n := s.in.n
 	if err == nil {
 		err = s.in.err
 	}
 	s.in = transfer{}
-	if err == nil && n == 0 {
-		err = io.EOF
+	switch {
+	case err != nil:
+		return 0, err
+	case n < 0:
+		return 0, os.ErrDeadlineExceeded
+	case n == 0:
+		return 0, io.EOF
+	default:
+		return n, nil
 	}
-	return n, err
 }
 
 // readNow is Read without waiting: 0 is also the end, and any error, which Read

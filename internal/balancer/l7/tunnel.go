@@ -1,6 +1,7 @@
 package l7
 
 import (
+	"crypto/tls"
 	"net"
 	"sync/atomic"
 	"time"
@@ -50,100 +51,136 @@ func (c *conn) spare() {
 }
 
 // pass copies bytes both ways until both sides are done, or nothing moved for
-// the idle timeout, when the last request opened a tunnel.
-func (c *conn) pass() {
+// the idle timeout, once the last request has opened a tunnel. It returns at
+// once; after is called at the end.
+func (c *conn) pass(after func()) {
 	up := c.through
-	if up == nil {
-		return
-	}
-	t := tunnel{timeout: c.settings().IdleTimeout}
+	t := &tunnel{timeout: c.settings().IdleTimeout}
 	t.moved()
-	// Closing both ends each copy that the other one still waits in.
-	done := make(chan struct{})
-	var out int64
-	go func() {
-		defer close(done)
-		out = t.copy(c.c, up.c)
-		c.stats.BytesOut.Add(out)
-	}()
-	n := t.copy(up.c, c.c)
-	c.stats.BytesIn.Add(n)
-	<-done
-	c.received, c.sent = c.received+n, c.sent+out
-	if c.rec != nil {
-		c.logged()
+	in, out := newHalf(t, up.c, c.c), newHalf(t, c.c, up.c)
+	t.left.Store(2)
+	t.after = func() {
+		c.stats.BytesIn.Add(in.total)
+		c.stats.BytesOut.Add(out.total)
+		c.received, c.sent = c.received+in.total, c.sent+out.total
+		if c.rec != nil {
+			c.logged()
+		}
+		c.through = nil
+		c.up.Store(nil)
+		up.target.drop(up)
+		up.target.inflight.Add(-1)
+		after()
 	}
-	c.through = nil
-	c.up.Store(nil)
-	up.target.drop(up)
-	up.target.inflight.Add(-1)
+	// Closing both connections ends each copy that the other one still waits in.
+	go in.serve()
+	go out.serve()
 }
 
 type tunnel struct {
 	timeout time.Duration
 	last    atomic.Int64 // when bytes moved, Unix nanoseconds
+	left    atomic.Int32 // directions that are not done
+	after   func()
 }
 
 func (t *tunnel) moved() { t.last.Store(time.Now().UnixNano()) }
 
-// copy moves bytes from src to dst until src ends, then ends dst's side.
-func (t *tunnel) copy(dst, src net.Conn) (total int64) {
-	from := lazyReader{c: src}
-	var rdl, wdl deadline
+// half is one direction of a tunnel: it moves bytes from src to dst until src
+// ends, and then ends dst's side. It lies on the heap, and what waits in run is
+// shallow, so that the stack of an idle tunnel stays at its smallest.
+type half struct {
+	t        *tunnel
+	dst, src net.Conn
+	from     lazyReader
+	rdl, wdl deadline
+	total    int64
+}
+
+func newHalf(t *tunnel, dst, src net.Conn) *half {
+	return &half{t: t, dst: dst, src: src, from: lazyReader{c: src}}
+}
+
+// copy moves bytes one way, and tells how many.
+func (t *tunnel) copy(dst, src net.Conn) int64 {
+	h := newHalf(t, dst, src)
+	h.run()
+	return h.total
+}
+
+// serve runs, and is done with the tunnel when the other direction was first.
+func (h *half) serve() {
+	h.run()
+	if h.t.left.Add(-1) == 0 {
+		h.t.after()
+	}
+}
+
+func (h *half) run() {
 	for {
-		rdl.extend(src.SetReadDeadline, t.timeout)
-		p, err := from.next()
-		if len(p) > 0 {
-			t.moved()
-			wdl.extend(dst.SetWriteDeadline, t.timeout)
-			n, werr := dst.Write(p)
-			total += int64(n)
-			if werr != nil {
-				_ = src.Close()
-				_ = dst.Close()
-				err = werr
-			}
-			from.release()
-			if werr != nil {
-				return total
-			}
-		}
-		switch {
-		case err == nil:
-		case isTimeout(err) && time.Since(time.Unix(0, t.last.Load())) < t.timeout:
-			// The other direction is alive.
-			rdl = deadline{}
-		case isTimeout(err):
-			_ = src.Close()
-			_ = dst.Close()
-			return total
-		default:
-			half, ok := dst.(interface{ CloseWrite() error })
-			if !ok || half.CloseWrite() != nil {
-				_ = dst.Close()
-			}
-			return total
+		h.rdl.extend(h.src.SetReadDeadline, h.t.timeout)
+		if !h.moved(h.from.next()) {
+			return
 		}
 	}
+}
+
+// moved sends on what was read, and tells whether more may come.
+func (h *half) moved(p []byte, err error) bool {
+	if len(p) > 0 {
+		h.t.moved()
+		h.wdl.extend(h.dst.SetWriteDeadline, h.t.timeout)
+		n, werr := h.dst.Write(p)
+		h.total += int64(n)
+		h.from.release()
+		if werr != nil {
+			_ = h.src.Close()
+			_ = h.dst.Close()
+			return false
+		}
+	}
+	switch {
+	case err == nil:
+	case isTimeout(err) && time.Since(time.Unix(0, h.t.last.Load())) < h.t.timeout:
+		// The other direction is alive.
+		h.rdl = deadline{}
+	case isTimeout(err):
+		_ = h.src.Close()
+		_ = h.dst.Close()
+		return false
+	default:
+		half, ok := h.dst.(interface{ CloseWrite() error })
+		if !ok || half.CloseWrite() != nil {
+			_ = h.dst.Close()
+		}
+		return false
+	}
+	return true
 }
 
 // lazyReader reads what comes, and has no buffer while nothing does where the
 // connection allows that.
 type lazyReader struct {
-	c    net.Conn
-	own  []byte  // of a connection that has to read into something
-	lent *[]byte // what the latest piece is in
+	c     net.Conn
+	own   []byte // of a connection that has to read into something
+	first [1]byte
+	lent  *[]byte // what the latest piece is in
 }
 
 // next waits for a piece, which is valid until release.
 func (l *lazyReader) next() ([]byte, error) {
-	if s, ok := l.c.(*socket); ok {
-		lent, n, err := s.readLent()
+	switch c := l.c.(type) {
+	case *socket:
+		lent, n, err := c.readLent()
 		l.lent = lent
 		if n == 0 {
 			return nil, err
 		}
 		return (*lent)[:n], err
+	case *tls.Conn:
+		if s, ok := c.NetConn().(*socket); ok {
+			return l.nextSecure(c, s)
+		}
 	}
 	if l.own == nil {
 		l.own = make([]byte, smallBuffer)
@@ -155,6 +192,28 @@ func (l *lazyReader) next() ([]byte, error) {
 		return p, err
 	}
 	return l.own[:n], err
+}
+
+// nextSecure waits with room for a byte, and then takes what else is there.
+func (l *lazyReader) nextSecure(c *tls.Conn, s *socket) ([]byte, error) {
+	if n, err := c.Read(l.first[:]); n == 0 {
+		return nil, err
+	}
+	l.lent = large.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
+	p := *l.lent
+	p[0] = l.first[0]
+	s.patient = false
+	defer func() { s.patient = true }()
+	for n := 1; ; {
+		m, err := c.Read(p[n:])
+		n += m
+		switch {
+		case isTimeout(err): // nothing else is there
+			return p[:n], nil
+		case err != nil || n == len(p):
+			return p[:n], err
+		}
+	}
 }
 
 // release gives the piece's buffer back.

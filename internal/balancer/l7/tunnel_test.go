@@ -22,7 +22,7 @@ func TestTunnelCopies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			client, from := ends()
 			to, target := sockets(t)
-			tun := tunnel{timeout: 10 * time.Second}
+			tun := &tunnel{timeout: 10 * time.Second}
 			tun.moved()
 			sent := make(chan error, 1)
 			go func() {
