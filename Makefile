@@ -69,7 +69,7 @@ vulncheck: ## look for known vulnerabilities (needs the internet)
 
 presubmit: fmt generate lint test ## what to run before sending a change
 
-bench: bench-start bench-runtask bench-instances bench-placement bench-api bench-registry bench-store bench-kill bench-alb ## run all benchmarks, in less than 20 minutes; results go to bench/README.md
+bench: bench-start bench-runtask bench-instances bench-placement bench-api bench-registry bench-store bench-kill bench-alb bench-nlb ## run all benchmarks, in less than 20 minutes; results go to bench/README.md
 
 bench-go: ## run the benchmarks of single functions
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
@@ -97,6 +97,9 @@ bench-placement: ## measure placements a second from 10 instances to 5,000, and 
 
 bench-alb: ## measure the application load balancer beside nginx and HAProxy on one core
 	$(GO) run ./bench/alb
+
+bench-nlb: ## measure the network load balancer beside connections without it
+	$(SUDO) $(GO) run ./bench/nlb
 
 bench-kill: ## kill -9 in the middle of writes, and look what is left
 	$(GO) run ./bench/kill
