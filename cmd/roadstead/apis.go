@@ -18,6 +18,7 @@ import (
 	apiec2 "roadstead.dev/internal/api/ec2"
 	apiecr "roadstead.dev/internal/api/ecr"
 	apiecs "roadstead.dev/internal/api/ecs"
+	apielb "roadstead.dev/internal/api/elb"
 	apielbv2 "roadstead.dev/internal/api/elbv2"
 	apiiam "roadstead.dev/internal/api/iam"
 	apilogs "roadstead.dev/internal/api/logs"
@@ -41,6 +42,7 @@ import (
 	"roadstead.dev/internal/service/ecr/catalog"
 	"roadstead.dev/internal/service/ecr/mirror"
 	"roadstead.dev/internal/service/ecs"
+	"roadstead.dev/internal/service/elb"
 	"roadstead.dev/internal/service/elbv2"
 	"roadstead.dev/internal/service/iam"
 	"roadstead.dev/internal/service/logs"
@@ -167,6 +169,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	if err := balancers.NameAll(ctx); err != nil {
 		return nil, errors.Join(err, a.metrics.Close(), a.logstore.Close())
 	}
+	classic := elb.New(elb.Config{Store: s.store})
 	principals := iam.New(iam.Config{Store: s.store, Principals: s.directory, Key: a.sealing})
 	sessions := sts.New(sts.Config{Directory: s.directory, RootMayAssume: s.builtinKey()})
 	a.secrets = secretsmanager.New(secretsmanager.Config{Store: s.store, Clock: s.clock, Key: a.sealing})
@@ -183,6 +186,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		gateway.Bind(apiec2.New(networks), networks),
 		gateway.Bind(apiecr.New(images), images),
 		gateway.Bind(apiecs.New(tasks), tasks),
+		gateway.Bind(apielb.New(classic), classic),
 		gateway.Bind(apielbv2.New(balancers), balancers),
 		gateway.Bind(apiiam.New(principals), principals),
 		gateway.Bind(apilogs.New(a.logs), a.logs),

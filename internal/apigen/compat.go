@@ -80,8 +80,16 @@ func compatIndex(services []*service) []byte {
 	b.line("")
 	b.line("| service | operations that work | of |")
 	b.line("| --- | ---: | ---: |")
+	versions := map[string]int{}
 	for _, s := range services {
-		b.line("| [%s](%s.md) | %d | %d |", s.model.Metadata.FullName, s.name, s.working(), len(s.model.Operations))
+		versions[s.model.Metadata.FullName]++
+	}
+	for _, s := range services {
+		name := s.model.Metadata.FullName
+		if versions[name] > 1 {
+			name += ", version " + s.model.Metadata.APIVersion
+		}
+		b.line("| [%s](%s.md) | %d | %d |", name, s.name, s.working(), len(s.model.Operations))
 	}
 	return b.Bytes()
 }

@@ -161,6 +161,24 @@ func parameterTags(ctx context.Context, s store.Store, a model.ARN, id string) (
 	return row.V.Tags, nil
 }
 
+// loadBalancerTags reads the tags of a load balancer; classic ones are named in
+// their ARNs.
+func loadBalancerTags(ctx context.Context, s store.Store, a model.ARN, _ string) (model.Tags, error) {
+	id := model.LoadBalancerID(a.String())
+	if name := model.ClassicName(a.String()); name != "" {
+		held, err := tables.ELBNames.Get(ctx, s, a.Account, a.Region, "classic/"+name)
+		if err != nil {
+			return nil, err
+		}
+		id = held.V.ID
+	}
+	row, err := tables.LoadBalancers.Get(ctx, s, a.Account, a.Region, id)
+	if err != nil {
+		return nil, err
+	}
+	return row.V.Tags, nil
+}
+
 // groupRuleTags reads the tags of a security group's rule, which is part of its
 // group's record.
 func groupRuleTags(ctx context.Context, s store.Store, a model.ARN, id string) (model.Tags, error) {
@@ -204,7 +222,7 @@ var taggedTypes = map[string]tagReader{
 	"ecs/task":            tagged(tables.ECSTasks, func(v *model.Task) model.Tags { return v.Tags }, nil),
 	"ecs/task-definition": tagged(tables.ECSTaskDefinitions, func(v *model.TaskDefinition) model.Tags { return v.Tags }, taskDefinitionID),
 
-	"elasticloadbalancing/loadbalancer":  tagged(tables.LoadBalancers, func(v *model.LoadBalancer) model.Tags { return v.Tags }, byARN(model.LoadBalancerID)),
+	"elasticloadbalancing/loadbalancer":  loadBalancerTags,
 	"elasticloadbalancing/targetgroup":   tagged(tables.TargetGroups, func(v *model.TargetGroup) model.Tags { return v.Tags }, byARN(model.TargetGroupID)),
 	"elasticloadbalancing/listener":      tagged(tables.Listeners, func(v *model.Listener) model.Tags { return v.Tags }, byARN(model.ListenerID)),
 	"elasticloadbalancing/listener-rule": tagged(tables.Rules, func(v *model.Rule) model.Tags { return v.Tags }, byARN(model.RuleID)),

@@ -23,7 +23,7 @@ import (
 const module = "roadstead.dev/"
 
 // sdkNames are the SDK's names of services that the models name otherwise.
-var sdkNames = map[string]string{"elasticloadbalancingv2": "elbv2", "cloudwatchlogs": "logs"}
+var sdkNames = map[string]string{"elasticloadbalancing": "elb", "elasticloadbalancingv2": "elbv2", "cloudwatchlogs": "logs"}
 
 // calls are the operations that tests call, by service and by the name that
 // the command line gives them.

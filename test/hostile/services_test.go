@@ -12,6 +12,7 @@ import (
 	"roadstead.dev/internal/api/ec2"
 	"roadstead.dev/internal/api/ecr"
 	"roadstead.dev/internal/api/ecs"
+	"roadstead.dev/internal/api/elb"
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/api/iam"
 	"roadstead.dev/internal/api/logs"
@@ -24,7 +25,7 @@ import (
 
 // services are all that are served.
 var services = []*api.Service{
-	acm.New(nil), autoscaling.New(nil), inQuery(cloudwatch.New(nil)), ec2.New(nil), ecr.New(nil), ecs.New(nil), elbv2.New(nil), iam.New(nil), logs.New(nil), resourcegroupstaggingapi.New(nil),
+	acm.New(nil), autoscaling.New(nil), inQuery(cloudwatch.New(nil)), ec2.New(nil), ecr.New(nil), ecs.New(nil), elb.New(nil), elbv2.New(nil), iam.New(nil), logs.New(nil), resourcegroupstaggingapi.New(nil),
 	secretsmanager.New(nil), ssm.New(nil), sts.New(nil),
 }
 

@@ -27,8 +27,11 @@ func interfaceID(lb, subnet string) string {
 
 func description(lb *model.LoadBalancer) string {
 	kind := "app"
-	if lb.Type == model.LoadBalancerNetwork {
+	switch lb.Type {
+	case model.LoadBalancerNetwork:
 		kind = "net"
+	case model.LoadBalancerClassic:
+		return "ELB " + lb.Name
 	}
 	return "ELB " + kind + "/" + lb.Name + "/" + lb.ID
 }
@@ -87,7 +90,8 @@ func (c *LoadBalancers) dropInterfaces(ctx context.Context, row store.Row[model.
 		return err
 	}
 	for _, r := range own {
-		if !which(r.V) {
+		// A classic load balancer may have the name of one that goes.
+		if !which(r.V) || r.Key.ID != interfaceID(row.V.ID, r.V.SubnetID) {
 			continue
 		}
 		if err := eni.Delete(ctx, c.Store, row.Key.Account, row.Key.Region, r.Key.ID, nil); err != nil {

@@ -39,7 +39,9 @@ func (c *LoadBalancers) loadBalancer(ctx context.Context, key controller.Key) (c
 	if row.V.DeletedAt != nil {
 		return controller.Result{}, c.takeDown(ctx, key, row)
 	}
-	if row.V.Type != model.LoadBalancerApplication && row.V.Type != model.LoadBalancerNetwork {
+	switch row.V.Type {
+	case model.LoadBalancerApplication, model.LoadBalancerNetwork, model.LoadBalancerClassic:
+	default:
 		return controller.Result{}, fmt.Errorf("load balancer %s has type %s", key.ID, row.V.Type)
 	}
 	interfaces, err := c.ensureInterfaces(ctx, row)
@@ -166,7 +168,7 @@ func (c *LoadBalancers) read(ctx context.Context, row store.Row[model.LoadBalanc
 		Targets: map[string][]*model.Target{}, Health: map[string]*model.TargetHealth{}, Instances: map[string]*model.Instance{},
 		Balancers: map[string]*model.LoadBalancer{},
 	}}
-	if row.V.Type == model.LoadBalancerNetwork {
+	if row.V.Type != model.LoadBalancerApplication {
 		subnets, err := tables.Subnets.List(ctx, c.Store, store.Query{
 			Account: account, Region: region, Index: store.Index{Name: tables.ByVPC, Value: row.V.VpcID},
 		})

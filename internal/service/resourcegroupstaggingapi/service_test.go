@@ -23,6 +23,7 @@ import (
 	apiec2 "roadstead.dev/internal/api/ec2"
 	apiecr "roadstead.dev/internal/api/ecr"
 	apiecs "roadstead.dev/internal/api/ecs"
+	apielb "roadstead.dev/internal/api/elb"
 	apielbv2 "roadstead.dev/internal/api/elbv2"
 	apiiam "roadstead.dev/internal/api/iam"
 	apilogs "roadstead.dev/internal/api/logs"
@@ -37,6 +38,7 @@ import (
 	"roadstead.dev/internal/service/ecr"
 	"roadstead.dev/internal/service/ecr/catalog"
 	"roadstead.dev/internal/service/ecs"
+	"roadstead.dev/internal/service/elb"
 	"roadstead.dev/internal/service/elbv2"
 	"roadstead.dev/internal/service/iam"
 	"roadstead.dev/internal/service/logs"
@@ -91,6 +93,7 @@ func newWorld(t *testing.T) *world {
 	networks := ec2.New(ec2.Config{Store: st, Clock: clock.System{}, Regions: []string{region}})
 	tasks := ecs.New(ecs.Config{Store: st})
 	balancers := elbv2.New(elbv2.Config{Store: st})
+	classic := elb.New(elb.Config{Store: st})
 	people := iam.New(iam.Config{Store: st, Principals: principals{}})
 	groups := logs.New(st, nil)
 	secrets := secretsmanager.New(secretsmanager.Config{Store: st, Clock: clock.System{}})
@@ -98,7 +101,7 @@ func newWorld(t *testing.T) *world {
 	fleets := autoscaling.New(autoscaling.Config{Store: st})
 	w.s = resourcegroupstaggingapi.New(resourcegroupstaggingapi.Config{Store: st, Operations: gateway.NewInvoker(w.denied,
 		gateway.Bind(apiec2.New(networks), networks), gateway.Bind(apiecr.New(images), images), gateway.Bind(apiecs.New(tasks), tasks),
-		gateway.Bind(apielbv2.New(balancers), balancers), gateway.Bind(apiiam.New(people), people), gateway.Bind(apilogs.New(groups), groups),
+		gateway.Bind(apielb.New(classic), classic), gateway.Bind(apielbv2.New(balancers), balancers), gateway.Bind(apiiam.New(people), people), gateway.Bind(apilogs.New(groups), groups),
 		gateway.Bind(apisecretsmanager.New(secrets), secrets), gateway.Bind(apissm.New(parameters), parameters),
 		gateway.Bind(apiautoscaling.New(fleets), fleets))})
 	w.fill()
@@ -148,6 +151,11 @@ func (w *world) fill() {
 	record(w, tx, tables.ECSTaskDefinitions, definition, arn("ecs", "task-definition/f:1"), model.TaskDefinition{TaskDefinitionARN: arn("ecs", "task-definition/f:1")})
 	elb := func(resource string) string { return arn("elasticloadbalancing", resource) }
 	record(w, tx, tables.LoadBalancers, "b", elb("loadbalancer/app/n/b"), model.LoadBalancer{ARN: elb("loadbalancer/app/n/b")})
+	record(w, tx, tables.LoadBalancers, "c", model.ClassicLoadBalancerARN(region, account, "n"), model.LoadBalancer{
+		ID: "c", ARN: model.ClassicLoadBalancerARN(region, account, "n"), Name: "n", Classic: &model.ClassicLoadBalancer{},
+	})
+	tables.ELBNames.Put(tx, account, region, "classic/n", &model.ELBName{ID: "c"})
+	tables.TargetGroups.Put(tx, account, region, "c", &model.TargetGroup{ID: "c", Classic: true})
 	record(w, tx, tables.Listeners, "b/l", elb("listener/app/n/b/l"), model.Listener{ARN: elb("listener/app/n/b/l")})
 	record(w, tx, tables.Rules, "b/l/r", elb("listener-rule/app/n/b/l/r"), model.Rule{ARN: elb("listener-rule/app/n/b/l/r")})
 	record(w, tx, tables.TargetGroups, "g", elb("targetgroup/n/g"), model.TargetGroup{ARN: elb("targetgroup/n/g")})

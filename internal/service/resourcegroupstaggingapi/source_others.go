@@ -9,6 +9,7 @@ import (
 	"roadstead.dev/internal/api/acm"
 	"roadstead.dev/internal/api/ecr"
 	"roadstead.dev/internal/api/ecs"
+	"roadstead.dev/internal/api/elb"
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/api/logs"
 	"roadstead.dev/internal/api/secretsmanager"
@@ -102,9 +103,19 @@ var elbv2Source = source{
 		from(tables.Rules, func(v *model.Rule) model.Tags { return v.Tags }, func(r store.Row[model.Rule]) string { return r.V.ARN }),
 	},
 	tag: func(ctx context.Context, ops Operations, arn model.ARN, tags map[string]string) error {
+		if name := model.ClassicName(arn.String()); name != "" {
+			return does(ops.Invoke(ctx, "elb", "AddTags", &elb.AddTagsInput{LoadBalancerNames: []string{name}, Tags: tagList[elb.Tag](tags)}))
+		}
 		return does(ops.Invoke(ctx, "elbv2", "AddTags", &elbv2.AddTagsInput{ResourceArns: []string{arn.String()}, Tags: tagList[elbv2.Tag](tags)}))
 	},
 	untag: func(ctx context.Context, ops Operations, arn model.ARN, keys []string) error {
+		if name := model.ClassicName(arn.String()); name != "" {
+			var without []elb.TagKeyOnly
+			for _, k := range keys {
+				without = append(without, elb.TagKeyOnly{Key: &k})
+			}
+			return does(ops.Invoke(ctx, "elb", "RemoveTags", &elb.RemoveTagsInput{LoadBalancerNames: []string{name}, Tags: without}))
+		}
 		return does(ops.Invoke(ctx, "elbv2", "RemoveTags", &elbv2.RemoveTagsInput{ResourceArns: []string{arn.String()}, TagKeys: keys}))
 	},
 }
