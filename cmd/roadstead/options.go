@@ -32,6 +32,8 @@ type options struct {
 	throttle   string
 	// scalingPeriod is a duration.
 	scalingPeriod string
+	// elbLogPeriod is a duration.
+	elbLogPeriod string
 	// registryMirrors lead upstream registries elsewhere: HOST=URL,…
 	registryMirrors string
 	rootKey         string
@@ -60,6 +62,7 @@ func defaultOptions() *options {
 		hostsFile: "/etc/hosts",
 
 		scalingPeriod: "1m",
+		elbLogPeriod:  "5m",
 	}
 }
 
@@ -81,6 +84,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	str(&o.hostsFile, "hosts-file", "hosts file to keep names of load balancers and registries in; no leaves it alone")
 	str(&o.throttle, "throttle", "limits of API requests for each account, region and operation: aws (what AWS publishes), off, requests a second such as 20 or 20/100 (with bursts), or a file of rules; empty means some that nobody meets")
 	str(&o.scalingPeriod, "scaling-period", "how often capacity providers decide on their groups: a minute, as on AWS, or less for tests, such as 2s; groups shrink after 15 of them")
+	str(&o.elbLogPeriod, "elb-log-period", "how often load balancers' logs are delivered to buckets: five minutes, as on AWS, or less for tests, such as 2s; below a minute, metrics come as often")
 	str(&o.registryMirrors, "registry-mirror", "where pull through cache rules find an upstream registry instead: HOST=URL, and more of them after commas")
 	str(&o.tlsNames, "tls-names", "further names and addresses, between commas, that HTTPS is to answer to")
 	str(&o.rootKey, "root-access-key", "access key of the account's root; needed when listening beyond loopback")
@@ -98,6 +102,15 @@ func (o *options) scaling() time.Duration {
 	d, _ := time.ParseDuration(o.scalingPeriod)
 	return d
 }
+
+// logPeriod is how often load balancers' logs are delivered, metricPeriod how
+// often their metrics are made.
+func (o *options) logPeriod() time.Duration {
+	d, _ := time.ParseDuration(o.elbLogPeriod)
+	return d
+}
+
+func (o *options) metricPeriod() time.Duration { return min(o.logPeriod(), time.Minute) }
 
 // check says what is wrong with the settings of a server.
 func (o *options) check() error {
@@ -121,6 +134,9 @@ func (o *options) check() error {
 	}
 	if d, err := time.ParseDuration(o.scalingPeriod); err != nil || d < 100*time.Millisecond || d > time.Hour {
 		return fmt.Errorf("--scaling-period %q: use a time from 100ms to 1h, such as 2s", o.scalingPeriod)
+	}
+	if d, err := time.ParseDuration(o.elbLogPeriod); err != nil || d < 100*time.Millisecond || d > time.Hour {
+		return fmt.Errorf("--elb-log-period %q: use a time from 100ms to 1h, such as 2s", o.elbLogPeriod)
 	}
 	if _, err := mirrorHosts(o.registryMirrors); err != nil {
 		return fmt.Errorf("--registry-mirror: %w", err)

@@ -14,6 +14,7 @@ import (
 
 	"roadstead.dev/internal/balancer"
 	"roadstead.dev/internal/balancer/frontdoor"
+	"roadstead.dev/internal/balancer/metrics"
 	"roadstead.dev/internal/balancer/place"
 	"roadstead.dev/internal/controller"
 	"roadstead.dev/internal/controller/ec2instance"
@@ -156,6 +157,10 @@ func (m *machine) controllers() []*controller.Controller {
 func (m *machine) run(ctx context.Context, ready func()) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { m.balancers.Run(ctx); return nil })
+	g.Go(func() error {
+		metrics.New(metrics.Config{Source: m.balancer, Store: m.s.apis.metrics, Clock: m.s.clock, Log: m.s.log, Every: m.s.metricPeriod()}).Run(ctx)
+		return nil
+	})
 	g.Go(func() error { m.instances.Run(ctx); return nil })
 	g.Go(func() error { return m.node.run(ctx) })
 	ready()

@@ -147,6 +147,7 @@ func (o *options) environment() []string {
 		"ROADSTEAD_HOSTS_FILE=" + o.hostsFile,
 		"ROADSTEAD_THROTTLE=" + o.throttleSetting(),
 		"ROADSTEAD_SCALING_PERIOD=" + o.scalingPeriod,
+		"ROADSTEAD_ELB_LOG_PERIOD=" + o.elbLogPeriod,
 		"ROADSTEAD_REGISTRY_MIRROR=" + o.registryMirrors,
 		"ROADSTEAD_TLS_NAMES=" + o.tlsNames,
 		"ROADSTEAD_ROOT_ACCESS_KEY=" + o.rootKey,

@@ -44,6 +44,8 @@ type Config struct {
 	// Changed is called when the health of a target of the load balancer has
 	// changed. It must not block, nor call the Balancer.
 	Changed func(lb string)
+	// Logs takes what load balancers log; nil when nobody does.
+	Logs Logs
 	// DrainTimeout is how long requests may go on when their listener is
 	// removed; 0 means 10 seconds.
 	DrainTimeout time.Duration
@@ -74,6 +76,9 @@ func New(cfg Config) *Balancer {
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Balancer{cfg: cfg, ctx: ctx, end: cancel, lbs: map[string]*instance{}}
 	b.wg.Go(b.reap)
+	if cfg.Logs != nil {
+		b.wg.Go(b.ship)
+	}
 	return b
 }
 

@@ -88,7 +88,7 @@ func security(lb balance.LoadBalancer, l balance.Listener) (*l7.TLS, error) {
 		return nil, fmt.Errorf("SSL policy %q is unknown", l.SSLPolicy)
 	}
 	return &l7.TLS{
-		Policy: policy, Certificates: sni.New(l.Certificate, l.Certificates),
+		Policy: policy, Certificates: sni.New(l.Certificate, l.Certificates), Names: l.CertificateARNs,
 		HTTP2: lb.Attributes["routing.http2.enabled"] != "false", Clients: clients(l),
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"roadstead.dev/internal/balancer/accesslog"
 	"roadstead.dev/internal/balancer/l7"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
@@ -30,6 +31,12 @@ type instance struct {
 	groups    map[string]*group // by ARN
 	// forwarding is set for a network load balancer.
 	forwarding *forwarding
+	// spec is what was applied last.
+	spec balance.LoadBalancer
+	// nodes tells the load balancer's zones apart, from which nodes never go.
+	nodes   []*node
+	log     *accesslog.Log
+	outputs map[string]*output
 }
 
 // listener is an open port.
@@ -44,7 +51,7 @@ func newInstance(b *Balancer, id string) *instance {
 	ctx, cancel := context.WithCancel(b.ctx)
 	return &instance{
 		b: b, id: id, ctx: ctx, end: cancel,
-		listeners: map[int32]*listener{}, groups: map[string]*group{},
+		listeners: map[int32]*listener{}, groups: map[string]*group{}, outputs: map[string]*output{},
 	}
 }
 
@@ -62,6 +69,8 @@ func (in *instance) apply(ctx context.Context, lb balance.LoadBalancer) error {
 		return in.applyNetwork(ctx, lb)
 	}
 	in.mu.Lock()
+	in.spec = lb
+	removed := in.applyOutputs(lb)
 	gone := in.applyGroups(lb.Groups)
 	in.mu.Unlock()
 	var errs []error
@@ -80,6 +89,9 @@ func (in *instance) apply(ctx context.Context, lb balance.LoadBalancer) error {
 		}
 	}
 	in.mu.Unlock()
+	for _, o := range removed {
+		in.fetch(o)
+	}
 	// Only now does no table lead to the targets that are gone.
 	for _, t := range gone {
 		in.leave(t)
@@ -166,6 +178,7 @@ func (in *instance) close(ctx context.Context, timeout time.Duration) {
 		})
 	}
 	wg.Wait()
+	in.shipAll()
 	in.end()
 	in.mu.Lock()
 	for _, g := range in.groups {

@@ -31,6 +31,9 @@ func (in *instance) compile(lb balance.LoadBalancer, l balance.Listener) (compil
 		return in.compileClassic(lb, l)
 	}
 	t, err := compile(lb, l, in.groups)
+	if err == nil {
+		in.observed(t)
+	}
 	return compiled{requests: t}, err
 }
 

@@ -55,7 +55,7 @@ func (in *instance) applyNetwork(ctx context.Context, lb balance.LoadBalancer) e
 	if in.forwarding == nil {
 		in.forwarding = &forwarding{streams: in.newStreams(), ports: map[int32]*streamPort{}}
 	}
-	in.forwarding.spec = lb
+	in.forwarding.spec, in.spec = lb, lb
 	cut := in.outlived(gone)
 	in.mu.Unlock()
 	for _, t := range gone {

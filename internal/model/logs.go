@@ -43,6 +43,12 @@ type LogQueryDefinition struct {
 	ClientToken string `json:"clientToken,omitempty"`
 }
 
+// Log types of deliveries.
+const (
+	LogTypeALBAccess     = "ALB_ACCESS_LOGS"
+	LogTypeALBConnection = "ALB_CONNECTION_LOGS"
+)
+
 // LogStreamID is the record id of a stream: a child of its group's UID, so
 // that the streams of a deleted group are never those of its namesake.
 func LogStreamID(groupUID, stream string) string { return groupUID + "/" + stream }

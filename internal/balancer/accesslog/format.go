@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"roadstead.dev/internal/model"
 )
 
 // Kind tells what is logged.
@@ -18,8 +20,8 @@ type Kind string
 
 // The kinds, by the names of their log types in CloudWatch Logs.
 const (
-	Access     Kind = "ALB_ACCESS_LOGS"
-	Connection Kind = "ALB_CONNECTION_LOGS"
+	Access     Kind = model.LogTypeALBAccess
+	Connection Kind = model.LogTypeALBConnection
 )
 
 // field is one value of an entry T.

@@ -80,7 +80,7 @@ type Verdict struct {
 // Outcome is what became of an authentication.
 type Outcome uint8
 
-// The outcomes, by the metrics that count them.
+// The Outcomes, by the metrics that count them.
 const (
 	// AuthNone counts nothing.
 	AuthNone Outcome = iota
@@ -94,7 +94,8 @@ const (
 	AuthRefreshed
 	// AuthOversize: the claims are too large (ELBAuthUserClaimsSizeExceeded).
 	AuthOversize
-	outcomes
+	// Outcomes is how many there are.
+	Outcomes
 )
 
 // callbackPath is where providers send users back to.

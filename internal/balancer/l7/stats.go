@@ -35,8 +35,8 @@ type Stats struct {
 	// NonCompliant requests do not keep to RFC 7230
 	// (DesyncMitigationMode_NonCompliant_Request_Count).
 	NonCompliant atomic.Int64
-	// Auth counts authentications by their outcomes.
-	Auth [outcomes]atomic.Int64
+	// Auth counts authentications by their Outcomes.
+	Auth [Outcomes]atomic.Int64
 	// TLSErrors are handshakes that failed (ClientTLSNegotiationErrorCount).
 	TLSErrors atomic.Int64
 	// Connections and Active are all that clients opened, and the open ones

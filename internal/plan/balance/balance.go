@@ -5,6 +5,7 @@ package balance
 import (
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/netip"
 	"slices"
@@ -19,6 +20,7 @@ import (
 type LoadBalancer struct {
 	ID      string
 	ARN     string
+	Name    string
 	DNSName string
 	VpcID   string
 	// Type is application, network or classic.
@@ -29,6 +31,8 @@ type LoadBalancer struct {
 	Attributes map[string]string
 	Listeners  []Listener
 	Groups     []TargetGroup
+	// Logs are where the traffic is logged to.
+	Logs []LogOutput
 }
 
 // Interface is a network interface of a load balancer.
@@ -53,6 +57,8 @@ type Listener struct {
 	ALPNPolicy   string
 	Certificate  *tls.Certificate
 	Certificates []tls.Certificate
+	// CertificateARNs by the certificates' leaves.
+	CertificateARNs map[*x509.Certificate]string
 	// Classic is set, in the place of Rules, for a classic load balancer's.
 	Classic *ClassicListener
 	// MutualAuthentication is nil for a listener that asks clients for nothing.
@@ -115,6 +121,8 @@ type Input struct {
 	Instances map[string]*model.Instance
 	// Balancers that are targets, by ARN.
 	Balancers map[string]*model.LoadBalancer
+	// Deliveries to log groups.
+	Deliveries []LogOutput
 	// Subnets of the VPC tell the zones of addresses.
 	Subnets []*model.Subnet
 }
@@ -122,7 +130,7 @@ type Input struct {
 // Compose makes the load balancer that the records describe.
 func Compose(in Input) LoadBalancer {
 	lb := LoadBalancer{
-		ID: in.LoadBalancer.ID, ARN: in.LoadBalancer.ARN, DNSName: in.LoadBalancer.DNSName,
+		ID: in.LoadBalancer.ID, ARN: in.LoadBalancer.ARN, Name: in.LoadBalancer.Name, DNSName: in.LoadBalancer.DNSName,
 		VpcID: in.LoadBalancer.VpcID, Type: in.LoadBalancer.Type, Interfaces: in.Interfaces, Attributes: in.LoadBalancer.Attributes,
 	}
 	used := map[string]bool{}
@@ -133,6 +141,12 @@ func Compose(in Input) LoadBalancer {
 		}
 		out.MutualAuthentication, out.Trust = l.MutualAuthentication, in.TrustStores[l.TrustStore()]
 		for i, arn := range l.Certificates {
+			if c := in.Certificates[arn]; c != nil && c.Leaf != nil {
+				if out.CertificateARNs == nil {
+					out.CertificateARNs = map[*x509.Certificate]string{}
+				}
+				out.CertificateARNs[c.Leaf] = arn
+			}
 			switch c := in.Certificates[arn]; {
 			case c == nil:
 			case i == 0:
@@ -154,6 +168,7 @@ func Compose(in Input) LoadBalancer {
 			lb.Groups = append(lb.Groups, composeGroup(g, in))
 		}
 	}
+	lb.Logs = logs(in)
 	slices.SortFunc(lb.Listeners, func(a, b Listener) int { return cmp.Compare(a.Port, b.Port) })
 	if in.LoadBalancer.Classic != nil {
 		lb.classic(in)

@@ -1,0 +1,150 @@
+package metrics
+
+import (
+	"fmt"
+	"time"
+
+	"roadstead.dev/internal/balancer"
+	"roadstead.dev/internal/balancer/l4"
+	"roadstead.dev/internal/balancer/l7"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
+	"roadstead.dev/internal/telemetry/metricstore"
+)
+
+// application puts what is measured of an application load balancer itself.
+func (b *batch) application(m balancer.Measure, zones zoned, every time.Duration) {
+	count := func(name string, f func(*counts) int64) {
+		b.each(zones, name, unitCount, func(c *counts) metricstore.Set { return times(f(c)) }, b.balancer)
+	}
+	count("RequestCount", func(c *counts) int64 { return c.requests })
+	count("ClientTLSNegotiationErrorCount", func(c *counts) int64 { return c.tlsErrors })
+	count("DesyncMitigationMode_NonCompliant_Request_Count", func(c *counts) int64 { return c.nonCompliant })
+	count("HTTP_Fixed_Response_Count", func(c *counts) int64 { return c.fixed })
+	count("HTTP_Redirect_Count", func(c *counts) int64 { return c.redirects })
+	for class := 3; class <= 5; class++ {
+		count(fmt.Sprintf("HTTPCode_ELB_%dXX_Count", class), func(c *counts) int64 { return c.own[class] })
+	}
+	for _, status := range []int{500, 502, 503, 504} {
+		count(fmt.Sprintf("HTTPCode_ELB_%d_Count", status), func(c *counts) int64 { return c.own500[status-500] })
+	}
+	for outcome, name := range map[l7.Outcome]string{
+		l7.AuthSuccess: "ELBAuthSuccess", l7.AuthFailure: "ELBAuthFailure", l7.AuthError: "ELBAuthError",
+		l7.AuthRefreshed: "ELBAuthRefreshTokenSuccess", l7.AuthOversize: "ELBAuthUserClaimsSizeExceeded",
+	} {
+		count(name, func(c *counts) int64 { return c.auth[outcome] })
+	}
+	b.targets(zones, "HTTPCode_Target_%dXX_Count", "TargetResponseTime", "TargetConnectionErrorCount", b.balancer)
+
+	all := zones[""]
+	var active int64
+	for _, n := range m.Nodes {
+		active += n.Stats.Active.Load()
+	}
+	for _, g := range m.Groups {
+		active += g.Open
+	}
+	b.put("ActiveConnectionCount", unitCount, one(active), b.balancer)
+	b.put("NewConnectionCount", unitCount, one(all.connections+all.toTargets), b.balancer)
+	b.put("ProcessedBytes", unitBytes, one(all.bytes), b.balancer)
+	b.put("ConsumedLCUs", unitNone, once(lcus(all, active, every)), b.balancer)
+}
+
+// lcus are the load balancer capacity units that were used: of new and of
+// active connections and of bytes what takes most, for the part of an hour
+// that passed. https://aws.amazon.com/elasticloadbalancing/pricing/
+func lcus(c *counts, active int64, every time.Duration) float64 {
+	perSecond := float64(c.connections+c.toTargets) / every.Seconds()
+	bytesPerHour := float64(c.bytes) / every.Hours()
+	return max(perSecond/25, float64(active)/3000, bytesPerHour/1e9) * every.Hours()
+}
+
+// targets puts what is measured of targets' answers.
+func (b *batch) targets(zones zoned, codes, latency, connectionErrors string, ds ...metricstore.Dimension) {
+	for class := 2; class <= 5; class++ {
+		b.each(zones, fmt.Sprintf(codes, class), unitCount, func(c *counts) metricstore.Set { return times(c.target[class]) }, ds...)
+	}
+	b.each(zones, latency, unitSeconds, func(c *counts) metricstore.Set { return c.took }, ds...)
+	b.each(zones, connectionErrors, unitCount, func(c *counts) metricstore.Set { return times(c.connectionErrors) }, ds...)
+}
+
+// group puts what is measured of a target group.
+func (b *batch) group(m balancer.Measure, g balancer.GroupMeasure, zones zoned) {
+	if m.Spec.Type == model.LoadBalancerClassic {
+		if g.Spec.Classic {
+			b.hosts(g, b.balancer)
+		}
+		return
+	}
+	group := metricstore.Dimension{Name: "TargetGroup", Value: balance.ResourceID(g.Spec.ARN)}
+	b.hosts(g, group, b.balancer)
+	if m.Spec.Type != model.LoadBalancerApplication {
+		return
+	}
+	b.each(zones, "RequestCount", unitCount, func(c *counts) metricstore.Set { return times(c.requests) }, group, b.balancer)
+	b.targets(zones, "HTTPCode_Target_%dXX_Count", "TargetResponseTime", "TargetConnectionErrorCount", group, b.balancer)
+	if g.Spec.Version == model.VersionGRPC {
+		b.put("GrpcRequestCount", unitCount, times(zones[""].requests), group, b.balancer)
+	}
+	var hosts int64
+	for _, h := range g.Hosts {
+		hosts += h.Healthy + h.Unhealthy
+	}
+	if hosts == 0 {
+		return
+	}
+	perTarget := func(c *counts) metricstore.Set {
+		if c.requests == 0 {
+			return metricstore.Set{}
+		}
+		return once(float64(c.requests) / float64(hosts))
+	}
+	b.each(zones, "RequestCountPerTarget", unitNone, perTarget, group)
+	b.each(zones, "RequestCountPerTarget", unitNone, perTarget, group, b.balancer)
+}
+
+// hosts puts how many targets are healthy, and how many are not.
+func (b *batch) hosts(g balancer.GroupMeasure, ds ...metricstore.Dimension) {
+	put := func(h balancer.Hosts, ds ...metricstore.Dimension) {
+		b.put("HealthyHostCount", unitCount, once(float64(h.Healthy)), ds...)
+		b.put("UnHealthyHostCount", unitCount, once(float64(h.Unhealthy)), ds...)
+	}
+	var all balancer.Hosts
+	for zone, h := range g.Hosts {
+		all.Healthy += h.Healthy
+		all.Unhealthy += h.Unhealthy
+		if zone != "" {
+			put(h, append([]metricstore.Dimension{{Name: "AvailabilityZone", Value: zone}}, ds...)...)
+		}
+	}
+	put(all, ds...)
+}
+
+// network puts what is measured of a network load balancer: the flows that the
+// kernel tracks now, and what went through its TLS listeners.
+func (b *batch) network(m balancer.Measure, zones zoned) {
+	all := zones[""]
+	var tls int64
+	for _, n := range m.Nodes {
+		tls += n.Stats.Active.Load()
+	}
+	tcp, udp := m.Flows[l4.TCP], m.Flows[l4.UDP]
+	b.put("ActiveFlowCount", unitCount, once(float64(tcp+udp+tls)), b.balancer)
+	b.put("ActiveFlowCount_TCP", unitCount, one(tcp), b.balancer)
+	b.put("ActiveFlowCount_UDP", unitCount, one(udp), b.balancer)
+	b.put("ActiveFlowCount_TLS", unitCount, one(tls), b.balancer)
+	b.put("NewFlowCount_TLS", unitCount, one(all.connections), b.balancer)
+	b.put("ProcessedBytes_TLS", unitBytes, one(all.bytes), b.balancer)
+	b.put("ClientTLSNegotiationErrorCount", unitCount, one(all.tlsErrors), b.balancer)
+}
+
+// classic puts what is measured of a classic load balancer.
+func (b *batch) classic(zones zoned) {
+	b.each(zones, "RequestCount", unitCount, func(c *counts) metricstore.Set { return times(c.requests) }, b.balancer)
+	for class := 4; class <= 5; class++ {
+		b.each(zones, fmt.Sprintf("HTTPCode_ELB_%dXX", class), unitCount, func(c *counts) metricstore.Set { return times(c.own[class]) }, b.balancer)
+	}
+	b.targets(zones, "HTTPCode_Backend_%dXX", "Latency", "BackendConnectionErrors", b.balancer)
+	b.put("EstimatedALBNewConnectionCount", unitCount, one(zones[""].connections), b.balancer)
+	b.put("EstimatedProcessedBytes", unitBytes, one(zones[""].bytes), b.balancer)
+}
