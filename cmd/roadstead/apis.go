@@ -27,6 +27,8 @@ import (
 	apisecretsmanager "roadstead.dev/internal/api/secretsmanager"
 	apissm "roadstead.dev/internal/api/ssm"
 	apists "roadstead.dev/internal/api/sts"
+	"roadstead.dev/internal/balancer"
+	"roadstead.dev/internal/balancer/auth"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/gateway"
 	"roadstead.dev/internal/gateway/throttle"
@@ -93,6 +95,8 @@ type apis struct {
 	sealing *seal.Key
 	// trust keeps what trust stores are made of.
 	trust *truststores.Contents
+	// signer is of what load balancers' targets are told of users.
+	signer *auth.Signer
 	// signed are where the agents of container instances connect, and where Spot
 	// capacity is taken back.
 	signed map[string]gateway.Signed
@@ -140,6 +144,9 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 		return nil, err
 	}
 	a.objects = s3.New(s3.Config{Store: s.store, Contents: files, Clock: s.clock, Authorizer: s.directory, Log: s.log})
+	if a.signer, err = balancer.NewSigner(a.sealing); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(s.spoolDir(), 0o700); err != nil {
 		return nil, err
 	}
@@ -165,7 +172,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	a.signed = agentConnections(s, tasks)
 	maps.Copy(a.signed, interruptions(s.store))
 	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry, Upstreams: a.mirror})
-	balancers := elbv2.New(elbv2.Config{Store: s.store, Objects: a.objects.Objects(), Contents: a.trust})
+	balancers := elbv2.New(elbv2.Config{Store: s.store, Objects: a.objects.Objects(), Contents: a.trust, Key: a.sealing})
 	if err := balancers.NameAll(ctx); err != nil {
 		return nil, errors.Join(err, a.metrics.Close(), a.logstore.Close())
 	}
@@ -227,7 +234,7 @@ func (a *apis) config(s *server) gateway.Config {
 	return gateway.Config{
 		Services: a.services, Credentials: s.directory, Authorizer: s.directory, Clock: s.clock, Log: s.log,
 		Account: s.accountID, Registry: a.registry, Ready: s.readiness, Throttle: a.throttle,
-		Mounts: map[string]http.Handler{caPath: serveCA(s.ca), truststores.Path: a.trust.Handler(s.clock)}, Signed: a.signed,
+		Mounts: map[string]http.Handler{caPath: serveCA(s.ca), truststores.Path: a.trust.Handler(s.clock), elbKeysPath: serveELBKeys(a.signer)}, Signed: a.signed,
 	}
 }
 

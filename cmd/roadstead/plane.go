@@ -75,7 +75,7 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 	}
 	stands := place.New(m.network)
 	m.balancer = balancer.New(balancer.Config{
-		Place: stands, Forwarder: stands, Clock: s.clock, Log: s.log,
+		Place: stands, Forwarder: stands, Secrets: s.apis.sealing, Lookup: stands.Lookup, Roots: s.roots, Clock: s.clock, Log: s.log,
 		Changed: func(lb string) { m.balancers.Changed(lb) },
 	})
 	m.front = frontdoor.New(frontdoor.Config{

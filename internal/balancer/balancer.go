@@ -8,16 +8,20 @@ package balancer
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
+	"roadstead.dev/internal/balancer/auth"
 	"roadstead.dev/internal/balancer/l7"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/plan/balance"
+	"roadstead.dev/internal/seal"
 )
 
 // Place is where load balancers stand: it opens their sockets. All methods
@@ -41,6 +45,15 @@ type Config struct {
 	Forwarder Forwarder
 	Clock     clock.Clock
 	Log       *slog.Logger
+	// Secrets opens the secrets of actions that authenticate users, and seals
+	// their sessions. Without it such actions let nobody pass.
+	Secrets *seal.Key
+	// Lookup resolves a name as a load balancer's VPC does; nil asks the
+	// machine's resolvers.
+	Lookup func(ctx context.Context, lb, host string) ([]netip.Addr, error)
+	// Roots are the authorities that providers of identities may be certified
+	// by; nil means the machine's.
+	Roots func() *x509.CertPool
 	// Changed is called when the health of a target of the load balancer has
 	// changed. It must not block, nor call the Balancer.
 	Changed func(lb string)
@@ -54,9 +67,11 @@ type Config struct {
 // Balancer runs load balancers. Safe for concurrent use.
 type Balancer struct {
 	cfg Config
-	ctx context.Context
-	end context.CancelFunc
-	wg  sync.WaitGroup
+	// signer is nil where users are not authenticated.
+	signer *auth.Signer
+	ctx    context.Context
+	end    context.CancelFunc
+	wg     sync.WaitGroup
 
 	mu  sync.Mutex
 	lbs map[string]*instance
@@ -73,8 +88,20 @@ func New(cfg Config) *Balancer {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Lookup == nil {
+		cfg.Lookup = func(ctx context.Context, _, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
+		}
+	}
+	var signer *auth.Signer
+	if cfg.Secrets != nil {
+		var err error
+		if signer, err = NewSigner(cfg.Secrets); err != nil {
+			cfg.Log.Error("users of load balancers cannot be authenticated", "error", err)
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &Balancer{cfg: cfg, ctx: ctx, end: cancel, lbs: map[string]*instance{}}
+	b := &Balancer{cfg: cfg, signer: signer, ctx: ctx, end: cancel, lbs: map[string]*instance{}}
 	b.wg.Go(b.reap)
 	if cfg.Logs != nil {
 		b.wg.Go(b.ship)

@@ -16,9 +16,9 @@ import (
 	"roadstead.dev/internal/plan/sslpolicy"
 )
 
-// compile makes a listener's table. A group that is not there makes a forward
+// compileRules makes a listener's table. A group that is not there makes a forward
 // action answer 503.
-func compile(lb balance.LoadBalancer, l balance.Listener, groups map[string]*group) (*l7.Table, error) {
+func (in *instance) compileRules(lb balance.LoadBalancer, l balance.Listener) (*l7.Table, error) {
 	secure, err := security(lb, l)
 	if err != nil {
 		return nil, err
@@ -43,14 +43,17 @@ func compile(lb balance.LoadBalancer, l balance.Listener, groups map[string]*gro
 	if t.Rules, err = rules.Compile(rs); err != nil {
 		return nil, err
 	}
+	var order []string
 	for _, r := range rs {
-		a := action(r.Action, groups)
+		order = append(order, r.ARN)
+		a := action(r.Action, in.groups)
 		a.Rewrites = transforms[r.ARN]
 		if !r.Default {
 			a.Priority = r.Priority
 		}
 		t.Actions = append(t.Actions, a)
 	}
+	in.guard(t, lb, l, order)
 	return t, nil
 }
 

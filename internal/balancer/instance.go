@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roadstead.dev/internal/balancer/accesslog"
+	"roadstead.dev/internal/balancer/auth"
 	"roadstead.dev/internal/balancer/l7"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
@@ -29,6 +30,8 @@ type instance struct {
 	closed    bool
 	listeners map[int32]*listener
 	groups    map[string]*group // by ARN
+	// client asks providers of identities.
+	client *auth.Client
 	// forwarding is set for a network load balancer.
 	forwarding *forwarding
 	// spec is what was applied last.
@@ -52,6 +55,7 @@ func newInstance(b *Balancer, id string) *instance {
 	return &instance{
 		b: b, id: id, ctx: ctx, end: cancel,
 		listeners: map[int32]*listener{}, groups: map[string]*group{}, outputs: map[string]*output{},
+		client: b.newClient(id),
 	}
 }
 
@@ -188,6 +192,7 @@ func (in *instance) close(ctx context.Context, timeout time.Duration) {
 	}
 	in.mu.Unlock()
 	in.wg.Wait()
+	in.client.Close()
 }
 
 func (in *instance) reap() {

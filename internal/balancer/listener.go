@@ -30,7 +30,7 @@ func (in *instance) compile(lb balance.LoadBalancer, l balance.Listener) (compil
 	if l.Classic != nil {
 		return in.compileClassic(lb, l)
 	}
-	t, err := compile(lb, l, in.groups)
+	t, err := in.compileRules(lb, l)
 	if err == nil {
 		in.observed(t)
 	}

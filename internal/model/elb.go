@@ -229,6 +229,8 @@ const (
 	ActionForward       = "forward"
 	ActionRedirect      = "redirect"
 	ActionFixedResponse = "fixed-response"
+	ActionOIDC          = "authenticate-oidc"
+	ActionJWT           = "jwt-validation"
 )
 
 // RuleAction is what a rule does; exactly the member of its type is set.
@@ -239,7 +241,55 @@ type RuleAction struct {
 	Forward       *ForwardAction       `json:"forward,omitempty"`
 	Redirect      *RedirectAction      `json:"redirect,omitempty"`
 	FixedResponse *FixedResponseAction `json:"fixedResponse,omitempty"`
+	OIDC          *OIDCAction          `json:"oidc,omitempty"`
+	JWT           *JWTAction           `json:"jwt,omitempty"`
 }
+
+// OIDCAction has users log in at an OpenID Connect provider.
+type OIDCAction struct {
+	Issuer                string `json:"issuer"`
+	AuthorizationEndpoint string `json:"authorizationEndpoint"`
+	TokenEndpoint         string `json:"tokenEndpoint"`
+	UserInfoEndpoint      string `json:"userInfoEndpoint"`
+	ClientID              string `json:"clientId"`
+	// ClientSecret is sealed under ClientSecretName.
+	ClientSecret string `json:"clientSecret"`
+	// OnUnauthenticated is deny, allow or authenticate.
+	OnUnauthenticated string `json:"onUnauthenticated"`
+	Scope             string `json:"scope"`
+	CookieName        string `json:"cookieName"`
+	// TimeoutSeconds bounds sessions.
+	TimeoutSeconds int64 `json:"timeoutSeconds"`
+	// ExtraParams are added to the redirect to the provider.
+	ExtraParams map[string]string `json:"extraParams,omitempty"`
+}
+
+// ClientSecretName is the name that the client secret in a rule's action is
+// sealed under.
+func ClientSecretName(ruleARN string) string { return "client secret of " + ruleARN }
+
+// JWTAction lets requests pass with a JSON web token of the issuer's, signed by
+// one of the keys at the endpoint.
+type JWTAction struct {
+	Issuer       string     `json:"issuer"`
+	JWKSEndpoint string     `json:"jwksEndpoint"`
+	Claims       []JWTClaim `json:"claims,omitempty"`
+}
+
+// JWTClaim is a claim that a token must have, with all of the values.
+type JWTClaim struct {
+	Name string `json:"name"`
+	// Format is a JWTClaim… constant.
+	Format string   `json:"format"`
+	Values []string `json:"values"`
+}
+
+// Formats of claims.
+const (
+	JWTClaimSingle = "single-string"
+	JWTClaimArray  = "string-array"
+	JWTClaimSpaces = "space-separated-values"
+)
 
 // ForwardAction sends requests to one of the target groups by weight.
 type ForwardAction struct {

@@ -22,29 +22,59 @@ const (
 	maxFixedBody     = 1024
 )
 
-// actions checks the actions of a rule. Until others are served, a rule has
-// exactly one.
-func actions(in []elbv2.Action) ([]model.RuleAction, error) {
+// actions checks the actions of a rule and puts them in order: those that
+// decide whether a request may go on, and one that ends it.
+func actions(in []elbv2.Action) (requested, error) {
+	var r requested
 	if len(in) == 0 {
-		return nil, invalid("An action must be specified")
+		return r, invalid("An action must be specified")
 	}
-	var out []model.RuleAction
 	for i := range in {
-		a, err := action(&in[i])
+		a, secret, err := action(&in[i])
 		if err != nil {
-			return nil, err
+			return r, err
 		}
-		out = append(out, a)
+		if a.OIDC != nil {
+			r.secret = secret
+		}
+		r.actions = append(r.actions, a)
 	}
-	if len(out) > 1 {
-		return nil, elbv2.NewInvalidLoadBalancerActionException("You can only specify one of a forward action, a redirect action or a fixed-response action")
-	}
-	return out, nil
+	return r, r.arrange()
 }
 
-func action(in *elbv2.Action) (model.RuleAction, error) {
-	a := model.RuleAction{Type: string(in.Type), Order: value(in.Order)}
-	var err error
+// arrange sorts actions, and refuses those that cannot be together.
+func (r *requested) arrange() error {
+	ends, orders := 0, map[int32]bool{}
+	kinds := map[string]bool{}
+	for _, a := range r.actions {
+		if a.Forward != nil || a.Redirect != nil || a.FixedResponse != nil {
+			ends++
+		} else if kinds[a.Type] {
+			return elbv2.NewTooManyActionsException("You can only specify one action of type '%s' for a rule", a.Type)
+		}
+		kinds[a.Type] = true
+		switch {
+		case len(r.actions) == 1:
+		case a.Order == 0:
+			return badAction("An order must be specified for each action of a rule with multiple actions")
+		case orders[a.Order]:
+			return badAction("The action order '%d' was specified more than once", a.Order)
+		}
+		orders[a.Order] = true
+	}
+	if ends > 1 {
+		return badAction("You can only specify one of a forward action, a redirect action or a fixed-response action")
+	}
+	slices.SortStableFunc(r.actions, func(a, b model.RuleAction) int { return cmp.Compare(a.Order, b.Order) })
+	if last := r.actions[len(r.actions)-1]; last.Forward == nil && last.Redirect == nil && last.FixedResponse == nil {
+		return badAction("The last action of a rule must be a forward action, a redirect action or a fixed-response action")
+	}
+	return nil
+}
+
+// action checks one action; secret is that of an authenticate-oidc action.
+func action(in *elbv2.Action) (a model.RuleAction, secret *string, err error) {
+	a = model.RuleAction{Type: string(in.Type), Order: value(in.Order)}
 	switch a.Type {
 	case model.ActionForward:
 		a.Forward, err = forwardAction(in)
@@ -52,10 +82,14 @@ func action(in *elbv2.Action) (model.RuleAction, error) {
 		a.Redirect, err = redirectAction(in.RedirectConfig)
 	case model.ActionFixedResponse:
 		a.FixedResponse, err = fixedAction(in.FixedResponseConfig)
+	case model.ActionOIDC:
+		a.OIDC, secret, err = oidcAction(in.AuthenticateOidcConfig)
+	case model.ActionJWT:
+		a.JWT, err = jwtAction(in.JwtValidationConfig)
 	default:
-		err = elbv2.NewInvalidLoadBalancerActionException("Action type '%s' is not supported for HTTP listeners", in.Type)
+		err = badAction("Action type '%s' is not supported: there are no user pools of Amazon Cognito here", in.Type)
 	}
-	return a, err
+	return a, secret, err
 }
 
 func forwardAction(in *elbv2.Action) (*model.ForwardAction, error) {
@@ -275,6 +309,10 @@ func renderActions(in []model.RuleAction) []elbv2.Action {
 				Protocol: new(d.Protocol), Host: new(d.Host), Port: new(d.Port), Path: new(d.Path), Query: new(d.Query),
 				StatusCode: elbv2.RedirectActionStatusCodeEnum(d.StatusCode),
 			}
+		case a.OIDC != nil:
+			r.AuthenticateOidcConfig = renderOIDC(a.OIDC)
+		case a.JWT != nil:
+			r.JwtValidationConfig = renderJWT(a.JWT)
 		case a.FixedResponse != nil:
 			f := a.FixedResponse
 			r.FixedResponseConfig = &elbv2.FixedResponseActionConfig{

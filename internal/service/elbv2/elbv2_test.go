@@ -15,6 +15,7 @@ import (
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/seal"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/memory"
 	"roadstead.dev/internal/store/tables"
@@ -58,7 +59,16 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	ctx := api.WithCall(t.Context(), &api.Call{Account: account, Region: region, Partition: "aws", Time: time.Unix(1700000000, 0).UTC()})
-	return &world{t: t, s: New(Config{Store: st}), ctx: ctx, st: st}
+	return &world{t: t, s: New(Config{Store: st, Key: testKey(t)}), ctx: ctx, st: st}
+}
+
+func testKey(t *testing.T) *seal.Key {
+	t.Helper()
+	k, err := seal.New(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
 
 // must fails the test on an error.

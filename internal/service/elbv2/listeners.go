@@ -3,7 +3,6 @@ package elbv2
 import (
 	"context"
 	"errors"
-	"reflect"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
@@ -51,7 +50,7 @@ func (s *Service) CreateListener(ctx context.Context, in *elbv2.CreateListenerIn
 	if err := checkProtocol(in.Protocol); err != nil {
 		return nil, err
 	}
-	acts, err := actions(in.DefaultActions)
+	want, err := actions(in.DefaultActions)
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +59,13 @@ func (s *Service) CreateListener(ctx context.Context, in *elbv2.CreateListenerIn
 		return nil, err
 	}
 	var l *model.Listener
+	var acts []model.RuleAction
 	err = s.commit(ctx, func(tx *store.Txn) error {
 		lb, err := s.loadBalancer(ctx, value(in.LoadBalancerArn))
 		if err != nil {
 			return err
 		}
-		if err := s.checkListener(ctx, lb.V, string(in.Protocol), acts); err != nil {
+		if err := s.checkListener(ctx, lb.V, string(in.Protocol), want.actions); err != nil {
 			return err
 		}
 		others, err := tables.Listeners.List(ctx, s.Store, children(ctx, lb.Key.ID))
@@ -80,8 +80,12 @@ func (s *Service) CreateListener(ctx context.Context, in *elbv2.CreateListenerIn
 			if err != nil {
 				return err
 			}
-			if o.V.Protocol == string(in.Protocol) && sameTLS(o.V, in) && reflect.DeepEqual(def.V.Actions, acts) {
-				l = o.V
+			same, err := want.same(s, def.V.ARN, def.V.Actions)
+			if err != nil {
+				return err
+			}
+			if same && o.V.Protocol == string(in.Protocol) && sameTLS(o.V, in) {
+				l, acts = o.V, def.V.Actions
 				return nil
 			}
 			return elbv2.NewDuplicateListenerException("A listener already exists on this port for this load balancer '%s'", lb.V.ARN)
@@ -99,8 +103,12 @@ func (s *Service) CreateListener(ctx context.Context, in *elbv2.CreateListenerIn
 		}
 		rid := newID()
 		def := &model.Rule{
-			ID: rid, ARN: under(l.ARN, "listener-rule", rid), ListenerARN: l.ARN, Default: true, Actions: acts, CreatedAt: c.Time,
+			ID: rid, ARN: under(l.ARN, "listener-rule", rid), ListenerARN: l.ARN, Default: true, CreatedAt: c.Time,
 		}
+		if acts, err = want.seal(s, def.ARN, nil); err != nil {
+			return err
+		}
+		def.Actions = acts
 		if err := s.bind(ctx, tx, lb, acts, nil); err != nil {
 			return err
 		}
@@ -188,10 +196,10 @@ func (s *Service) ModifyListener(ctx context.Context, in *elbv2.ModifyListenerIn
 			return nil, err
 		}
 	}
-	var acts []model.RuleAction
+	var want requested
 	if len(in.DefaultActions) > 0 {
 		var err error
-		if acts, err = actions(in.DefaultActions); err != nil {
+		if want, err = actions(in.DefaultActions); err != nil {
 			return nil, err
 		}
 	}
@@ -211,15 +219,18 @@ func (s *Service) ModifyListener(ctx context.Context, in *elbv2.ModifyListenerIn
 			return err
 		}
 		shown = def.V.Actions
-		if err := s.checkChange(ctx, lb.V, row.V, string(in.Protocol), shown, acts); err != nil {
+		if err := s.checkChange(ctx, lb.V, row.V, string(in.Protocol), shown, want.actions); err != nil {
 			return err
 		}
-		if acts != nil {
-			if err := s.bind(ctx, tx, lb, acts, &def); err != nil {
+		if want.actions != nil {
+			if err := s.bind(ctx, tx, lb, want.actions, &def); err != nil {
 				return err
 			}
 			d := def.Copy()
-			d.Actions, shown = acts, acts
+			if d.Actions, err = want.seal(s, d.ARN, def.V.Actions); err != nil {
+				return err
+			}
+			shown = d.Actions
 			tables.Rules.Replace(tx, def, d)
 		}
 		l = row.Copy()

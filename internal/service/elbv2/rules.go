@@ -26,7 +26,7 @@ func (s *Service) CreateRule(ctx context.Context, in *elbv2.CreateRuleInput) (*e
 	if err != nil {
 		return nil, err
 	}
-	acts, err := actions(in.Actions)
+	want, err := actions(in.Actions)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (s *Service) CreateRule(ctx context.Context, in *elbv2.CreateRuleInput) (*e
 		if lb.V.Type == model.LoadBalancerNetwork {
 			return elbv2.NewOperationNotPermittedException("Rules are not supported for listeners with protocol '%s'", l.V.Protocol)
 		}
-		if err := s.checkForwards(ctx, l.V.Protocol, acts); err != nil {
+		if err := s.checkForwards(ctx, l.V.Protocol, want.actions); err != nil {
 			return err
 		}
 		all, err := tables.Rules.List(ctx, s.Store, children(ctx, lb.Key.ID))
@@ -69,9 +69,12 @@ func (s *Service) CreateRule(ctx context.Context, in *elbv2.CreateRuleInput) (*e
 		rid := newID()
 		r = &model.Rule{
 			ID: rid, ARN: under(l.V.ARN, "listener-rule", rid), ListenerARN: l.V.ARN, Priority: value(in.Priority),
-			Conditions: conds, Actions: acts, Transforms: changes, Tags: tags, CreatedAt: c.Time,
+			Conditions: conds, Transforms: changes, Tags: tags, CreatedAt: c.Time,
 		}
-		if err := s.bind(ctx, tx, lb, acts, nil); err != nil {
+		if r.Actions, err = want.seal(s, r.ARN, nil); err != nil {
+			return err
+		}
+		if err := s.bind(ctx, tx, lb, r.Actions, nil); err != nil {
 			return err
 		}
 		v := l.Copy()
@@ -153,14 +156,14 @@ func (s *Service) ModifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*e
 		return nil, err
 	}
 	var conds []model.RuleCondition
-	var acts []model.RuleAction
+	var want requested
 	if len(in.Conditions) > 0 {
 		if conds, err = conditions(in.Conditions); err != nil {
 			return nil, err
 		}
 	}
 	if len(in.Actions) > 0 {
-		if acts, err = actions(in.Actions); err != nil {
+		if want, err = actions(in.Actions); err != nil {
 			return nil, err
 		}
 	}
@@ -180,7 +183,7 @@ func (s *Service) ModifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*e
 		if len(changes) > 0 || value(in.ResetTransforms) {
 			r.Transforms = changes
 		}
-		if acts != nil {
+		if want.actions != nil {
 			l, err := s.listener(ctx, r.ListenerARN)
 			if err != nil {
 				return err
@@ -189,13 +192,15 @@ func (s *Service) ModifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*e
 			if err != nil {
 				return err
 			}
-			if err := s.checkForwards(ctx, l.V.Protocol, acts); err != nil {
+			if err := s.checkForwards(ctx, l.V.Protocol, want.actions); err != nil {
 				return err
 			}
-			if err := s.bind(ctx, tx, lb, acts, &row); err != nil {
+			if err := s.bind(ctx, tx, lb, want.actions, &row); err != nil {
 				return err
 			}
-			r.Actions = acts
+			if r.Actions, err = want.seal(s, r.ARN, row.V.Actions); err != nil {
+				return err
+			}
 		}
 		tables.Rules.Replace(tx, row, r)
 		return nil

@@ -18,6 +18,7 @@ import (
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/objects"
+	"roadstead.dev/internal/seal"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/loadbalancers"
 	"roadstead.dev/internal/store/tables"
@@ -29,6 +30,8 @@ type Config struct {
 	Store store.Store
 	// Objects are those of S3; nil means that there are none.
 	Objects objects.Reader
+	// Key seals the secrets of actions that authenticate users.
+	Key *seal.Key
 	// Contents keeps what trust stores are made of.
 	Contents Contents
 }

@@ -73,11 +73,14 @@ func setMatcher(g *model.TargetGroup, m *elbv2.Matcher) error {
 	return nil
 }
 
-// checkForwards refuses that a listener with that protocol forwards to groups
-// that it cannot serve: those of HTTP/2 need clients of HTTP/2, which only
-// HTTPS listeners have; and groups that bind clients to targets need an action
-// that binds clients to groups.
+// checkForwards refuses that a listener with that protocol guards requests
+// without TLS, or forwards to groups that it cannot serve: those of HTTP/2 need
+// clients of HTTP/2, which only HTTPS listeners have; and groups that bind
+// clients to targets need an action that binds clients to groups.
 func (s *Service) checkForwards(ctx context.Context, protocol string, acts []model.RuleAction) error {
+	if kind, is := guarded(acts); is && protocol != string(elbv2.ProtocolEnumHttps) {
+		return badAction("Actions of type '%s' are supported for HTTPS listeners only", kind)
+	}
 	for _, arn := range balance.ForwardsTo(acts) {
 		g, err := s.targetGroup(ctx, arn)
 		if err != nil {
