@@ -98,13 +98,21 @@ func newWorld(t *testing.T) *world {
 
 func newWorldAt(t *testing.T, c clock.Clock) *world {
 	t.Helper()
+	return newWorldWith(t, Config{Clock: c})
+}
+
+// newWorldWith is a world with what cfg has, on the loopback address.
+func newWorldWith(t *testing.T, cfg Config) *world {
+	t.Helper()
 	w := &world{t: t, place: &local{ports: map[int32]string{}}, changed: make(chan struct{}, 1)}
-	w.b = New(Config{Place: w.place, Clock: c, Changed: func(string) {
+	cfg.Place = w.place
+	cfg.Changed = func(string) {
 		select {
 		case w.changed <- struct{}{}:
 		default:
 		}
-	}})
+	}
+	w.b = New(cfg)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

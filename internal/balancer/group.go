@@ -44,7 +44,7 @@ type target struct {
 // recorded is the target's health as a record says it.
 func (t *target) recorded() model.TargetHealth {
 	s := t.state
-	if _, drains := t.drains(t.g.in.b.cfg.Clock.Now()); drains {
+	if left, _ := t.drains(t.g.in.b.cfg.Clock.Now()); left > 0 {
 		s.Status = model.TargetHealthUnhealthyDraining
 	}
 	if s.Status == "" || s.Status == model.TargetHealthInitial {

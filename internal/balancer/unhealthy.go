@@ -21,14 +21,13 @@ func drainFor(attributes map[string]string) time.Duration {
 }
 
 // drains tells whether a target is unhealthy and keeps its flows for a time,
-// and how much of it is left.
+// and how much of that is left: less than nothing when they should have ended.
 func (t *target) drains(now time.Time) (left time.Duration, ok bool) {
 	interval := drainFor(t.g.spec.Attributes)
 	if t.state.Status != model.TargetHealthUnhealthy || interval == 0 {
 		return 0, false
 	}
-	left = t.state.Since.Add(interval).Sub(now)
-	return left, left > 0
+	return t.state.Since.Add(interval).Sub(now), true
 }
 
 // awaitDrained makes sure that the flows to targets which drain since they are
@@ -55,7 +54,7 @@ func (in *instance) awaitDrained() {
 
 // endDrained waits, and ends the flows to a target that is still unhealthy.
 func (in *instance) endDrained(t *target, since time.Time, left time.Duration) {
-	timer := in.b.cfg.Clock.NewTimer(left)
+	timer := in.b.cfg.Clock.NewTimer(max(left, 0))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -9,7 +10,7 @@ import (
 
 // forwarderImports is how the case forwarder is imported.
 var forwarderImports = &reimports{
-	ids: map[string]func(*stateResource) string{"aws_lb_target_group_attachment": notImportable},
+	ids: map[string]func(*stateResource) string{"aws_lb_target_group_attachment": notImportable, "aws_acm_certificate_validation": notImportable},
 	// As in balancerImports.
 	changed: []string{"aws_security_group", "aws_lb_listener"},
 }
@@ -59,8 +60,15 @@ func (s *server) wantForwarder(t *testing.T, port int32, want map[string]string)
 		t.Errorf("the load balancer is %+v", lb)
 	}
 	listeners, err := s.elb.DescribeListeners(t.Context(), &elb.DescribeListenersInput{LoadBalancerArn: lb.LoadBalancerArn})
-	if err != nil || len(listeners.Listeners) != 1 || *listeners.Listeners[0].Port != port || listeners.Listeners[0].Protocol != "TCP" {
-		t.Errorf("listeners %+v %v", listeners, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	protocols := map[int32]string{}
+	for _, l := range listeners.Listeners {
+		protocols[*l.Port] = string(l.Protocol)
+	}
+	if want := map[int32]string{port: "TCP", 443: "TLS", 80: "TCP"}; !maps.Equal(protocols, want) {
+		t.Errorf("listeners %v, want %v", protocols, want)
 	}
 	attributes, err := s.elb.DescribeLoadBalancerAttributes(t.Context(), &elb.DescribeLoadBalancerAttributesInput{LoadBalancerArn: lb.LoadBalancerArn})
 	if err != nil {

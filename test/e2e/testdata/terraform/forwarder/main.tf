@@ -124,6 +124,125 @@ resource "aws_lb_listener" "udp" {
   }
 }
 
+# What the kernel does not carry by itself, with groups that share it.
+resource "aws_acm_certificate" "net" {
+  domain_name       = "net.example.com"
+  validation_method = "DNS"
+}
+
+resource "aws_acm_certificate_validation" "net" {
+  certificate_arn         = aws_acm_certificate.net.arn
+  validation_record_fqdns = [for o in aws_acm_certificate.net.domain_validation_options : o.resource_record_name]
+}
+
+resource "aws_lb_target_group" "tls" {
+  name              = "tf-net-tls"
+  port              = 8443
+  protocol          = "TLS"
+  target_type       = "ip"
+  vpc_id            = data.aws_vpc.default.id
+  proxy_protocol_v2 = var.revision > 1
+
+  health_check {
+    protocol = "HTTPS"
+    path     = "/health"
+    matcher  = "200-599"
+  }
+
+  target_health_state {
+    enable_unhealthy_connection_termination = false
+    unhealthy_draining_interval             = var.revision > 1 ? 600 : 60
+  }
+
+  target_group_health {
+    dns_failover {
+      minimum_healthy_targets_count      = "2"
+      minimum_healthy_targets_percentage = "off"
+    }
+    unhealthy_state_routing {
+      minimum_healthy_targets_count      = 1
+      minimum_healthy_targets_percentage = "off"
+    }
+  }
+}
+
+resource "aws_lb_target_group" "plain" {
+  name        = "tf-net-plain"
+  port        = 8080
+  protocol    = "TCP"
+  target_type = "ip"
+  vpc_id      = data.aws_vpc.default.id
+}
+
+resource "aws_lb_listener" "tls" {
+  load_balancer_arn = aws_lb.facing.arn
+  port              = 443
+  protocol          = "TLS"
+  certificate_arn   = aws_acm_certificate_validation.net.certificate_arn
+  ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+  alpn_policy       = var.revision > 1 ? "HTTP2Optional" : "HTTP2Preferred"
+
+  default_action {
+    type = "forward"
+    forward {
+      target_group {
+        arn    = aws_lb_target_group.tls.arn
+        weight = var.revision > 1 ? 10 : 90
+      }
+      target_group {
+        arn    = aws_lb_target_group.plain.arn
+        weight = var.revision > 1 ? 90 : 10
+      }
+    }
+  }
+}
+
+# An application load balancer behind a network load balancer.
+resource "aws_lb" "inner" {
+  name     = "tf-net-inner"
+  internal = true
+  subnets  = data.aws_subnets.default.ids
+}
+
+resource "aws_lb_listener" "inner" {
+  load_balancer_arn = aws_lb.inner.arn
+  port              = 80
+  protocol          = "HTTP"
+
+  default_action {
+    type = "fixed-response"
+    fixed_response {
+      content_type = "text/plain"
+      status_code  = "200"
+    }
+  }
+}
+
+resource "aws_lb_target_group" "alb" {
+  name        = "tf-net-alb"
+  port        = 80
+  protocol    = "TCP"
+  target_type = "alb"
+  vpc_id      = data.aws_vpc.default.id
+}
+
+resource "aws_lb_target_group_attachment" "alb" {
+  target_group_arn = aws_lb_target_group.alb.arn
+  target_id        = aws_lb_listener.inner.load_balancer_arn
+}
+
+resource "aws_lb_listener" "alb" {
+  load_balancer_arn        = aws_lb.facing.arn
+  port                     = 80
+  protocol                 = "TCP"
+  tcp_idle_timeout_seconds = var.revision > 1 ? 6000 : 60
+
+  default_action {
+    type             = "forward"
+    target_group_arn = aws_lb_target_group.alb.arn
+  }
+}
+
 resource "aws_lb_listener" "both" {
   load_balancer_arn = aws_lb.internal.arn
   port              = 5353

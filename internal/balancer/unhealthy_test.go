@@ -1,0 +1,174 @@
+package balancer
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"roadstead.dev/internal/balancer/l4"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
+)
+
+// kernel remembers what it was told to forward and to cut.
+type kernel struct {
+	mu    sync.Mutex
+	table l4.Table
+	cut   []l4.Flow
+}
+
+func (k *kernel) Forward(_ context.Context, _ string, t l4.Table) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.table = t
+	return nil
+}
+
+func (k *kernel) Flows(string) (map[l4.Flow]int64, error) { return nil, nil }
+
+func (k *kernel) Cut(_ string, fs []l4.Flow) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.cut = append(k.cut, fs...)
+	return nil
+}
+
+func (k *kernel) Connect(ctx context.Context, _ string, _ netip.Addr, _, target netip.AddrPort) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "tcp", target.String())
+}
+
+func (k *kernel) wasCut(at netip.AddrPort) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Contains(k.cut, l4.Flow{Protocol: l4.TCP, Target: at})
+}
+
+// jumping is a clock whose timers fire at once but for long ones, which fire
+// when it is told to jump.
+type jumping struct {
+	mu   sync.Mutex
+	by   time.Duration
+	long chan struct{} // closed by a jump
+}
+
+func (j *jumping) Now() time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return time.Unix(1_000_000, 0).Add(j.by)
+}
+
+func (j *jumping) NewTimer(d time.Duration) *time.Timer {
+	if d < time.Minute {
+		return time.NewTimer(time.Millisecond)
+	}
+	t := time.NewTimer(time.Hour)
+	j.mu.Lock()
+	long := j.long
+	j.mu.Unlock()
+	go func() {
+		<-long
+		t.Reset(0)
+	}()
+	return t
+}
+
+func (j *jumping) jump(d time.Duration) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.by += d
+	close(j.long)
+	j.long = make(chan struct{})
+}
+
+// What becomes of the flows to a target that is unhealthy: they end at once,
+// not at all, or after a while in which its state says so.
+func TestUnhealthyTargetsFlows(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		terminate, wait string
+		state           string
+		now, later      bool
+	}{
+		{"at once", "true", "0", model.TargetHealthUnhealthy, true, true},
+		{"never", "false", "0", model.TargetHealthUnhealthy, false, false},
+		{"after a while", "false", "600", model.TargetHealthUnhealthyDraining, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k, clock := new(kernel), &jumping{long: make(chan struct{})}
+			w := newWorldWith(t, Config{Clock: clock, Forwarder: k})
+			sick, well := newApp(t, "sick"), newApp(t, "well")
+			lb := spec(sick.Target, well.Target)
+			lb.Type = model.LoadBalancerNetwork
+			lb.Interfaces = []balance.Interface{{ID: "eni", Address: "10.0.0.1/24"}}
+			lb.Listeners[0].Protocol, lb.Groups[0].Protocol = "TCP", "TCP"
+			lb.Groups[0].Attributes = map[string]string{
+				"target_health_state.unhealthy.connection_termination.enabled": c.terminate,
+				"target_health_state.unhealthy.draining_interval_seconds":      c.wait,
+			}
+			w.apply(lb)
+			w.wait(sick, model.TargetHealthHealthy, "")
+			w.wait(well, model.TargetHealthHealthy, "")
+			at := netip.AddrPortFrom(netip.MustParseAddr(sick.IP), uint16(sick.Port))
+			sick.status.Store(503)
+			w.wait(sick, c.state, model.ReasonResponseCodeMismatch)
+			settles := func(want bool) {
+				t.Helper()
+				for deadline := time.Now().Add(5 * time.Second); k.wasCut(at) != want; {
+					if time.Now().After(deadline) {
+						t.Fatalf("its flows were cut: %v", !want)
+					}
+				}
+			}
+			settles(c.now)
+			clock.jump(time.Hour)
+			if c.wait != "0" {
+				w.wait(sick, model.TargetHealthUnhealthy, model.ReasonResponseCodeMismatch)
+			}
+			settles(c.later)
+			if other := netip.AddrPortFrom(netip.MustParseAddr(well.IP), uint16(well.Port)); k.wasCut(other) {
+				t.Error("a healthy target's flows are cut")
+			}
+		})
+	}
+}
+
+// A listener that only this process can serve is not forwarded by the kernel,
+// and is again when it can be.
+func TestWhoServesAListener(t *testing.T) {
+	k := new(kernel)
+	w := newWorldWith(t, Config{Clock: hurried{}, Forwarder: k})
+	a := newApp(t, "a")
+	lb := spec(a.Target)
+	lb.Type = model.LoadBalancerNetwork
+	lb.Interfaces = []balance.Interface{{ID: "eni", Address: "127.0.0.1/8"}}
+	lb.Listeners[0].Protocol, lb.Groups[0].Protocol = "TCP", "TCP"
+	lb.Groups[0].HealthCheck = model.HealthCheck{Enabled: true, Protocol: "TCP", Port: "traffic-port", IntervalSeconds: 30, TimeoutSeconds: 5, HealthyThreshold: 2, UnhealthyThreshold: 2}
+	for _, proxied := range []bool{false, true, false} {
+		lb.Groups[0].Attributes = map[string]string{"proxy_protocol_v2.enabled": strconv.FormatBool(proxied)}
+		w.apply(lb)
+		k.mu.Lock()
+		ports := len(k.table.Nodes[0].Ports)
+		k.mu.Unlock()
+		if (ports == 0) != proxied {
+			t.Errorf("proxied %v: the kernel serves %d ports", proxied, ports)
+		}
+		w.place.mu.Lock()
+		address := w.place.ports[80]
+		w.place.mu.Unlock()
+		if address == "" {
+			continue
+		}
+		c, err := net.Dial("tcp", address)
+		if (err == nil) != proxied {
+			t.Errorf("proxied %v: dialling fails with %v", proxied, err)
+		}
+		if err == nil {
+			_ = c.Close()
+		}
+	}
+}
