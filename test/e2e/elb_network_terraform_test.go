@@ -11,8 +11,9 @@ import (
 // forwarderImports is how the case forwarder is imported.
 var forwarderImports = &reimports{
 	ids: map[string]func(*stateResource) string{"aws_lb_target_group_attachment": notImportable, "aws_acm_certificate_validation": notImportable},
-	// As in balancerImports.
-	changed: []string{"aws_security_group", "aws_lb_listener"},
+	// As in balancerImports. Of groups of load balancers the provider does not
+	// read most attributes.
+	changed: []string{"aws_security_group", "aws_lb_listener", "aws_lb_target_group"},
 }
 
 func forwarderApplied(t *testing.T, s *server, tf *configuration) {

@@ -38,7 +38,7 @@ func writeIdle(conn *nftables.Conn, t Table) {
 				made[p.Idle] = true
 				policies.Lock()
 				conn.AddObj(&nftables.NamedObj{Table: table, Name: name, Type: nftables.ObjTypeCtTimeout, Obj: &expr.CtTimeout{
-					L3Proto: unix.NFPROTO_IPV4, L4Proto: TCP, Policy: expr.CtStatePolicyTimeout{expr.CtStateTCPESTABLISHED: p.Idle},
+					L3Proto: unix.NFPROTO_IPV4, L4Proto: TCP, Policy: expr.CtStatePolicyTimeout{expr.CtStateTCPESTABLISHED: p.Idle, expr.CtStateTCPUNACK: p.Idle},
 				}})
 				policies.Unlock()
 			}

@@ -59,8 +59,10 @@ func Prepare(path string) error {
 		// What belongs to no flow that is known is answered with a reset.
 		"netfilter/nf_conntrack_tcp_loose":               "0",
 		"netfilter/nf_conntrack_tcp_timeout_established": tcpIdle,
-		"netfilter/nf_conntrack_udp_timeout":             udpIdle,
-		"netfilter/nf_conntrack_udp_timeout_stream":      udpIdle,
+		// What was not acknowledged yet has as long.
+		"netfilter/nf_conntrack_tcp_timeout_unacknowledged": tcpIdle,
+		"netfilter/nf_conntrack_udp_timeout":                udpIdle,
+		"netfilter/nf_conntrack_udp_timeout_stream":         udpIdle,
 	})
 }
 

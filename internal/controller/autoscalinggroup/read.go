@@ -133,7 +133,7 @@ func (c *groups) readTargets(ctx context.Context, v *view) error {
 		}
 		unhealthy := map[string]bool{}
 		for _, h := range health {
-			unhealthy[h.Key.ID] = h.V.State == model.TargetHealthUnhealthy
+			unhealthy[h.Key.ID] = h.V.State == model.TargetHealthUnhealthy || h.V.State == model.TargetHealthUnhealthyDraining
 		}
 		for _, t := range targets {
 			if !member[t.V.ID] || t.V.RegisteredBy != "" {

@@ -181,7 +181,7 @@ func targetState(h *model.TargetHealth) (deployment.TargetState, string) {
 			return deployment.TargetUnhealthy, h.Description // its instance does not run
 		}
 		return deployment.TargetHealthy, ""
-	case model.TargetHealthUnhealthy:
+	case model.TargetHealthUnhealthy, model.TargetHealthUnhealthyDraining:
 		return deployment.TargetUnhealthy, h.Description
 	case model.TargetHealthDraining:
 		return deployment.TargetDraining, ""
