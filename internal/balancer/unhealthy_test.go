@@ -54,6 +54,8 @@ type jumping struct {
 	mu   sync.Mutex
 	by   time.Duration
 	long chan struct{} // closed by a jump
+	// waiting counts the long timers.
+	waiting int
 }
 
 func (j *jumping) Now() time.Time {
@@ -69,12 +71,19 @@ func (j *jumping) NewTimer(d time.Duration) *time.Timer {
 	t := time.NewTimer(time.Hour)
 	j.mu.Lock()
 	long := j.long
+	j.waiting++
 	j.mu.Unlock()
 	go func() {
 		<-long
 		t.Reset(0)
 	}()
 	return t
+}
+
+func (j *jumping) waits() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.waiting > 0
 }
 
 func (j *jumping) jump(d time.Duration) {
@@ -125,6 +134,11 @@ func TestUnhealthyTargetsFlows(t *testing.T) {
 				}
 			}
 			settles(c.now)
+			for deadline := time.Now().Add(5 * time.Second); c.wait != "0" && !clock.waits(); {
+				if time.Now().After(deadline) {
+					t.Fatal("nobody waits for the end of its flows")
+				}
+			}
 			clock.jump(time.Hour)
 			if c.wait != "0" {
 				w.wait(sick, model.TargetHealthUnhealthy, model.ReasonResponseCodeMismatch)

@@ -262,4 +262,3 @@ func TestNetworkBalancer(t *testing.T) {
 	answers(steady, "after a restart")
 	byName(outer, "flown")
 }
-
