@@ -65,6 +65,7 @@ type Conn struct {
 	// latest is the highest id that the client used; dropped are the streams
 	// that were reset here of late, for which frames may still be on their way.
 	latest  uint32
+	open    int // streams that are not closed
 	dropped [64]uint32
 	drops   int
 	waiting int // workers without work
@@ -80,6 +81,7 @@ type Conn struct {
 	leaving    bool  // a GOAWAY was sent
 	last       uint32
 	ended      bool // the writer ends when all is sent
+	hurry      bool // and gives up soon
 }
 
 // New makes a connection of one that agreed on HTTP/2.
@@ -143,6 +145,8 @@ func (h *Conn) Serve() {
 	var ce connError
 	if errors.As(err, &ce) {
 		h.goAway(h.latest, ce.code)
+		h.hurry = true
+		_ = h.c.SetWriteDeadline(time.Now().Add(goodbye))
 	}
 	for _, s := range h.streams {
 		s.end(ErrClosed)

@@ -27,6 +27,7 @@ type Stream struct {
 
 	sendWindow int64
 	sent       bool  // the response is complete
+	closed     bool  // nothing more comes or goes
 	err        error // why nothing more comes or goes
 
 	readBy, writeBy   time.Time
@@ -58,9 +59,11 @@ func (h *Conn) request(id uint32) error {
 	switch {
 	case d.self || !d.wellFormed() && !d.tooLarge:
 		return streamError{id, ProtocolError}
-	case len(h.streams) >= h.o.MaxStreams:
+	case h.open >= h.o.MaxStreams, len(h.streams) >= 2*h.o.MaxStreams:
+		// Handlers may take a while to notice that their stream is closed.
 		return streamError{id, RefusedStream}
 	}
+	h.open++
 	s := &Stream{h: h, id: id, head: d.append(nil), chunked: !d.end && d.length < 0, length: d.length, over: d.end, window: streamWindow, sendWindow: h.initial}
 	h.streams[id] = s
 	h.handlers.Add(1)
@@ -132,9 +135,19 @@ func (h *Conn) wasDropped(id uint32) bool {
 func (s *Stream) end(err error) {
 	if s.err == nil {
 		s.err = err
+		s.settle()
 		s.discard()
 		s.wakeReader()
 		s.wakeWriter()
+	}
+}
+
+// settle tells when the stream is closed: the client may make another request
+// then.
+func (s *Stream) settle() {
+	if !s.closed && (s.err != nil || s.sent && s.over) {
+		s.closed = true
+		s.h.open--
 	}
 }
 
@@ -195,6 +208,7 @@ func (h *Conn) data(f *frame) error {
 	s.body = append(s.body, f.payload...)
 	if f.has(flagEndStream) {
 		s.over = true
+		s.settle()
 	}
 	if s.length >= 0 && (s.received > s.length || s.over && s.received < s.length) {
 		return streamError{f.id, ProtocolError}
@@ -221,6 +235,7 @@ func (h *Conn) ending(s *Stream) error {
 		return streamError{s.id, ProtocolError}
 	}
 	s.over = true
+	s.settle()
 	s.trailers = append(s.trailers, d.fields...)
 	s.wakeReader()
 	return nil

@@ -83,8 +83,9 @@ func (h *Conn) write() {
 					s.wakeWriter()
 				}
 			}
+			hurry := h.hurry
 			h.mu.Unlock()
-			if now := time.Now(); by.Sub(now) < h.o.Timeout-h.o.Timeout/32 {
+			if now := time.Now(); !hurry && by.Sub(now) < h.o.Timeout-h.o.Timeout/32 {
 				by = now.Add(h.o.Timeout)
 				_ = h.c.SetWriteDeadline(by)
 			}
@@ -152,6 +153,7 @@ func (r *Response) End(end bool) error {
 	flags := byte(0)
 	if end {
 		flags, s.sent = flagEndStream, true
+		s.settle()
 	}
 	block := h.out[r.at+frameHead:]
 	if len(block) <= maxFrame {
@@ -205,6 +207,7 @@ func (s *Stream) Write(p []byte, end bool) error {
 			flags := byte(0)
 			if end && n == len(p) {
 				flags, s.sent = flagEndStream, true
+				s.settle()
 			}
 			h.frame(frameData, flags, s.id, p[:n])
 			s.sendWindow -= int64(n)
