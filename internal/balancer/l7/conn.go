@@ -20,7 +20,8 @@ const (
 	lingerBytes = 1 << 20
 	// pumpGrace is how long a request's body may still be on its way once
 	// its response is complete.
-	pumpGrace = 100 * time.Millisecond
+	pumpGrace  = 100 * time.Millisecond
+	lastChance = 200 * time.Millisecond
 	// maxForwarded is how many addresses X-Forwarded-For may list; a request
 	// that has more is answered with a status of ELB's own.
 	maxForwarded            = 30
@@ -103,11 +104,12 @@ func (c *conn) release() {
 	conns.Put(c)
 }
 
-// interruptIdle ends the connection when it waits for a request. The caller
-// has set Server.closing, so that a request under way is the last.
+// interruptIdle ends the connection when it waits for a request and none comes
+// at once. The caller has set Server.closing, so that a request under way is the
+// last.
 func (c *conn) interruptIdle() {
 	if c.idle.Load() {
-		_ = c.c.SetReadDeadline(past)
+		_ = c.c.SetReadDeadline(time.Now().Add(c.s.lastChance))
 	}
 }
 
@@ -164,6 +166,9 @@ func (c *conn) request() bool {
 		return false
 	}
 	c.idle.Store(false)
+	if c.s.isClosing() {
+		c.r.dl = deadline{} // it was not set here
+	}
 	c.table = c.s.table.Load()
 	c.isHead, c.keep, c.minor = false, false, 1
 	if c.table.Access != nil {
@@ -199,9 +204,6 @@ func (c *conn) request() bool {
 		c.r.r, c.r.w = 0, 0
 	}
 	c.idle.Store(true)
-	if again && c.s.isClosing() {
-		again = false
-	}
 	// A client that announced its last request has nothing more to say.
 	said := !c.req.KeepsAlive() && !c.req.HasBody() && len(c.r.buffered()) == 0
 	if !again && !said && !c.cutC.Load() {
@@ -232,7 +234,8 @@ func (c *conn) readHead() (int, bool) {
 		}
 		c.r.dl.extend(c.c.SetReadDeadline, timeout)
 		if c.s.isClosing() {
-			return 0, false
+			c.r.dl.at = time.Now().Add(c.s.lastChance)
+			_ = c.c.SetReadDeadline(c.r.dl.at)
 		}
 		if err := c.r.fill(); err != nil {
 			return 0, false

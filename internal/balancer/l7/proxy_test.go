@@ -61,6 +61,7 @@ func serve(t testing.TB, settings Settings, g *Group, a Action) *lb {
 		settings.Port = 80
 	}
 	b.server = NewServer(&Table{Rules: compiled, Actions: []Action{a}, Settings: settings}, b.stats, slog.New(slog.DiscardHandler))
+	b.server.lastChance = time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.server.Serve(ctx, l) }()

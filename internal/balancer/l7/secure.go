@@ -178,9 +178,13 @@ func (x *secureConn) interruptIdle() {
 		x.inner.interruptIdle()
 		return
 	}
-	x.ended = true
-	_ = x.c.Close()
+	// The client sends its request as soon as the handshake is done.
+	_ = x.c.SetReadDeadline(time.Now().Add(lastHandshake))
 }
+
+// lastHandshake is how long a handshake may still take once its connection is to
+// end.
+const lastHandshake = time.Second
 
 func (x *secureConn) cut() {
 	x.mu.Lock()

@@ -20,6 +20,9 @@ type Server struct {
 	log   *slog.Logger
 	table atomic.Pointer[Table]
 	tls   *tls.Config
+	// lastChance is how long a connection that is to end waits for a request
+	// that the client may have sent before it could know.
+	lastChance time.Duration
 
 	mu      sync.Mutex
 	closing atomic.Bool // set with mu held
@@ -45,7 +48,7 @@ const keptWorkers = 64
 // NewServer makes a server that does what t says. Stats may be shared by
 // several servers. It takes over t, which must not be changed any more.
 func NewServer(t *Table, stats *Stats, log *slog.Logger) *Server {
-	s := &Server{stats: stats, log: log, conns: map[served]struct{}{}, work: make(chan job)}
+	s := &Server{stats: stats, log: log, conns: map[served]struct{}{}, work: make(chan job), lastChance: lastChance}
 	s.tls = s.tlsConfig()
 	s.Swap(t)
 	return s
@@ -64,9 +67,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // Accept hands the connections that l accepts to start, which must not block,
-// until ctx ends or l fails, and closes l.
+// until ctx ends or l fails, and closes l. Connections that clients have opened by
+// then are accepted first, where l can be told to do so.
 func Accept(ctx context.Context, l net.Listener, log *slog.Logger, start func(net.Conn)) error {
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer l.Close() //nolint:errcheck // nobody waits for it
+	stop := context.AfterFunc(ctx, func() {
+		turnAway(l)
+		patient, ok := l.(interface{ SetDeadline(t time.Time) error })
+		if !ok || patient.SetDeadline(time.Now().Add(lastAccept)) != nil {
+			_ = l.Close()
+		}
+	})
 	defer stop()
 	for delay := time.Duration(0); ; {
 		nc, err := l.Accept()
@@ -91,6 +102,10 @@ func Accept(ctx context.Context, l net.Listener, log *slog.Logger, start func(ne
 		}
 	}
 }
+
+// lastAccept is how long connections are accepted that were being opened when no
+// more were to be.
+const lastAccept = 20 * time.Millisecond
 
 // start serves a connection in a goroutine of its own.
 func (s *Server) start(nc net.Conn) {

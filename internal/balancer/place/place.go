@@ -124,7 +124,9 @@ func same(a, b network.Attachment) bool {
 func (p *Netns) Listen(ctx context.Context, lb string, port int32) (net.Listener, error) {
 	// Connections end by the idle timeout, so that nothing is gained by the
 	// four system calls for each that would have the kernel look after them.
-	return network.ListenWith(ctx, &net.ListenConfig{KeepAlive: -1}, p.net.NetnsPath(name(lb)), net.JoinHostPort("0.0.0.0", strconv.Itoa(int(port))))
+	lc := &net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false) // nor by several paths, which the ends of listeners are not made for
+	return network.ListenWith(ctx, lc, p.net.NetnsPath(name(lb)), net.JoinHostPort("0.0.0.0", strconv.Itoa(int(port))))
 }
 
 // Dial connects from the load balancer.

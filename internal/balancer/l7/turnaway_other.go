@@ -1,0 +1,7 @@
+//go:build !linux
+
+package l7
+
+import "net"
+
+func turnAway(net.Listener) {}
