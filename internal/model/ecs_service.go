@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -70,13 +71,20 @@ type ServiceSpec struct {
 	RoleARN                     string `json:"roleArn,omitempty"`
 }
 
-// ServiceLoadBalancer registers a container's port with a target group.
+// ServiceLoadBalancer registers a container's port with a target group, or its
+// instance with a classic load balancer.
 type ServiceLoadBalancer struct {
-	TargetGroupARN   string `json:"targetGroupArn,omitempty"`
+	TargetGroupARN string `json:"targetGroupArn,omitempty"`
+	// LoadBalancerName is a classic one's, and ClassicGroupARN its target
+	// group's, which the API does not show.
 	LoadBalancerName string `json:"loadBalancerName,omitempty"`
+	ClassicGroupARN  string `json:"classicGroupArn,omitempty"`
 	ContainerName    string `json:"containerName,omitempty"`
 	ContainerPort    *int   `json:"containerPort,omitempty"`
 }
+
+// Group is the ARN of the target group.
+func (b *ServiceLoadBalancer) Group() string { return cmp.Or(b.TargetGroupARN, b.ClassicGroupARN) }
 
 // ServiceRegistry registers tasks with a Cloud Map service.
 type ServiceRegistry struct {

@@ -21,14 +21,17 @@ func (t *Task) Targets() []TaskTarget {
 	var out []TaskTarget
 	seen := map[TaskTarget]bool{}
 	for _, lb := range t.Spec.LoadBalancers {
-		if lb.TargetGroupARN == "" || lb.ContainerPort == nil {
+		if lb.Group() == "" || lb.ContainerPort == nil {
 			continue
 		}
-		v := TaskTarget{GroupARN: lb.TargetGroupARN, ContainerPort: *lb.ContainerPort}
+		v := TaskTarget{GroupARN: lb.Group(), ContainerPort: *lb.ContainerPort}
 		if a := t.ENI(); a != nil {
 			v.ID, v.Port = a.Detail("privateIPv4Address"), int32(*lb.ContainerPort)
 		} else {
 			v.ID, v.Port = t.Status.EC2InstanceID, t.hostPort(lb.ContainerName, *lb.ContainerPort)
+		}
+		if lb.ClassicGroupARN != "" && v.Port != 0 {
+			v.Port = ClassicTargetPort // the listeners tell the ports
 		}
 		if !seen[v] {
 			seen[v] = true

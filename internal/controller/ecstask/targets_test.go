@@ -159,3 +159,18 @@ func TestTargetGroupOfAnotherVPC(t *testing.T) {
 		x.is(task, model.TaskStopping)
 	})
 }
+
+// A task behind a classic load balancer registers its instance, whatever its
+// port, once that is known.
+func TestClassicTarget(t *testing.T) {
+	task := &model.Task{}
+	task.Spec.LoadBalancers = []model.ServiceLoadBalancer{{LoadBalancerName: "old", ClassicGroupARN: "group", ContainerName: "web", ContainerPort: new(80)}}
+	task.Status.EC2InstanceID = "i-1"
+	if got := task.Targets(); len(got) != 1 || got[0].Known() {
+		t.Errorf("before it runs: %+v", got)
+	}
+	task.Spec.NetworkMode = "host"
+	if got := task.Targets(); len(got) != 1 || got[0] != (model.TaskTarget{GroupARN: "group", ContainerPort: 80, ID: "i-1", Port: model.ClassicTargetPort}) {
+		t.Errorf("at its instance's port: %+v", got)
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"roadstead.dev/internal/model"
 )
 
 // StartedEvent tells that tasks were started, replaced of them for unhealthy
@@ -63,7 +65,23 @@ func scalingReason(deployment string) string {
 }
 
 func elbReason(group string) string {
-	return "Task failed ELB health checks in (target-group " + group + ")"
+	return "Task failed ELB health checks in (" + balancer(group) + ")"
+}
+
+// balancer is what has the target group with the ARN: itself, or a classic
+// load balancer, whose members are instances.
+func balancer(group string) string {
+	if name, ok := model.ClassicGroupName(group); ok {
+		return "elb " + name
+	}
+	return "target-group " + group
+}
+
+func members(group string) string {
+	if _, ok := model.ClassicGroupName(group); ok {
+		return "instances"
+	}
+	return "targets"
 }
 
 const containerReason = "Task failed container health checks"

@@ -119,7 +119,7 @@ func (p *planner) refused(t Task) bool {
 	for _, g := range t.Targets {
 		if g.Refused != "" {
 			some = true
-			p.event("failed to register targets in (target-group %s) with (error %s)", g.GroupARN, g.Refused)
+			p.event("failed to register targets in (%s) with (error %s)", balancer(g.GroupARN), g.Refused)
 		}
 	}
 	return some
@@ -177,7 +177,7 @@ func (p *planner) unhealthyEvents(t Task) {
 	}
 	for _, g := range t.Targets {
 		if g.State == TargetUnhealthy {
-			p.event("(task %s) (port %d) is unhealthy in (target-group %s) due to (reason %s).", t.ID, g.Port, g.GroupARN, g.Reason)
+			p.event("(task %s) (port %d) is unhealthy in (%s) due to (reason %s).", t.ID, g.Port, balancer(g.GroupARN), g.Reason)
 		}
 	}
 }

@@ -40,10 +40,10 @@ func (e *targetEvents) deregister(t Task) {
 
 func (e *targetEvents) emit(p *planner) {
 	for _, g := range e.registered.keys {
-		p.event("registered %d targets in (target-group %s)", e.registered.counts[g], g)
+		p.event("registered %d %s in (%s)", e.registered.counts[g], members(g), balancer(g))
 	}
 	for _, g := range e.deregistered.keys {
-		p.event("deregistered %d targets in (target-group %s)", e.deregistered.counts[g], g)
+		p.event("deregistered %d %s in (%s)", e.deregistered.counts[g], members(g), balancer(g))
 	}
 	for _, d := range e.draining.keys {
 		p.plan.Events = append(p.plan.Events, drainingEvent(p.Service.Name, d, e.draining.counts[d]))

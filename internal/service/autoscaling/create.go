@@ -106,9 +106,6 @@ func (s *Service) newGroup(ctx context.Context, in *autoscaling.CreateAutoScalin
 	if err := s.apply(ctx, &said, &v.Spec); err != nil {
 		return nil, err
 	}
-	if len(in.LoadBalancerNames) > 0 {
-		return nil, noBalancers
-	}
 	var err error
 	if v.Spec.TargetGroups, err = s.newTargetGroups(ctx, in); err != nil {
 		return nil, err

@@ -88,7 +88,7 @@ func groupOut(v *model.AutoScalingGroup) autoscaling.AutoScalingGroup {
 		MinSize: number(spec.Min), MaxSize: number(spec.Max), DesiredCapacity: number(v.Desired), DesiredCapacityType: text(spec.DesiredCapacityType),
 		DefaultCooldown: number(spec.CooldownSeconds), DefaultInstanceWarmup: optional(spec.InstanceWarmupSeconds),
 		AvailabilityZones: spec.Zones, VPCZoneIdentifier: new(strings.Join(spec.SubnetIDs, ",")),
-		LoadBalancerNames: []string{}, TargetGroupARNs: slices.Clone(spec.TargetGroups), TrafficSources: []autoscaling.TrafficSourceIdentifier{},
+		TrafficSources:  []autoscaling.TrafficSourceIdentifier{},
 		HealthCheckType: &spec.HealthCheckType, HealthCheckGracePeriod: number(spec.HealthCheckGraceSeconds),
 		Instances: []autoscaling.Instance{}, SuspendedProcesses: suspendedOut(v.Suspended), EnabledMetrics: []autoscaling.EnabledMetric{},
 		Tags: tagsOut(v.Name, v.Tags), TerminationPolicies: spec.TerminationPolicies, NewInstancesProtectedFromScaleIn: &spec.NewInstancesProtected,
@@ -104,11 +104,10 @@ func groupOut(v *model.AutoScalingGroup) autoscaling.AutoScalingGroup {
 		},
 		DeletionProtection: autoscaling.DeletionProtection(cmp.Or(spec.DeletionProtection, string(autoscaling.DeletionProtectionNone))),
 	}
-	if out.TargetGroupARNs == nil {
-		out.TargetGroupARNs = []string{}
-	}
+	out.TargetGroupARNs, out.LoadBalancerNames = split(spec.TargetGroups)
 	for _, arn := range spec.TargetGroups {
-		out.TrafficSources = append(out.TrafficSources, autoscaling.TrafficSourceIdentifier{Identifier: new(arn), Type: new(typeELBv2)})
+		id, kind := trafficSource(arn)
+		out.TrafficSources = append(out.TrafficSources, autoscaling.TrafficSourceIdentifier{Identifier: &id, Type: &kind})
 	}
 	for _, m := range v.EnabledMetrics {
 		out.EnabledMetrics = append(out.EnabledMetrics, autoscaling.EnabledMetric{Metric: new(m), Granularity: new(granularity)})

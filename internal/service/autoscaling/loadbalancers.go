@@ -32,7 +32,7 @@ func (s *Service) checkTargetGroups(ctx context.Context, arns []string) error {
 			return noTargetGroups
 		}
 		row, err := tables.TargetGroups.Get(ctx, s.Store, c.Account, c.Region, id)
-		if errors.Is(err, store.ErrNotFound) || err == nil && row.V.ARN != arn {
+		if errors.Is(err, store.ErrNotFound) || err == nil && (row.V.ARN != arn || row.V.Classic) {
 			return noTargetGroups
 		}
 		if err != nil {
@@ -45,43 +45,53 @@ func (s *Service) checkTargetGroups(ctx context.Context, arns []string) error {
 	return nil
 }
 
-// sourceARNs are the target groups among traffic sources.
-func sourceARNs(sources []autoscaling.TrafficSourceIdentifier) ([]string, error) {
-	var out []string
+// sourcesOf are the target groups, by ARN, and the classic load balancers, by
+// name, among traffic sources.
+func sourcesOf(sources []autoscaling.TrafficSourceIdentifier) (groups, balancers []string, err error) {
 	for _, src := range sources {
 		switch kind := value(src.Type); {
-		case kind == "elb":
-			return nil, noBalancers
+		case kind == typeELB:
+			balancers = append(balancers, *src.Identifier)
+			continue
 		case kind == "vpc-lattice":
-			return nil, unsupported("traffic sources of type vpc-lattice")
+			return nil, nil, unsupported("traffic sources of type vpc-lattice")
 		case kind != "" && kind != typeELBv2:
-			return nil, invalid("Invalid traffic source type: %s. Valid types are: elb, elbv2, vpc-lattice.", kind)
+			return nil, nil, invalid("Invalid traffic source type: %s. Valid types are: elb, elbv2, vpc-lattice.", kind)
 		}
-		out = append(out, *src.Identifier)
+		groups = append(groups, *src.Identifier)
 	}
-	return out, nil
+	return groups, balancers, nil
 }
 
 // newTargetGroups are those that a new group gets.
 func (s *Service) newTargetGroups(ctx context.Context, in *autoscaling.CreateAutoScalingGroupInput) ([]string, error) {
-	if len(in.TargetGroupARNs) > 0 && len(in.TrafficSources) > 0 {
+	switch {
+	case len(in.TargetGroupARNs) > 0 && len(in.TrafficSources) > 0:
 		return nil, invalid("You cannot specify both TargetGroupARNs and TrafficSources.")
+	case len(in.LoadBalancerNames) > 0 && len(in.TrafficSources) > 0:
+		return nil, invalid("You cannot specify both LoadBalancerNames and TrafficSources.")
 	}
-	arns, err := sourceARNs(in.TrafficSources)
+	arns, names, err := sourcesOf(in.TrafficSources)
 	if err != nil {
 		return nil, err
 	}
-	return s.joined(ctx, nil, slices.Concat(in.TargetGroupARNs, arns), maxTargetGroups)
+	return s.joined(ctx, nil, slices.Concat(in.TargetGroupARNs, arns), slices.Concat(in.LoadBalancerNames, names), maxTargetGroups)
 }
 
-// joined are the groups that were there with those that are added.
-func (s *Service) joined(ctx context.Context, had, more []string, atOnce int) ([]string, error) {
-	if len(more) > atOnce {
-		return nil, constraint(more, "targetGroupARNs", "have length less than or equal to %d", atOnce)
+// joined are the groups that were there with those that are added, and those
+// of classic load balancers.
+func (s *Service) joined(ctx context.Context, had, more, balancers []string, atOnce int) ([]string, error) {
+	if err := bounded(more, balancers, atOnce); err != nil {
+		return nil, err
 	}
 	if err := s.checkTargetGroups(ctx, more); err != nil {
 		return nil, err
 	}
+	classic, err := s.classicGroups(ctx, balancers)
+	if err != nil {
+		return nil, err
+	}
+	more = slices.Concat(more, classic)
 	for _, arn := range more {
 		if !slices.Contains(had, arn) {
 			had = append(had, arn)
@@ -93,19 +103,38 @@ func (s *Service) joined(ctx context.Context, had, more []string, atOnce int) ([
 	return had, nil
 }
 
-func (s *Service) attachGroups(ctx context.Context, group string, arns []string) error {
+// bounded refuses to name too many at once.
+func bounded(arns, balancers []string, atOnce int) error {
+	switch {
+	case len(arns) > atOnce:
+		return constraint(arns, "targetGroupARNs", "have length less than or equal to %d", atOnce)
+	case len(balancers) > atOnce:
+		return constraint(balancers, "loadBalancerNames", "have length less than or equal to %d", atOnce)
+	}
+	return nil
+}
+
+func (s *Service) attachGroups(ctx context.Context, group string, arns, balancers []string) error {
 	return s.change(ctx, group, func(v *model.AutoScalingGroup) error {
-		all, err := s.joined(ctx, v.Spec.TargetGroups, arns, maxAtOnce)
+		all, err := s.joined(ctx, v.Spec.TargetGroups, arns, balancers, maxAtOnce)
 		v.Spec.TargetGroups = all
 		return err
 	})
 }
 
-func (s *Service) detachGroups(ctx context.Context, group string, arns []string) error {
-	if len(arns) > maxAtOnce {
-		return constraint(arns, "targetGroupARNs", "have length less than or equal to %d", maxAtOnce)
+func (s *Service) detachGroups(ctx context.Context, group string, arns, balancers []string) error {
+	if err := bounded(arns, balancers, maxAtOnce); err != nil {
+		return err
 	}
 	return s.change(ctx, group, func(v *model.AutoScalingGroup) error {
+		arns := slices.Clone(arns)
+		for _, name := range balancers {
+			arn := attached(v, name)
+			if arn == "" {
+				return invalid("Trying to remove Load Balancers that are not part of the group")
+			}
+			arns = append(arns, arn)
+		}
 		for _, arn := range arns {
 			if !slices.Contains(v.Spec.TargetGroups, arn) {
 				return invalid("Trying to remove Target Groups that are not part of the group")
@@ -119,7 +148,7 @@ func (s *Service) detachGroups(ctx context.Context, group string, arns []string)
 // AttachLoadBalancerTargetGroups registers a group's instances with target
 // groups.
 func (s *Service) AttachLoadBalancerTargetGroups(ctx context.Context, in *autoscaling.AttachLoadBalancerTargetGroupsInput) (*autoscaling.AttachLoadBalancerTargetGroupsOutput, error) {
-	if err := s.attachGroups(ctx, *in.AutoScalingGroupName, in.TargetGroupARNs); err != nil {
+	if err := s.attachGroups(ctx, *in.AutoScalingGroupName, in.TargetGroupARNs, nil); err != nil {
 		return nil, err
 	}
 	return &autoscaling.AttachLoadBalancerTargetGroupsOutput{}, nil
@@ -127,7 +156,7 @@ func (s *Service) AttachLoadBalancerTargetGroups(ctx context.Context, in *autosc
 
 // DetachLoadBalancerTargetGroups takes them out again.
 func (s *Service) DetachLoadBalancerTargetGroups(ctx context.Context, in *autoscaling.DetachLoadBalancerTargetGroupsInput) (*autoscaling.DetachLoadBalancerTargetGroupsOutput, error) {
-	if err := s.detachGroups(ctx, *in.AutoScalingGroupName, in.TargetGroupARNs); err != nil {
+	if err := s.detachGroups(ctx, *in.AutoScalingGroupName, in.TargetGroupARNs, nil); err != nil {
 		return nil, err
 	}
 	return &autoscaling.DetachLoadBalancerTargetGroupsOutput{}, nil
@@ -135,11 +164,11 @@ func (s *Service) DetachLoadBalancerTargetGroups(ctx context.Context, in *autosc
 
 // AttachTrafficSources is AttachLoadBalancerTargetGroups by its newer name.
 func (s *Service) AttachTrafficSources(ctx context.Context, in *autoscaling.AttachTrafficSourcesInput) (*autoscaling.AttachTrafficSourcesOutput, error) {
-	arns, err := sourceARNs(in.TrafficSources)
+	arns, names, err := sourcesOf(in.TrafficSources)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.attachGroups(ctx, *in.AutoScalingGroupName, arns); err != nil {
+	if err := s.attachGroups(ctx, *in.AutoScalingGroupName, arns, names); err != nil {
 		return nil, err
 	}
 	return &autoscaling.AttachTrafficSourcesOutput{}, nil
@@ -147,11 +176,11 @@ func (s *Service) AttachTrafficSources(ctx context.Context, in *autoscaling.Atta
 
 // DetachTrafficSources is DetachLoadBalancerTargetGroups by its newer name.
 func (s *Service) DetachTrafficSources(ctx context.Context, in *autoscaling.DetachTrafficSourcesInput) (*autoscaling.DetachTrafficSourcesOutput, error) {
-	arns, err := sourceARNs(in.TrafficSources)
+	arns, names, err := sourcesOf(in.TrafficSources)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.detachGroups(ctx, *in.AutoScalingGroupName, arns); err != nil {
+	if err := s.detachGroups(ctx, *in.AutoScalingGroupName, arns, names); err != nil {
 		return nil, err
 	}
 	return &autoscaling.DetachTrafficSourcesOutput{}, nil
@@ -224,6 +253,7 @@ func (s *Service) DescribeLoadBalancerTargetGroups(ctx context.Context, in *auto
 	if err != nil {
 		return nil, err
 	}
+	arns, _ = split(arns)
 	arns, next, err := page(ctx, paged{in.NextToken, in.MaxRecords, 100, 100, "DescribeLoadBalancerTargetGroups", in.AutoScalingGroupName}, arns, itself)
 	if err != nil {
 		return nil, err
@@ -242,9 +272,9 @@ func (s *Service) DescribeTrafficSources(ctx context.Context, in *autoscaling.De
 		return nil, err
 	}
 	switch kind := value(in.TrafficSourceType); kind {
-	case "", typeELBv2:
-	case "elb", "vpc-lattice":
-		arns = nil
+	case "":
+	case typeELB, typeELBv2, "vpc-lattice":
+		arns = slices.DeleteFunc(arns, func(arn string) bool { _, k := trafficSource(arn); return k != kind })
 	default:
 		return nil, invalid("Invalid traffic source type: %s. Valid types are: elb, elbv2, vpc-lattice.", kind)
 	}
@@ -255,21 +285,10 @@ func (s *Service) DescribeTrafficSources(ctx context.Context, in *autoscaling.De
 	}
 	out := &autoscaling.DescribeTrafficSourcesOutput{TrafficSources: []autoscaling.TrafficSourceState{}, NextToken: next}
 	for _, arn := range arns {
+		id, kind := trafficSource(arn)
 		out.TrafficSources = append(out.TrafficSources, autoscaling.TrafficSourceState{
-			TrafficSource: new(arn), Identifier: new(arn), Type: new(typeELBv2), State: new(states[arn]),
+			TrafficSource: &id, Identifier: &id, Type: &kind, State: new(states[arn]),
 		})
 	}
 	return out, nil
-}
-
-// DescribeLoadBalancers lists a group's classic load balancers: none.
-func (s *Service) DescribeLoadBalancers(ctx context.Context, in *autoscaling.DescribeLoadBalancersInput) (*autoscaling.DescribeLoadBalancersOutput, error) {
-	if _, err := s.group(ctx, *in.AutoScalingGroupName); err != nil {
-		return nil, err
-	}
-	err := nothing(ctx, paged{in.NextToken, in.MaxRecords, 100, 100, "DescribeLoadBalancers", in.AutoScalingGroupName})
-	if err != nil {
-		return nil, err
-	}
-	return &autoscaling.DescribeLoadBalancersOutput{LoadBalancers: []autoscaling.LoadBalancerState{}}, nil
 }

@@ -26,22 +26,6 @@ func (s *Service) DescribeLaunchConfigurations(ctx context.Context, in *autoscal
 	return &autoscaling.DescribeLaunchConfigurationsOutput{LaunchConfigurations: []autoscaling.LaunchConfiguration{}}, nil
 }
 
-// AttachLoadBalancers is refused: no classic load balancer exists.
-func (s *Service) AttachLoadBalancers(ctx context.Context, in *autoscaling.AttachLoadBalancersInput) (*autoscaling.AttachLoadBalancersOutput, error) {
-	if _, err := s.live(ctx, *in.AutoScalingGroupName); err != nil {
-		return nil, err
-	}
-	return nil, noBalancers
-}
-
-// DetachLoadBalancers is refused: no group has a classic load balancer.
-func (s *Service) DetachLoadBalancers(ctx context.Context, in *autoscaling.DetachLoadBalancersInput) (*autoscaling.DetachLoadBalancersOutput, error) {
-	if _, err := s.live(ctx, *in.AutoScalingGroupName); err != nil {
-		return nil, err
-	}
-	return nil, invalid("Trying to remove Load Balancers that are not part of the group")
-}
-
 // later refuses, for an existing group, what is not served yet.
 func (s *Service) later(ctx context.Context, group, what string) error {
 	if _, err := s.live(ctx, group); err != nil {

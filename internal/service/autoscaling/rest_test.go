@@ -352,6 +352,71 @@ func TestTargetGroups(t *testing.T) {
 	}
 }
 
+// A group's classic load balancers are told by name, and its instances' health
+// there tells their states.
+func TestClassicLoadBalancers(t *testing.T) {
+	w := newWorld(t)
+	tx := store.NewTxn()
+	for name, id := range map[string]string{"one": "1111111111111111", "two": "2222222222222222"} {
+		tables.ELBNames.Put(tx, account, region, "classic/"+name, &model.ELBName{ID: id})
+		tables.TargetGroups.Put(tx, account, region, id, &model.TargetGroup{ID: id, ARN: model.ClassicGroupARN(region, account, name, id), TargetType: "instance", Classic: true})
+	}
+	w.commit(tx)
+	one := model.ClassicGroupARN(region, account, "one", "1111111111111111")
+	tg := w.targetGroup("a", "instance")
+	w.group("web", func(in *api2.CreateAutoScalingGroupInput) {
+		in.LoadBalancerNames, in.TargetGroupARNs = []string{"one"}, []string{tg}
+	})
+	got := w.describe("web")
+	if !slices.Equal(got.LoadBalancerNames, []string{"one"}) || !slices.Equal(got.TargetGroupARNs, []string{tg}) || len(got.TrafficSources) != 2 || *got.TrafficSources[1].Identifier != "one" || *got.TrafficSources[1].Type != "elb" {
+		t.Errorf("attached %v %v %+v", got.LoadBalancerNames, got.TargetGroupARNs, got.TrafficSources)
+	}
+	attach := func(names ...string) error {
+		_, err := w.AttachLoadBalancers(w.ctx, &api2.AttachLoadBalancersInput{AutoScalingGroupName: new("web"), LoadBalancerNames: names})
+		return err
+	}
+	detach := func(names ...string) error {
+		_, err := w.DetachLoadBalancers(w.ctx, &api2.DetachLoadBalancersInput{AutoScalingGroupName: new("web"), LoadBalancerNames: names})
+		return err
+	}
+	fails(t, attach("nope"), "ValidationError", "Provided Load Balancers may not be valid.")
+	fails(t, attach(make([]string, 11)...), "ValidationError", "less than or equal to 10")
+	fails(t, detach("two"), "ValidationError", "not part of the group")
+	_, err := w.AttachLoadBalancerTargetGroups(w.ctx, &api2.AttachLoadBalancerTargetGroupsInput{AutoScalingGroupName: new("web"), TargetGroupARNs: []string{one}})
+	fails(t, err, "ValidationError", "Provided Target Groups may not be valid.")
+	if err := attach("two", "one"); err != nil {
+		t.Fatal(err)
+	}
+	w.joins("web", "i-1", model.ASGInService, nil)
+	tx = store.NewTxn()
+	key := model.TargetKey("1111111111111111", "i-1", model.ClassicTargetPort)
+	tables.Targets.Create(tx, account, region, key, &model.Target{TargetGroupARN: one, ID: "i-1", Port: model.ClassicTargetPort})
+	tables.TargetsHealth.Create(tx, account, region, key, &model.TargetHealth{State: model.TargetHealthHealthy})
+	w.commit(tx)
+	states := must[*api2.DescribeLoadBalancersOutput](t)(w.DescribeLoadBalancers(w.ctx, &api2.DescribeLoadBalancersInput{AutoScalingGroupName: new("web")})).LoadBalancers
+	if len(states) != 2 || *states[0].LoadBalancerName != "one" || *states[0].State != "InService" || *states[1].State != "Adding" {
+		t.Errorf("states %+v", states)
+	}
+	if groups := must[*api2.DescribeLoadBalancerTargetGroupsOutput](t)(w.DescribeLoadBalancerTargetGroups(w.ctx, &api2.DescribeLoadBalancerTargetGroupsInput{AutoScalingGroupName: new("web")})).LoadBalancerTargetGroups; len(groups) != 1 {
+		t.Errorf("target groups %+v", groups)
+	}
+	sources := must[*api2.DescribeTrafficSourcesOutput](t)(w.DescribeTrafficSources(w.ctx, &api2.DescribeTrafficSourcesInput{AutoScalingGroupName: new("web"), TrafficSourceType: new("elb")})).TrafficSources
+	if len(sources) != 2 || *sources[1].Identifier != "two" || *sources[1].Type != "elb" {
+		t.Errorf("sources %+v", sources)
+	}
+	// One that is gone can be detached still.
+	tx = store.NewTxn()
+	tables.ELBNames.Erase(tx, account, region, "classic/two")
+	w.commit(tx)
+	if err := detach("two"); err != nil {
+		t.Error(err)
+	}
+	must[*api2.DetachTrafficSourcesOutput](t)(w.DetachTrafficSources(w.ctx, &api2.DetachTrafficSourcesInput{AutoScalingGroupName: new("web"), TrafficSources: []api2.TrafficSourceIdentifier{{Identifier: new("one"), Type: new("elb")}}}))
+	if got := w.describe("web"); len(got.LoadBalancerNames) != 0 || len(got.TargetGroupARNs) != 1 {
+		t.Errorf("left %v %v", got.LoadBalancerNames, got.TargetGroupARNs)
+	}
+}
+
 func TestRefresh(t *testing.T) {
 	w := newWorld(t)
 	w.template("lt-2", "next", model.LaunchData{ImageID: ami, InstanceType: "t3.small"})

@@ -35,6 +35,7 @@ func (s *Service) ScopeOf(ctx context.Context, op *api.Operation, in any) ([]str
 		arns := []string{groupARN(api.CallFrom(ctx), "*", value(in.AutoScalingGroupName))}
 		keys := sizes(in.MinSize, in.MaxSize)
 		addPlaces(keys, in.VPCZoneIdentifier, in.TargetGroupARNs)
+		addBalancers(keys, in.LoadBalancerNames)
 		addTemplate(keys, in.LaunchTemplate)
 		addMixed(keys, in.MixedInstancesPolicy)
 		return arns, keys
@@ -43,6 +44,14 @@ func (s *Service) ScopeOf(ctx context.Context, op *api.Operation, in any) ([]str
 		addPlaces(keys, in.VPCZoneIdentifier, nil)
 		addTemplate(keys, in.LaunchTemplate)
 		addMixed(keys, in.MixedInstancesPolicy)
+		return s.groupARNs(ctx, value(in.AutoScalingGroupName)), keys
+	case *autoscaling.AttachLoadBalancersInput:
+		keys := map[string]string{}
+		addBalancers(keys, in.LoadBalancerNames)
+		return s.groupARNs(ctx, value(in.AutoScalingGroupName)), keys
+	case *autoscaling.DetachLoadBalancersInput:
+		keys := map[string]string{}
+		addBalancers(keys, in.LoadBalancerNames)
 		return s.groupARNs(ctx, value(in.AutoScalingGroupName)), keys
 	case *autoscaling.AttachLoadBalancerTargetGroupsInput:
 		keys := map[string]string{}

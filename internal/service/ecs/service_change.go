@@ -66,6 +66,11 @@ func (s *Service) applyChange(ctx context.Context, sc scope, spec *model.Service
 			if ch.loadBalancers[i].AdvancedConfiguration != nil {
 				return unsupported("The parameter advancedConfiguration")
 			}
+			if spec.LoadBalancers[i].LoadBalancerName != "" {
+				if err := s.findClassic(ctx, sc, &spec.LoadBalancers[i]); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	if err := s.checkLoadBalancers(ctx, sc, spec.LoadBalancers, d, vpcID, ch.loadBalancers != nil); err != nil {
@@ -161,14 +166,12 @@ func (s *Service) checkLoadBalancers(ctx context.Context, sc scope, lbs []model.
 	if len(lbs) > 5 {
 		return ecs.NewInvalidParameterException("load balancers can have at most 5 items.")
 	}
-	for _, lb := range lbs {
+	for i := range lbs {
+		lb := lbs[i]
 		switch {
 		case lb.LoadBalancerName != "" && lb.TargetGroupARN != "":
 			return ecs.NewInvalidParameterException("loadBalancerName and targetGroupArn cannot both be specified. You must specify either a loadBalancerName or a targetGroupArn.")
-		case lb.LoadBalancerName != "":
-			// A Classic Load Balancer, of which there are none here.
-			return ecs.NewInvalidParameterException("The load balancer %s does not exist.", lb.LoadBalancerName)
-		case lb.TargetGroupARN == "":
+		case lb.Group() == "":
 			return ecs.NewInvalidParameterException("You must specify either a loadBalancerName or a targetGroupArn.")
 		case lb.ContainerPort == nil:
 			return ecs.NewInvalidParameterException("containerPort should not be null for load balancers.")
@@ -177,6 +180,12 @@ func (s *Service) checkLoadBalancers(ctx context.Context, sc scope, lbs []model.
 		}
 		if err := checkContainerPort(d, lb); err != nil {
 			return err
+		}
+		if lb.LoadBalancerName != "" {
+			if err := s.checkClassic(ctx, sc, &lb, d); anew && err != nil {
+				return err
+			}
+			continue
 		}
 		if !anew {
 			continue
@@ -210,7 +219,7 @@ func (s *Service) checkTargetGroup(ctx context.Context, sc scope, arn string, d 
 		return ecs.NewInvalidParameterException("'%s' is not a valid target group ARN", arn)
 	}
 	group, err := tables.TargetGroups.Get(ctx, s.store, sc.account, sc.region, recordID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && group.V.ARN != arn {
+	if errors.Is(err, store.ErrNotFound) || err == nil && (group.V.ARN != arn || group.V.Classic) {
 		return ecs.NewInvalidParameterException("The target group with targetGroupArn %s does not exist.", arn)
 	}
 	if err != nil {

@@ -91,6 +91,9 @@ func (t policyType) complete(given []model.ClassicPolicyAttribute) ([]model.Clas
 				return nil, misconfigured("The value '%s' of the attribute %s is not a %s", g.Value, a.name, a.kind)
 			}
 			n++
+			if a.kind == typeBoolean {
+				g.Value = strings.ToLower(g.Value)
+			}
 			out = append(out, g)
 		}
 		switch {
@@ -109,7 +112,7 @@ func (t policyType) complete(given []model.ClassicPolicyAttribute) ([]model.Clas
 func (a attributeType) takes(v string) bool {
 	switch a.kind {
 	case typeBoolean:
-		return v == "true" || v == "false"
+		return strings.EqualFold(v, "true") || strings.EqualFold(v, "false")
 	case typeLong:
 		n, err := strconv.ParseInt(v, 10, 64)
 		return err == nil && n > 0

@@ -104,7 +104,7 @@ func TestStickinessPolicies(t *testing.T) {
 func TestPoliciesRefused(t *testing.T) {
 	w := newWorld(t)
 	name := w.create("n")
-	if err := w.policy(name, "p", "ProxyProtocolPolicyType", "ProxyProtocol", "true"); err != nil {
+	if err := w.policy(name, "p", "ProxyProtocolPolicyType", "ProxyProtocol", "True"); err != nil || w.attributes(name, "p")["ProxyProtocol"] != "true" {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

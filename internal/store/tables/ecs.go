@@ -159,8 +159,8 @@ func serviceTargetGroups(s *model.Service) []string {
 	var out []string
 	if s.Status != model.ECSInactive {
 		for _, lb := range s.Spec.LoadBalancers {
-			if lb.TargetGroupARN != "" {
-				out = append(out, lb.TargetGroupARN)
+			if arn := lb.Group(); arn != "" {
+				out = append(out, arn)
 			}
 		}
 	}
