@@ -165,8 +165,8 @@ func (l *listener) close(ctx context.Context, timeout time.Duration) {
 func (in *instance) close(ctx context.Context, timeout time.Duration) {
 	in.applying.Lock()
 	defer in.applying.Unlock()
-	in.closed = true
 	in.mu.Lock()
+	in.closed = true
 	ls := in.listeners
 	in.listeners = map[int32]*listener{}
 	in.mu.Unlock()

@@ -132,6 +132,10 @@ func (in *instance) forward(ctx context.Context) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	in.mu.Lock()
+	if in.closed {
+		in.mu.Unlock()
+		return errClosed
+	}
 	t, err := in.table()
 	var streams map[int32]*conduit.Table
 	if err == nil {
@@ -172,7 +176,7 @@ func (in *instance) reforward(ctx context.Context, t *target, before, after stri
 		err = in.cut(t.flows())
 	}
 	in.awaitDrained()
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errClosed) {
 		in.b.cfg.Log.Error("load balancer does not follow its targets' health", "loadBalancer", in.id, "error", err)
 		in.b.cfg.Changed(in.id) // to be applied again
 	}

@@ -62,7 +62,8 @@ func (in *instance) endDrained(t *target, since time.Time, left time.Duration) {
 		return
 	}
 	in.mu.Lock()
-	still := t.state.Status == model.TargetHealthUnhealthy && t.state.Since.Equal(since) && drainFor(t.g.spec.Attributes) > 0 && !in.chosen(t)
+	still := t.state.Status == model.TargetHealthUnhealthy && t.state.Since.Equal(since) && drainFor(t.g.spec.Attributes) > 0 && !in.chosen(t) &&
+		!t.spec.Draining && t.g.targets[t.address().String()] == t // else it is deregistered, which is another matter
 	in.mu.Unlock()
 	if still {
 		if err := in.cut(t.flows()); err != nil {

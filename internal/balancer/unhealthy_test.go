@@ -186,3 +186,41 @@ func TestWhoServesAListener(t *testing.T) {
 		}
 	}
 }
+
+// Where too few of a group's targets are healthy all of them get flows.
+func TestFailsOpen(t *testing.T) {
+	k := new(kernel)
+	w := newWorldWith(t, Config{Clock: hurried{}, Forwarder: k})
+	a, b := newApp(t, "a"), newApp(t, "b")
+	lb := spec(a.Target, b.Target)
+	lb.Type = model.LoadBalancerNetwork
+	lb.Interfaces = []balance.Interface{{ID: "eni", Address: "10.0.0.1/24"}}
+	lb.Listeners[0].Protocol, lb.Groups[0].Protocol = "TCP", "TCP"
+	w.apply(lb)
+	serve := func(want int) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); ; {
+			k.mu.Lock()
+			got := len(k.table.Nodes[0].Ports[0].Pools[0].Targets)
+			k.mu.Unlock()
+			if got == want {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d targets get flows, want %d", got, want)
+			}
+		}
+	}
+	w.wait(a, model.TargetHealthHealthy, "")
+	w.wait(b, model.TargetHealthHealthy, "")
+	serve(2)
+	a.status.Store(503)
+	w.wait(a, model.TargetHealthUnhealthy, model.ReasonResponseCodeMismatch)
+	serve(1)
+	b.status.Store(503)
+	w.wait(b, model.TargetHealthUnhealthy, model.ReasonResponseCodeMismatch)
+	serve(2)
+	if at := netip.AddrPortFrom(netip.MustParseAddr(b.IP), uint16(b.Port)); k.wasCut(at) {
+		t.Error("flows are cut though all targets get them")
+	}
+}
