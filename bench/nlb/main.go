@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"roadstead.dev/bench/internal/report"
@@ -61,8 +62,9 @@ func run(ctx context.Context, o options) (string, error) {
 		return "", err
 	}
 	defer b.close()
-	text := "## Network load balancer\n\nWhat a client in the VPC gets from a target there, directly and through a network load balancer. " +
-		"TLS is ended in the load balancer's process, and by the target itself where there is none between.\n"
+	var text strings.Builder
+	text.WriteString("## Network load balancer\n\nWhat a client in the VPC gets from a target there, directly and through a network load balancer. " +
+		"TLS is ended in the load balancer's process, and by the target itself where there is none between.\n")
 	for _, w := range workloads {
 		got := map[string]*report.Samples[float64]{}
 		for round := range o.rounds {
@@ -87,9 +89,9 @@ func run(ctx context.Context, o options) (string, error) {
 			}
 			rows = append(rows, row)
 		}
-		text += "\n" + report.Table([]string{w.name + ", " + w.unit, "median", "min", "max", "of direct"}, rows...)
+		text.WriteString("\n" + report.Table([]string{w.name + ", " + w.unit, "median", "min", "max", "of direct"}, rows...))
 	}
-	return text, nil
+	return text.String(), nil
 }
 
 func number(v float64) string {
