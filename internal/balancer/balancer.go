@@ -103,6 +103,7 @@ func New(cfg Config) *Balancer {
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Balancer{cfg: cfg, signer: signer, ctx: ctx, end: cancel, lbs: map[string]*instance{}}
 	b.wg.Go(b.reap)
+	b.wg.Go(b.weigh)
 	if cfg.Logs != nil {
 		b.wg.Go(b.ship)
 	}
@@ -204,14 +205,18 @@ func (b *Balancer) reap() {
 			t.Stop()
 			return
 		}
-		b.mu.Lock()
-		ins := make([]*instance, 0, len(b.lbs))
-		for _, in := range b.lbs {
-			ins = append(ins, in)
-		}
-		b.mu.Unlock()
-		for _, in := range ins {
+		for _, in := range b.instances() {
 			in.reap()
 		}
 	}
+}
+
+func (b *Balancer) instances() []*instance {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ins := make([]*instance, 0, len(b.lbs))
+	for _, in := range b.lbs {
+		ins = append(ins, in)
+	}
+	return ins
 }

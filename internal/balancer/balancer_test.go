@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,13 +24,14 @@ import (
 type local struct {
 	mu    sync.Mutex
 	ports map[int32]string
+	host  string // where ports are opened, unless at 127.0.0.1
 }
 
 func (l *local) Make(context.Context, balance.LoadBalancer) error { return nil }
 func (l *local) Remove(context.Context, string) error             { return nil }
 
 func (l *local) Listen(_ context.Context, _ string, port int32) (net.Listener, error) {
-	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	nl, err := net.Listen("tcp", cmp.Or(l.host, "127.0.0.1")+":0")
 	if err == nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -40,6 +42,12 @@ func (l *local) Listen(_ context.Context, _ string, port int32) (net.Listener, e
 
 func (l *local) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", address)
+}
+
+func (l *local) address(port int32) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ports[port]
 }
 
 func (l *local) url(port int32) string {
@@ -59,6 +67,7 @@ func (hurried) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(min(
 type app struct {
 	balance.Target
 	status  atomic.Int64
+	fails   atomic.Bool   // all but the checks
 	release chan struct{} // requests to /slow wait for it
 }
 
@@ -72,6 +81,9 @@ func newApp(t *testing.T, name string) *app {
 			w.WriteHeader(int(a.status.Load()))
 		case "/slow":
 			<-a.release
+		}
+		if a.fails.Load() && r.URL.Path != "/health" {
+			w.WriteHeader(http.StatusInternalServerError)
 		}
 		_, _ = io.WriteString(w, name)
 	}))
@@ -164,7 +176,12 @@ func (w *world) wait(a *app, state, reason string) {
 
 func (w *world) get(path string) (int, string) {
 	w.t.Helper()
-	resp, err := http.Get(w.place.url(80) + path)
+	return w.getBy(http.DefaultClient, path)
+}
+
+func (w *world) getBy(c *http.Client, path string) (int, string) {
+	w.t.Helper()
+	resp, err := c.Get(w.place.url(80) + path)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -177,12 +177,17 @@ func groupSettings(a map[string]string) l7.GroupSettings {
 	if alg == "" {
 		alg = l7.RoundRobin
 	}
-	return l7.GroupSettings{
+	s := l7.GroupSettings{
 		Algorithm: alg,
 		Sticky:    a["stickiness.enabled"] == "true",
 		StickyFor: seconds(a["stickiness.lb_cookie.duration_seconds"], 24*time.Hour),
 		SlowStart: seconds(a["slow_start.duration_seconds"], 0),
 	}
+	if a["stickiness.type"] == "app_cookie" {
+		s.AppCookie = a["stickiness.app_cookie.cookie_name"]
+		s.StickyFor = seconds(a["stickiness.app_cookie.duration_seconds"], 24*time.Hour)
+	}
+	return s
 }
 
 // seconds reads an attribute; what is not set has its default.

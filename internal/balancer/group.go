@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,8 @@ type target struct {
 	// state is guarded by the instance's mu; once known, only the check
 	// changes it.
 	state health.State
+	// watched is guarded by the instance's mu.
+	watched watched
 	// stop ends the health check; nil when none runs.
 	stop context.CancelFunc
 	// checked is what the running check was started with, and announced whether
@@ -53,7 +56,10 @@ func (t *target) recorded() model.TargetHealth {
 			Description: model.DescriptionInitialHealthChecking, Since: s.Since,
 		}
 	}
-	return model.TargetHealth{State: s.Status, Reason: s.Reason, Description: s.Description, Since: s.Since}
+	return model.TargetHealth{
+		State: s.Status, Reason: s.Reason, Description: s.Description, Since: s.Since,
+		Anomalous: t.watched.state.Anomalous, Mitigated: t.watched.state.Mitigated(),
+	}
 }
 
 // close ends the check and cuts all connections.
@@ -163,13 +169,31 @@ func isHTTP2(version string) bool {
 	return version == model.VersionHTTP2 || version == model.VersionGRPC
 }
 
-// publish tells the data plane which targets to send requests to: the healthy
-// ones; when they are fewer than the group wants, all of them, since a wrong
-// answer is no worse than none.
+// publish tells the data plane which targets to send requests to.
 func (g *group) publish() {
+	set := groupSettings(g.spec.Attributes)
+	set.Version = l7.Version(g.spec.Version)
+	set.Classic = stickiness(g.spec.Following)
+	everywhere := g.pool(func(*target) bool { return true })
+	if g.in.forwarding != nil || g.spec.Following != nil || balance.CrossZone(balance.LoadBalancer{}, g.spec) {
+		g.l7.Set(set, everywhere)
+		return
+	}
+	zones := map[netip.Addr][]*l7.Target{}
+	for _, i := range g.in.spec.Interfaces {
+		if p, err := netip.ParsePrefix(i.Address); err == nil {
+			zones[p.Addr()] = g.pool(func(t *target) bool { return t.spec.Zone == "" || t.spec.Zone == i.Zone })
+		}
+	}
+	g.l7.SetZonal(set, everywhere, zones)
+}
+
+// pool are the healthy ones of those targets; when they are fewer than the
+// group wants, all of them, since a wrong answer is no worse than none.
+func (g *group) pool(of func(*target) bool) []*l7.Target {
 	var healthy, all []*l7.Target
 	for _, t := range g.sorted() {
-		if t.spec.Draining {
+		if t.spec.Draining || !of(t) {
 			continue
 		}
 		all = append(all, t.l7)
@@ -178,12 +202,9 @@ func (g *group) publish() {
 		}
 	}
 	if len(healthy) < fewest(g.spec.Attributes, len(all)) {
-		healthy = all
+		return all
 	}
-	set := groupSettings(g.spec.Attributes)
-	set.Version = l7.Version(g.spec.Version)
-	set.Classic = stickiness(g.spec.Following)
-	g.l7.Set(set, healthy)
+	return healthy
 }
 
 // warm begins the slow start of a target that has become healthy, if another
@@ -290,6 +311,8 @@ func (t *target) observe(ctx context.Context, r health.Result, th health.Thresho
 	if before.State != after.State {
 		if after.State == model.TargetHealthHealthy {
 			t.g.warm(t)
+		} else {
+			t.l7.Cool()
 		}
 		t.g.publish()
 		in.publishFollowing(t.g.spec.ARN)

@@ -453,6 +453,10 @@ type TargetHealth struct {
 	Description string `json:"description,omitempty"`
 	// Since is when State was entered.
 	Since time.Time `json:"since"`
+	// Anomalous tells that the target fails far more requests than the others of
+	// its group, Mitigated that it therefore gets fewer.
+	Anomalous bool `json:"anomalous,omitempty"`
+	Mitigated bool `json:"mitigated,omitempty"`
 	// DrainStarted is when the data plane stopped sending new requests; zero
 	// until it did.
 	DrainStarted time.Time `json:"drainStarted,omitzero"`

@@ -41,7 +41,7 @@ func (c *conn) forward(f *Forward) bool {
 	if g == nil {
 		return c.fail(503, c.skipBody())
 	}
-	x := exchange{group: g, state: g.state.Load(), stats: g.at(c.node)}
+	x := exchange{group: g, state: g.state.Load().at(c.c), stats: g.at(c.node)}
 	if !c.compatible(x.state.settings.Version) {
 		return c.incompatible()
 	}
@@ -81,7 +81,9 @@ func (c *conn) forward(f *Forward) bool {
 func (c *conn) send(x *exchange) (status int, err error) {
 	body, whole := c.bodyAtHand()
 	again := whole && repeatable(c.req.Method)
-	if x.state.settings.Classic != nil {
+	if st := &x.state.settings; st.Sticky && st.AppCookie != "" {
+		x.target, x.rebind = x.state.stuckApp(&c.req, c.settings(), x.group.ID)
+	} else if st.Classic != nil {
 		x.target = x.state.stuckClassic(&c.req, c.settings())
 		x.stuck = x.target != nil
 		x.rebind = !x.stuck && x.state.settings.Classic.AppCookie != "" && hasCookie(&c.req, x.state.settings.Classic.AppCookie) && hasCookie(&c.req, classicCookie)
@@ -267,6 +269,9 @@ func (c *conn) failed(x *exchange, status int) bool {
 	c.up.Store(nil)
 	if x.up != nil {
 		x.target.drop(x.up)
+		if status == 502 || status == 504 {
+			x.target.broken.Add(1)
+		}
 	}
 	keep := false
 	switch {

@@ -2,6 +2,8 @@ package l7
 
 import (
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 )
@@ -33,6 +35,25 @@ type Group struct {
 type groupState struct {
 	targets  []*Target // those that new requests go to
 	settings GroupSettings
+	// zonal are the states for clients of each of the load balancer's
+	// addresses, where these send to targets of their zones alone; nil where
+	// all send to all.
+	zonal map[netip.Addr]*groupState
+}
+
+// at is the state for the clients of a connection.
+func (s *groupState) at(nc net.Conn) *groupState {
+	if s.zonal == nil {
+		return s
+	}
+	local, ok := nc.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return s
+	}
+	if z := s.zonal[local.AddrPort().Addr().Unmap()]; z != nil {
+		return z
+	}
+	return s
 }
 
 // GroupSettings are a target group's attributes that the data plane acts on.
@@ -40,9 +61,12 @@ type GroupSettings struct {
 	// Version is what the targets speak; empty means HTTP1.
 	Version   Version
 	Algorithm Algorithm
-	// Sticky binds clients to targets by cookie for StickyFor.
+	// Sticky binds clients to targets by cookie for StickyFor: by one of the
+	// load balancer's alone, or, when AppCookie names one, while they have this
+	// one of the application's.
 	Sticky    bool
 	StickyFor time.Duration
+	AppCookie string
 	// SlowStart is how long the share of a target grows from nothing that
 	// Target.Warm was called for; round robin alone knows it.
 	SlowStart time.Duration
@@ -73,6 +97,16 @@ func (g *Group) Set(settings GroupSettings, targets []*Target) {
 	g.state.Store(&groupState{targets: targets, settings: settings})
 }
 
+// SetZonal is Set for a group whose targets get requests from their zones alone:
+// zones are the targets for the clients of each address of the load balancer.
+func (g *Group) SetZonal(settings GroupSettings, targets []*Target, zones map[netip.Addr][]*Target) {
+	s := &groupState{targets: targets, settings: settings, zonal: make(map[netip.Addr]*groupState, len(zones))}
+	for a, ts := range zones {
+		s.zonal[a] = &groupState{targets: ts, settings: settings}
+	}
+	g.state.Store(s)
+}
+
 // pick chooses a target, not one of avoid if there is another. It is nil when
 // the group is empty.
 func (s *groupState) pick(g *Group, avoid *Target) *Target {
@@ -85,7 +119,7 @@ func (s *groupState) pick(g *Group, avoid *Target) *Target {
 	case LeastOutstanding:
 		t = s.least(g, avoid)
 	case WeightedRandom:
-		t = s.targets[rand.IntN(n)] //nolint:gosec // spreading load needs no secrecy
+		t = s.random()
 	case RoundRobin:
 		fallthrough
 	default:
@@ -99,6 +133,21 @@ func (s *groupState) pick(g *Group, avoid *Target) *Target {
 		}
 	}
 	return t
+}
+
+// tries bounds how often a target with less than its full weight is drawn in
+// vain.
+const tries = 64
+
+// random draws targets, each in proportion to its weight.
+func (s *groupState) random() *Target {
+	for range tries {
+		t := s.targets[rand.IntN(len(s.targets))]          //nolint:gosec // spreading load needs no secrecy
+		if w := t.weight(); w >= 1 || rand.Float64() < w { //nolint:gosec // spreading load needs no secrecy
+			return t
+		}
+	}
+	return s.targets[rand.IntN(len(s.targets))] //nolint:gosec // spreading load needs no secrecy
 }
 
 // next takes turns. A target whose share still grows lets some of its turns

@@ -57,7 +57,9 @@ func (c *conn) relay(x *exchange) bool {
 		s.ResponseNanos.Add(took)
 	}
 	x.target.Stats.Requests.Add(1)
-	if st := &x.state.settings; st.Sticky {
+	if st := &x.state.settings; st.Sticky && st.AppCookie != "" {
+		c.bindApp(x)
+	} else if st.Sticky {
 		x.cookies = appendCookies(x.cookies, targetCookie, targetCORS,
 			x.group.ID+" "+x.target.Addr, c.settings(), st.StickyFor)
 	}

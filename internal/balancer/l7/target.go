@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,10 @@ type Target struct {
 	// h2 has the connections to a target that speaks HTTP/2; nil for others.
 	h2       *multiplexer
 	inflight atomic.Int64
+	// broken counts requests that the target did not answer, or not in HTTP.
+	broken atomic.Int64
+	// lacking is what the target's weight lacks of 1.
+	lacking atomic.Uint64 // of a float64
 	// warming is when the target began to take requests, in Unix nanoseconds;
 	// 0 of one that has its full share.
 	warming atomic.Int64
@@ -83,6 +88,22 @@ func NewHTTP2Target(addr string, dial Dial, secure bool) *Target {
 // Warm tells that the target begins to take requests: for a group's time of
 // slow start its share grows.
 func (t *Target) Warm(now time.Time) { t.warming.Store(now.UnixNano()) }
+
+// Cool ends a slow start.
+func (t *Target) Cool() { t.warming.Store(0) }
+
+// SetWeight gives the target another weight than 1 among those that are drawn
+// at random.
+func (t *Target) SetWeight(w float64) { t.lacking.Store(math.Float64bits(1 - w)) }
+
+func (t *Target) weight() float64 { return 1 - math.Float64frombits(t.lacking.Load()) }
+
+// Tally counts the requests that the target was sent, and those of them that
+// it failed: answered with a 5xx status, not at all, or not even let connect.
+func (t *Target) Tally() (requests, failed int64) {
+	failed = t.Stats.ConnectionErrors.Load() + t.broken.Load()
+	return t.Stats.Requests.Load() + failed, t.Stats.TargetResponses[5].Load() + failed
+}
 
 // Warming tells whether the target's share still grows.
 func (t *Target) Warming(now time.Time, slowStart time.Duration) bool {

@@ -168,16 +168,14 @@ func (c *LoadBalancers) read(ctx context.Context, row store.Row[model.LoadBalanc
 		Targets: map[string][]*model.Target{}, Health: map[string]*model.TargetHealth{}, Instances: map[string]*model.Instance{},
 		Balancers: map[string]*model.LoadBalancer{},
 	}}
-	if row.V.Type != model.LoadBalancerApplication {
-		subnets, err := tables.Subnets.List(ctx, c.Store, store.Query{
-			Account: account, Region: region, Index: store.Index{Name: tables.ByVPC, Value: row.V.VpcID},
-		})
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range subnets {
-			st.input.Subnets = append(st.input.Subnets, s.V)
-		}
+	subnets, err := tables.Subnets.List(ctx, c.Store, store.Query{
+		Account: account, Region: region, Index: store.Index{Name: tables.ByVPC, Value: row.V.VpcID},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range subnets {
+		st.input.Subnets = append(st.input.Subnets, s.V)
 	}
 	for _, l := range listeners {
 		st.input.Listeners = append(st.input.Listeners, l.V)

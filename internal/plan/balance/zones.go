@@ -16,7 +16,7 @@ func CrossZone(lb LoadBalancer, g TargetGroup) bool {
 		return lb.Attributes[crossZone] == "true"
 	case model.LoadBalancerNetwork:
 	default:
-		return true
+		return g.Attributes[crossZone] != "false"
 	}
 	if v := g.Attributes[crossZone]; v == "true" || v == "false" {
 		return v == "true"

@@ -104,19 +104,19 @@ var listenerAttributes = []attribute{
 
 var targetGroupAttributes = []attribute{
 	{"deregistration_delay.timeout_seconds", "300", between(0, 3600)},
-	{"load_balancing.algorithm.anomaly_mitigation", "off", nil},
-	{algorithmType, roundRobin, oneOf("round_robin", "least_outstanding_requests", "weighted_random")},
-	{"load_balancing.cross_zone.enabled", "use_load_balancer_configuration", oneOf("use_load_balancer_configuration", "true")},
+	{anomalyMitigation, "off", oneOf("on", "off")},
+	{algorithmType, roundRobin, oneOf(roundRobin, "least_outstanding_requests", weightedRandom)},
+	{crossZoneEnabled, "use_load_balancer_configuration", oneOf("use_load_balancer_configuration", "true", "false")},
 	{slowStartSeconds, "0", slowStart},
-	{"stickiness.app_cookie.cookie_name", "", nil},
+	{appCookieName, "", cookieName},
 	{"stickiness.app_cookie.duration_seconds", "86400", between(1, 604800)},
 	{"stickiness.enabled", "false", boolean},
 	{"stickiness.lb_cookie.duration_seconds", "86400", between(1, 604800)},
-	{"stickiness.type", "lb_cookie", nil},
-	{"target_group_health.dns_failover.minimum_healthy_targets.count", "1", nil},
-	{"target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", nil},
-	{"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", between(1, maxTargets)},
-	{"target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", between(1, 100)},
+	{stickinessType, "lb_cookie", oneOf("lb_cookie", appCookie)},
+	{dnsFailover + "count", "1", either("off", between(1, maxTargets))},
+	{dnsFailover + "percentage", "off", either("off", between(1, 100))},
+	{stateRouting + "count", "1", between(1, maxTargets)},
+	{stateRouting + "percentage", "off", either("off", between(1, 100))},
 }
 
 // pair is a key with its value.
@@ -269,9 +269,11 @@ func (s *Service) ModifyTargetGroupAttributes(ctx context.Context, in *elbv2.Mod
 		if isLayer4(g.Protocol) {
 			return s.checkNetworkAttributes(ctx, g)
 		}
-		slow, algorithm := g.Attributes[slowStartSeconds], g.Attributes[algorithmType]
-		if slow != "" && slow != "0" && algorithm != "" && algorithm != roundRobin {
-			return unsupported("Slow start mode is not supported with the load balancing algorithm '%s'", algorithm)
+		if err := checkGroupAttributes(g.Attributes); err != nil {
+			return err
+		}
+		if err := s.checkZones(ctx, g); err != nil {
+			return err
 		}
 		return s.checkStickiness(ctx, g)
 	})

@@ -449,10 +449,6 @@ func TestAttributes(t *testing.T) {
 	if got["idle_timeout.timeout_seconds"] != "120" || got["routing.http.xff_header_processing.mode"] != "append" || got[deletionProtection] != "false" {
 		t.Errorf("attributes %v", got)
 	}
-	_, err := w.s.ModifyTargetGroupAttributes(w.ctx, &elbv2.ModifyTargetGroupAttributesInput{TargetGroupArn: new(g), Attributes: []elbv2.TargetGroupAttribute{
-		{Key: new("stickiness.type"), Value: new("app_cookie")},
-	}})
-	refused(t, err, "InvalidConfigurationRequest", "app_cookie")
 	must(w.s.ModifyTargetGroupAttributes(w.ctx, &elbv2.ModifyTargetGroupAttributesInput{TargetGroupArn: new(g), Attributes: []elbv2.TargetGroupAttribute{
 		{Key: new("deregistration_delay.timeout_seconds"), Value: new("5")}, {Key: new("stickiness.enabled"), Value: new("true")}, {Key: new("stickiness.type"), Value: new("lb_cookie")},
 	}}))(w)

@@ -275,8 +275,6 @@ func TestReservedTags(t *testing.T) {
 	}
 	_, err = w.s.AddTags(w.ctx, &elbv2.AddTagsInput{ResourceArns: []string{g}, Tags: many})
 	refused(t, err, "TooManyTags", "50")
-	_, err = w.s.DescribeTargetHealth(w.ctx, &elbv2.DescribeTargetHealthInput{TargetGroupArn: new(g), Include: []elbv2.DescribeTargetHealthInputIncludeEnum{"All"}})
-	refused(t, err, "InvalidConfigurationRequest", "Anomaly detection")
 }
 
 func TestListenerAndGroupAttributes(t *testing.T) {

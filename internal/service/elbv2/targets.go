@@ -256,9 +256,6 @@ func described(t *model.Target, ds []elbv2.TargetDescription) bool {
 
 // DescribeTargetHealth tells the health of a group's targets.
 func (s *Service) DescribeTargetHealth(ctx context.Context, in *elbv2.DescribeTargetHealthInput) (*elbv2.DescribeTargetHealthOutput, error) {
-	if len(in.Include) > 0 {
-		return nil, unsupported("Anomaly detection is not supported")
-	}
 	g, err := s.targetGroup(ctx, value(in.TargetGroupArn))
 	if err != nil {
 		return nil, err
@@ -280,7 +277,11 @@ func (s *Service) DescribeTargetHealth(ctx context.Context, in *elbv2.DescribeTa
 		if len(in.Targets) > 0 && !described(r.V, in.Targets) {
 			continue
 		}
-		out.TargetHealthDescriptions = append(out.TargetHealthDescriptions, describeTarget(g.V, r.V, found[r.Key.ID]))
+		d := describeTarget(g.V, r.V, found[r.Key.ID])
+		if len(in.Include) > 0 && !isLayer4(g.V.Protocol) {
+			d.AnomalyDetection = renderAnomaly(found[r.Key.ID])
+		}
+		out.TargetHealthDescriptions = append(out.TargetHealthDescriptions, d)
 	}
 	for _, d := range in.Targets {
 		if !registered(rows, d) {
@@ -324,6 +325,18 @@ func describeTarget(g *model.TargetGroup, t *model.Target, h *model.TargetHealth
 		Target:          &elbv2.TargetDescription{Id: new(t.ID), Port: new(t.Port), AvailabilityZone: text(t.AvailabilityZone)},
 		HealthCheckPort: new(port), TargetHealth: renderHealth(shown),
 	}
+}
+
+// renderAnomaly tells how the target does in comparison with the others.
+func renderAnomaly(h *model.TargetHealth) *elbv2.AnomalyDetection {
+	d := &elbv2.AnomalyDetection{Result: elbv2.AnomalyResultEnumNormal, MitigationInEffect: elbv2.MitigationInEffectEnumNo}
+	if h != nil && h.Anomalous {
+		d.Result = elbv2.AnomalyResultEnumAnomalous
+	}
+	if h != nil && h.Mitigated {
+		d.MitigationInEffect = elbv2.MitigationInEffectEnumYes
+	}
+	return d
 }
 
 func renderHealth(h model.TargetHealth) *elbv2.TargetHealth {
