@@ -210,13 +210,3 @@ func (b *Balancer) reap() {
 		}
 	}
 }
-
-func (b *Balancer) instances() []*instance {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	ins := make([]*instance, 0, len(b.lbs))
-	for _, in := range b.lbs {
-		ins = append(ins, in)
-	}
-	return ins
-}
