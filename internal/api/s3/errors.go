@@ -212,6 +212,31 @@ func (e *NoSuchKey) ErrorMessage() string {
 	return e.message
 }
 
+// NoSuchUpload is answered with code NoSuchUpload and status 404.
+type NoSuchUpload struct {
+	message string
+}
+
+var _ api.Error = (*NoSuchUpload)(nil)
+
+// NewNoSuchUpload makes the error with a message.
+func NewNoSuchUpload(format string, args ...any) *NoSuchUpload {
+	return &NoSuchUpload{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *NoSuchUpload) Error() string { return "NoSuchUpload: " + e.ErrorMessage() }
+
+// ErrorCode is the code on the wire.
+func (e *NoSuchUpload) ErrorCode() string { return "NoSuchUpload" }
+
+// HTTPStatus is the status of the answer.
+func (e *NoSuchUpload) HTTPStatus() int { return 404 }
+
+// ErrorMessage is what the caller reads.
+func (e *NoSuchUpload) ErrorMessage() string {
+	return e.message
+}
+
 // ObjectNotInActiveTierError is answered with code ObjectNotInActiveTierError and status 403.
 type ObjectNotInActiveTierError struct {
 	message string

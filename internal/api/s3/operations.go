@@ -11,19 +11,61 @@ import (
 
 // Handler serves the operations.
 type Handler interface {
+	AbortMultipartUpload(ctx context.Context, in *AbortMultipartUploadInput) (*AbortMultipartUploadOutput, error)
+	CompleteMultipartUpload(ctx context.Context, in *CompleteMultipartUploadInput) (*CompleteMultipartUploadOutput, error)
 	CopyObject(ctx context.Context, in *CopyObjectInput) (*CopyObjectOutput, error)
 	CreateBucket(ctx context.Context, in *CreateBucketInput) (*CreateBucketOutput, error)
+	CreateMultipartUpload(ctx context.Context, in *CreateMultipartUploadInput) (*CreateMultipartUploadOutput, error)
 	DeleteBucket(ctx context.Context, in *DeleteBucketInput) (*DeleteBucketOutput, error)
+	DeleteBucketCors(ctx context.Context, in *DeleteBucketCorsInput) (*DeleteBucketCorsOutput, error)
+	DeleteBucketEncryption(ctx context.Context, in *DeleteBucketEncryptionInput) (*DeleteBucketEncryptionOutput, error)
+	DeleteBucketLifecycle(ctx context.Context, in *DeleteBucketLifecycleInput) (*DeleteBucketLifecycleOutput, error)
+	DeleteBucketOwnershipControls(ctx context.Context, in *DeleteBucketOwnershipControlsInput) (*DeleteBucketOwnershipControlsOutput, error)
+	DeleteBucketPolicy(ctx context.Context, in *DeleteBucketPolicyInput) (*DeleteBucketPolicyOutput, error)
+	DeleteBucketReplication(ctx context.Context, in *DeleteBucketReplicationInput) (*DeleteBucketReplicationOutput, error)
+	DeleteBucketTagging(ctx context.Context, in *DeleteBucketTaggingInput) (*DeleteBucketTaggingOutput, error)
+	DeleteBucketWebsite(ctx context.Context, in *DeleteBucketWebsiteInput) (*DeleteBucketWebsiteOutput, error)
 	DeleteObject(ctx context.Context, in *DeleteObjectInput) (*DeleteObjectOutput, error)
+	DeleteObjectTagging(ctx context.Context, in *DeleteObjectTaggingInput) (*DeleteObjectTaggingOutput, error)
 	DeleteObjects(ctx context.Context, in *DeleteObjectsInput) (*DeleteObjectsOutput, error)
+	DeletePublicAccessBlock(ctx context.Context, in *DeletePublicAccessBlockInput) (*DeletePublicAccessBlockOutput, error)
+	GetBucketAccelerateConfiguration(ctx context.Context, in *GetBucketAccelerateConfigurationInput) (*GetBucketAccelerateConfigurationOutput, error)
+	GetBucketAcl(ctx context.Context, in *GetBucketAclInput) (*GetBucketAclOutput, error)
+	GetBucketCors(ctx context.Context, in *GetBucketCorsInput) (*GetBucketCorsOutput, error)
+	GetBucketEncryption(ctx context.Context, in *GetBucketEncryptionInput) (*GetBucketEncryptionOutput, error)
+	GetBucketLifecycleConfiguration(ctx context.Context, in *GetBucketLifecycleConfigurationInput) (*GetBucketLifecycleConfigurationOutput, error)
 	GetBucketLocation(ctx context.Context, in *GetBucketLocationInput) (*GetBucketLocationOutput, error)
+	GetBucketLogging(ctx context.Context, in *GetBucketLoggingInput) (*GetBucketLoggingOutput, error)
+	GetBucketNotificationConfiguration(ctx context.Context, in *GetBucketNotificationConfigurationInput) (*GetBucketNotificationConfigurationOutput, error)
+	GetBucketOwnershipControls(ctx context.Context, in *GetBucketOwnershipControlsInput) (*GetBucketOwnershipControlsOutput, error)
+	GetBucketPolicy(ctx context.Context, in *GetBucketPolicyInput) (*GetBucketPolicyOutput, error)
+	GetBucketPolicyStatus(ctx context.Context, in *GetBucketPolicyStatusInput) (*GetBucketPolicyStatusOutput, error)
+	GetBucketReplication(ctx context.Context, in *GetBucketReplicationInput) (*GetBucketReplicationOutput, error)
+	GetBucketRequestPayment(ctx context.Context, in *GetBucketRequestPaymentInput) (*GetBucketRequestPaymentOutput, error)
+	GetBucketTagging(ctx context.Context, in *GetBucketTaggingInput) (*GetBucketTaggingOutput, error)
+	GetBucketVersioning(ctx context.Context, in *GetBucketVersioningInput) (*GetBucketVersioningOutput, error)
+	GetBucketWebsite(ctx context.Context, in *GetBucketWebsiteInput) (*GetBucketWebsiteOutput, error)
 	GetObject(ctx context.Context, in *GetObjectInput) (*GetObjectOutput, error)
+	GetObjectLockConfiguration(ctx context.Context, in *GetObjectLockConfigurationInput) (*GetObjectLockConfigurationOutput, error)
+	GetObjectTagging(ctx context.Context, in *GetObjectTaggingInput) (*GetObjectTaggingOutput, error)
+	GetPublicAccessBlock(ctx context.Context, in *GetPublicAccessBlockInput) (*GetPublicAccessBlockOutput, error)
 	HeadBucket(ctx context.Context, in *HeadBucketInput) (*HeadBucketOutput, error)
 	HeadObject(ctx context.Context, in *HeadObjectInput) (*HeadObjectOutput, error)
 	ListBuckets(ctx context.Context, in *ListBucketsInput) (*ListBucketsOutput, error)
+	ListMultipartUploads(ctx context.Context, in *ListMultipartUploadsInput) (*ListMultipartUploadsOutput, error)
 	ListObjects(ctx context.Context, in *ListObjectsInput) (*ListObjectsOutput, error)
 	ListObjectsV2(ctx context.Context, in *ListObjectsV2Input) (*ListObjectsV2Output, error)
+	ListParts(ctx context.Context, in *ListPartsInput) (*ListPartsOutput, error)
+	PutBucketEncryption(ctx context.Context, in *PutBucketEncryptionInput) (*PutBucketEncryptionOutput, error)
+	PutBucketOwnershipControls(ctx context.Context, in *PutBucketOwnershipControlsInput) (*PutBucketOwnershipControlsOutput, error)
+	PutBucketPolicy(ctx context.Context, in *PutBucketPolicyInput) (*PutBucketPolicyOutput, error)
+	PutBucketTagging(ctx context.Context, in *PutBucketTaggingInput) (*PutBucketTaggingOutput, error)
+	PutBucketVersioning(ctx context.Context, in *PutBucketVersioningInput) (*PutBucketVersioningOutput, error)
 	PutObject(ctx context.Context, in *PutObjectInput) (*PutObjectOutput, error)
+	PutObjectTagging(ctx context.Context, in *PutObjectTaggingInput) (*PutObjectTaggingOutput, error)
+	PutPublicAccessBlock(ctx context.Context, in *PutPublicAccessBlockInput) (*PutPublicAccessBlockOutput, error)
+	UploadPart(ctx context.Context, in *UploadPartInput) (*UploadPartOutput, error)
+	UploadPartCopy(ctx context.Context, in *UploadPartCopyInput) (*UploadPartCopyOutput, error)
 }
 
 // New describes the service and binds its operations to h. With a nil h the
@@ -38,89 +80,97 @@ func New(h Handler) *api.Service {
 		Protocol:       "rest-xml",
 		Shapes:         shapes(),
 		Operations: []api.Operation{
+			{Name: "AbortMultipartUpload", Method: "DELETE", Path: "/{Bucket}/{Key+}", Input: "AbortMultipartUploadRequest", Output: "AbortMultipartUploadOutput", Status: 204, Errors: []string{"NoSuchUpload"}, Unsigned: true, NewInput: func() any { return new(AbortMultipartUploadInput) }},
+			{Name: "CompleteMultipartUpload", Method: "POST", Path: "/{Bucket}/{Key+}", Input: "CompleteMultipartUploadRequest", Output: "CompleteMultipartUploadOutput", Unsigned: true, NewInput: func() any { return new(CompleteMultipartUploadInput) }},
 			{Name: "CopyObject", Method: "PUT", Path: "/{Bucket}/{Key+}", Input: "CopyObjectRequest", Output: "CopyObjectOutput", Errors: []string{"ObjectNotInActiveTierError"}, Unsigned: true, NewInput: func() any { return new(CopyObjectInput) }},
 			{Name: "CreateBucket", Method: "PUT", Path: "/{Bucket}", Input: "CreateBucketRequest", Output: "CreateBucketOutput", Errors: []string{"BucketAlreadyExists", "BucketAlreadyOwnedByYou"}, Unsigned: true, NewInput: func() any { return new(CreateBucketInput) }},
+			{Name: "CreateMultipartUpload", Method: "POST", Path: "/{Bucket}/{Key+}?uploads", Input: "CreateMultipartUploadRequest", Output: "CreateMultipartUploadOutput", Unsigned: true, NewInput: func() any { return new(CreateMultipartUploadInput) }},
 			{Name: "DeleteBucket", Method: "DELETE", Path: "/{Bucket}", Input: "DeleteBucketRequest", Output: "DeleteBucketOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeleteBucketInput) }},
+			{Name: "DeleteBucketCors", Method: "DELETE", Path: "/{Bucket}?cors", Input: "DeleteBucketCorsRequest", Output: "DeleteBucketCorsOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeleteBucketCorsInput) }},
+			{Name: "DeleteBucketEncryption", Method: "DELETE", Path: "/{Bucket}?encryption", Input: "DeleteBucketEncryptionRequest", Output: "DeleteBucketEncryptionOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeleteBucketEncryptionInput) }},
+			{Name: "DeleteBucketLifecycle", Method: "DELETE", Path: "/{Bucket}?lifecycle", Input: "DeleteBucketLifecycleRequest", Output: "DeleteBucketLifecycleOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeleteBucketLifecycleInput) }},
+			{Name: "DeleteBucketOwnershipControls", Method: "DELETE", Path: "/{Bucket}?ownershipControls", Input: "DeleteBucketOwnershipControlsRequest", Output: "DeleteBucketOwnershipControlsOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeleteBucketOwnershipControlsInput) }},
+			{Name: "DeleteBucketPolicy", Method: "DELETE", Path: "/{Bucket}?policy", Input: "DeleteBucketPolicyRequest", Output: "DeleteBucketPolicyOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeleteBucketPolicyInput) }},
+			{Name: "DeleteBucketReplication", Method: "DELETE", Path: "/{Bucket}?replication", Input: "DeleteBucketReplicationRequest", Output: "DeleteBucketReplicationOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeleteBucketReplicationInput) }},
+			{Name: "DeleteBucketTagging", Method: "DELETE", Path: "/{Bucket}?tagging", Input: "DeleteBucketTaggingRequest", Output: "DeleteBucketTaggingOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeleteBucketTaggingInput) }},
+			{Name: "DeleteBucketWebsite", Method: "DELETE", Path: "/{Bucket}?website", Input: "DeleteBucketWebsiteRequest", Output: "DeleteBucketWebsiteOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeleteBucketWebsiteInput) }},
 			{Name: "DeleteObject", Method: "DELETE", Path: "/{Bucket}/{Key+}", Input: "DeleteObjectRequest", Output: "DeleteObjectOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeleteObjectInput) }},
+			{Name: "DeleteObjectTagging", Method: "DELETE", Path: "/{Bucket}/{Key+}?tagging", Input: "DeleteObjectTaggingRequest", Output: "DeleteObjectTaggingOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeleteObjectTaggingInput) }},
 			{Name: "DeleteObjects", Method: "POST", Path: "/{Bucket}?delete", Input: "DeleteObjectsRequest", Output: "DeleteObjectsOutput", Unsigned: true, NewInput: func() any { return new(DeleteObjectsInput) }},
+			{Name: "DeletePublicAccessBlock", Method: "DELETE", Path: "/{Bucket}?publicAccessBlock", Input: "DeletePublicAccessBlockRequest", Output: "DeletePublicAccessBlockOutput", Status: 204, Unsigned: true, NewInput: func() any { return new(DeletePublicAccessBlockInput) }},
+			{Name: "GetBucketAccelerateConfiguration", Method: "GET", Path: "/{Bucket}?accelerate", Input: "GetBucketAccelerateConfigurationRequest", Output: "GetBucketAccelerateConfigurationOutput", Unsigned: true, NewInput: func() any { return new(GetBucketAccelerateConfigurationInput) }},
+			{Name: "GetBucketAcl", Method: "GET", Path: "/{Bucket}?acl", Input: "GetBucketAclRequest", Output: "GetBucketAclOutput", Unsigned: true, NewInput: func() any { return new(GetBucketAclInput) }},
+			{Name: "GetBucketCors", Method: "GET", Path: "/{Bucket}?cors", Input: "GetBucketCorsRequest", Output: "GetBucketCorsOutput", Unsigned: true, NewInput: func() any { return new(GetBucketCorsInput) }},
+			{Name: "GetBucketEncryption", Method: "GET", Path: "/{Bucket}?encryption", Input: "GetBucketEncryptionRequest", Output: "GetBucketEncryptionOutput", Unsigned: true, NewInput: func() any { return new(GetBucketEncryptionInput) }},
+			{Name: "GetBucketLifecycleConfiguration", Method: "GET", Path: "/{Bucket}?lifecycle", Input: "GetBucketLifecycleConfigurationRequest", Output: "GetBucketLifecycleConfigurationOutput", Unsigned: true, NewInput: func() any { return new(GetBucketLifecycleConfigurationInput) }},
 			{Name: "GetBucketLocation", Method: "GET", Path: "/{Bucket}?location", Input: "GetBucketLocationRequest", Output: "GetBucketLocationOutput", Unsigned: true, NewInput: func() any { return new(GetBucketLocationInput) }},
+			{Name: "GetBucketLogging", Method: "GET", Path: "/{Bucket}?logging", Input: "GetBucketLoggingRequest", Output: "GetBucketLoggingOutput", Unsigned: true, NewInput: func() any { return new(GetBucketLoggingInput) }},
+			{Name: "GetBucketNotificationConfiguration", Method: "GET", Path: "/{Bucket}?notification", Input: "GetBucketNotificationConfigurationRequest", Output: "NotificationConfiguration", Unsigned: true, NewInput: func() any { return new(GetBucketNotificationConfigurationInput) }},
+			{Name: "GetBucketOwnershipControls", Method: "GET", Path: "/{Bucket}?ownershipControls", Input: "GetBucketOwnershipControlsRequest", Output: "GetBucketOwnershipControlsOutput", Unsigned: true, NewInput: func() any { return new(GetBucketOwnershipControlsInput) }},
+			{Name: "GetBucketPolicy", Method: "GET", Path: "/{Bucket}?policy", Input: "GetBucketPolicyRequest", Output: "GetBucketPolicyOutput", Unsigned: true, NewInput: func() any { return new(GetBucketPolicyInput) }},
+			{Name: "GetBucketPolicyStatus", Method: "GET", Path: "/{Bucket}?policyStatus", Input: "GetBucketPolicyStatusRequest", Output: "GetBucketPolicyStatusOutput", Unsigned: true, NewInput: func() any { return new(GetBucketPolicyStatusInput) }},
+			{Name: "GetBucketReplication", Method: "GET", Path: "/{Bucket}?replication", Input: "GetBucketReplicationRequest", Output: "GetBucketReplicationOutput", Unsigned: true, NewInput: func() any { return new(GetBucketReplicationInput) }},
+			{Name: "GetBucketRequestPayment", Method: "GET", Path: "/{Bucket}?requestPayment", Input: "GetBucketRequestPaymentRequest", Output: "GetBucketRequestPaymentOutput", Unsigned: true, NewInput: func() any { return new(GetBucketRequestPaymentInput) }},
+			{Name: "GetBucketTagging", Method: "GET", Path: "/{Bucket}?tagging", Input: "GetBucketTaggingRequest", Output: "GetBucketTaggingOutput", Unsigned: true, NewInput: func() any { return new(GetBucketTaggingInput) }},
+			{Name: "GetBucketVersioning", Method: "GET", Path: "/{Bucket}?versioning", Input: "GetBucketVersioningRequest", Output: "GetBucketVersioningOutput", Unsigned: true, NewInput: func() any { return new(GetBucketVersioningInput) }},
+			{Name: "GetBucketWebsite", Method: "GET", Path: "/{Bucket}?website", Input: "GetBucketWebsiteRequest", Output: "GetBucketWebsiteOutput", Unsigned: true, NewInput: func() any { return new(GetBucketWebsiteInput) }},
 			{Name: "GetObject", Method: "GET", Path: "/{Bucket}/{Key+}", Input: "GetObjectRequest", Output: "GetObjectOutput", Errors: []string{"NoSuchKey", "InvalidObjectState"}, Unsigned: true, NewInput: func() any { return new(GetObjectInput) }},
+			{Name: "GetObjectLockConfiguration", Method: "GET", Path: "/{Bucket}?object-lock", Input: "GetObjectLockConfigurationRequest", Output: "GetObjectLockConfigurationOutput", Unsigned: true, NewInput: func() any { return new(GetObjectLockConfigurationInput) }},
+			{Name: "GetObjectTagging", Method: "GET", Path: "/{Bucket}/{Key+}?tagging", Input: "GetObjectTaggingRequest", Output: "GetObjectTaggingOutput", Unsigned: true, NewInput: func() any { return new(GetObjectTaggingInput) }},
+			{Name: "GetPublicAccessBlock", Method: "GET", Path: "/{Bucket}?publicAccessBlock", Input: "GetPublicAccessBlockRequest", Output: "GetPublicAccessBlockOutput", Unsigned: true, NewInput: func() any { return new(GetPublicAccessBlockInput) }},
 			{Name: "HeadBucket", Method: "HEAD", Path: "/{Bucket}", Input: "HeadBucketRequest", Output: "HeadBucketOutput", Errors: []string{"NoSuchBucket"}, Unsigned: true, NewInput: func() any { return new(HeadBucketInput) }},
 			{Name: "HeadObject", Method: "HEAD", Path: "/{Bucket}/{Key+}", Input: "HeadObjectRequest", Output: "HeadObjectOutput", Errors: []string{"NoSuchKey"}, Unsigned: true, NewInput: func() any { return new(HeadObjectInput) }},
 			{Name: "ListBuckets", Method: "GET", Path: "/", Input: "ListBucketsRequest", Output: "ListBucketsOutput", Paginated: &api.Pagination{InputToken: "ContinuationToken", OutputToken: "ContinuationToken", LimitKey: "MaxBuckets", ResultKey: "Buckets"}, Unsigned: true, NewInput: func() any { return new(ListBucketsInput) }},
+			{Name: "ListMultipartUploads", Method: "GET", Path: "/{Bucket}?uploads", Input: "ListMultipartUploadsRequest", Output: "ListMultipartUploadsOutput", Paginated: &api.Pagination{InputToken: "KeyMarker", OutputToken: "NextKeyMarker", LimitKey: "MaxUploads", ResultKey: "Uploads"}, Unsigned: true, NewInput: func() any { return new(ListMultipartUploadsInput) }},
 			{Name: "ListObjects", Method: "GET", Path: "/{Bucket}", Input: "ListObjectsRequest", Output: "ListObjectsOutput", Errors: []string{"NoSuchBucket"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "NextMarker || Contents[-1].Key", LimitKey: "MaxKeys", ResultKey: "Contents"}, Unsigned: true, NewInput: func() any { return new(ListObjectsInput) }},
 			{Name: "ListObjectsV2", Method: "GET", Path: "/{Bucket}?list-type=2", Input: "ListObjectsV2Request", Output: "ListObjectsV2Output", Errors: []string{"NoSuchBucket"}, Paginated: &api.Pagination{InputToken: "ContinuationToken", OutputToken: "NextContinuationToken", LimitKey: "MaxKeys", ResultKey: "Contents"}, Unsigned: true, NewInput: func() any { return new(ListObjectsV2Input) }},
+			{Name: "ListParts", Method: "GET", Path: "/{Bucket}/{Key+}", Input: "ListPartsRequest", Output: "ListPartsOutput", Paginated: &api.Pagination{InputToken: "PartNumberMarker", OutputToken: "NextPartNumberMarker", LimitKey: "MaxParts", ResultKey: "Parts"}, Unsigned: true, NewInput: func() any { return new(ListPartsInput) }},
+			{Name: "PutBucketEncryption", Method: "PUT", Path: "/{Bucket}?encryption", Input: "PutBucketEncryptionRequest", Output: "PutBucketEncryptionOutput", Unsigned: true, NewInput: func() any { return new(PutBucketEncryptionInput) }},
+			{Name: "PutBucketOwnershipControls", Method: "PUT", Path: "/{Bucket}?ownershipControls", Input: "PutBucketOwnershipControlsRequest", Output: "PutBucketOwnershipControlsOutput", Unsigned: true, NewInput: func() any { return new(PutBucketOwnershipControlsInput) }},
+			{Name: "PutBucketPolicy", Method: "PUT", Path: "/{Bucket}?policy", Input: "PutBucketPolicyRequest", Output: "PutBucketPolicyOutput", Unsigned: true, NewInput: func() any { return new(PutBucketPolicyInput) }},
+			{Name: "PutBucketTagging", Method: "PUT", Path: "/{Bucket}?tagging", Input: "PutBucketTaggingRequest", Output: "PutBucketTaggingOutput", Unsigned: true, NewInput: func() any { return new(PutBucketTaggingInput) }},
+			{Name: "PutBucketVersioning", Method: "PUT", Path: "/{Bucket}?versioning", Input: "PutBucketVersioningRequest", Output: "PutBucketVersioningOutput", Unsigned: true, NewInput: func() any { return new(PutBucketVersioningInput) }},
 			{Name: "PutObject", Method: "PUT", Path: "/{Bucket}/{Key+}", Input: "PutObjectRequest", Output: "PutObjectOutput", Errors: []string{"InvalidRequest", "InvalidWriteOffset", "TooManyParts", "EncryptionTypeMismatch"}, Unsigned: true, NewInput: func() any { return new(PutObjectInput) }},
+			{Name: "PutObjectTagging", Method: "PUT", Path: "/{Bucket}/{Key+}?tagging", Input: "PutObjectTaggingRequest", Output: "PutObjectTaggingOutput", Unsigned: true, NewInput: func() any { return new(PutObjectTaggingInput) }},
+			{Name: "PutPublicAccessBlock", Method: "PUT", Path: "/{Bucket}?publicAccessBlock", Input: "PutPublicAccessBlockRequest", Output: "PutPublicAccessBlockOutput", Unsigned: true, NewInput: func() any { return new(PutPublicAccessBlockInput) }},
+			{Name: "UploadPart", Method: "PUT", Path: "/{Bucket}/{Key+}", Input: "UploadPartRequest", Output: "UploadPartOutput", Unsigned: true, NewInput: func() any { return new(UploadPartInput) }},
+			{Name: "UploadPartCopy", Method: "PUT", Path: "/{Bucket}/{Key+}", Input: "UploadPartCopyRequest", Output: "UploadPartCopyOutput", Unsigned: true, NewInput: func() any { return new(UploadPartCopyInput) }},
 		},
 		Refused: []string{
-			"AbortMultipartUpload",
-			"CompleteMultipartUpload",
 			"CreateBucketMetadataConfiguration",
 			"CreateBucketMetadataTableConfiguration",
-			"CreateMultipartUpload",
 			"CreateSession",
 			"DeleteBucketAnalyticsConfiguration",
-			"DeleteBucketCors",
-			"DeleteBucketEncryption",
 			"DeleteBucketIntelligentTieringConfiguration",
 			"DeleteBucketInventoryConfiguration",
-			"DeleteBucketLifecycle",
 			"DeleteBucketMetadataConfiguration",
 			"DeleteBucketMetadataTableConfiguration",
 			"DeleteBucketMetricsConfiguration",
-			"DeleteBucketOwnershipControls",
-			"DeleteBucketPolicy",
-			"DeleteBucketReplication",
-			"DeleteBucketTagging",
-			"DeleteBucketWebsite",
-			"DeleteObjectTagging",
-			"DeletePublicAccessBlock",
 			"GetBucketAbac",
-			"GetBucketAccelerateConfiguration",
-			"GetBucketAcl",
 			"GetBucketAnalyticsConfiguration",
-			"GetBucketCors",
-			"GetBucketEncryption",
 			"GetBucketIntelligentTieringConfiguration",
 			"GetBucketInventoryConfiguration",
 			"GetBucketLifecycle",
-			"GetBucketLifecycleConfiguration",
-			"GetBucketLogging",
 			"GetBucketMetadataConfiguration",
 			"GetBucketMetadataTableConfiguration",
 			"GetBucketMetricsConfiguration",
 			"GetBucketNotification",
-			"GetBucketNotificationConfiguration",
-			"GetBucketOwnershipControls",
-			"GetBucketPolicy",
-			"GetBucketPolicyStatus",
-			"GetBucketReplication",
-			"GetBucketRequestPayment",
-			"GetBucketTagging",
-			"GetBucketVersioning",
-			"GetBucketWebsite",
 			"GetObjectAcl",
 			"GetObjectAttributes",
 			"GetObjectLegalHold",
-			"GetObjectLockConfiguration",
 			"GetObjectRetention",
-			"GetObjectTagging",
 			"GetObjectTorrent",
-			"GetPublicAccessBlock",
 			"ListBucketAnalyticsConfigurations",
 			"ListBucketIntelligentTieringConfigurations",
 			"ListBucketInventoryConfigurations",
 			"ListBucketMetricsConfigurations",
 			"ListDirectoryBuckets",
-			"ListMultipartUploads",
 			"ListObjectVersions",
-			"ListParts",
 			"PutBucketAbac",
 			"PutBucketAccelerateConfiguration",
 			"PutBucketAcl",
 			"PutBucketAnalyticsConfiguration",
 			"PutBucketCors",
-			"PutBucketEncryption",
 			"PutBucketIntelligentTieringConfiguration",
 			"PutBucketInventoryConfiguration",
 			"PutBucketLifecycle",
@@ -129,83 +179,278 @@ func New(h Handler) *api.Service {
 			"PutBucketMetricsConfiguration",
 			"PutBucketNotification",
 			"PutBucketNotificationConfiguration",
-			"PutBucketOwnershipControls",
-			"PutBucketPolicy",
 			"PutBucketReplication",
 			"PutBucketRequestPayment",
-			"PutBucketTagging",
-			"PutBucketVersioning",
 			"PutBucketWebsite",
 			"PutObjectAcl",
 			"PutObjectLegalHold",
 			"PutObjectLockConfiguration",
 			"PutObjectRetention",
-			"PutObjectTagging",
-			"PutPublicAccessBlock",
 			"RenameObject",
 			"RestoreObject",
 			"SelectObjectContent",
 			"UpdateBucketMetadataInventoryTableConfiguration",
 			"UpdateBucketMetadataJournalTableConfiguration",
 			"UpdateObjectEncryption",
-			"UploadPart",
-			"UploadPartCopy",
 			"WriteGetObjectResponse",
 		},
 	}
 	if h != nil {
-		s.Operations[0].Invoke = func(ctx context.Context, in any) (any, error) { return h.CopyObject(ctx, in.(*CopyObjectInput)) }
-		s.Operations[1].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateBucket(ctx, in.(*CreateBucketInput)) }
-		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteBucket(ctx, in.(*DeleteBucketInput)) }
-		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteObject(ctx, in.(*DeleteObjectInput)) }
-		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteObjects(ctx, in.(*DeleteObjectsInput)) }
-		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[0].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.AbortMultipartUpload(ctx, in.(*AbortMultipartUploadInput))
+		}
+		s.Operations[1].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CompleteMultipartUpload(ctx, in.(*CompleteMultipartUploadInput))
+		}
+		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) { return h.CopyObject(ctx, in.(*CopyObjectInput)) }
+		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) { return h.CreateBucket(ctx, in.(*CreateBucketInput)) }
+		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.CreateMultipartUpload(ctx, in.(*CreateMultipartUploadInput))
+		}
+		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteBucket(ctx, in.(*DeleteBucketInput)) }
+		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteBucketCors(ctx, in.(*DeleteBucketCorsInput))
+		}
+		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteBucketEncryption(ctx, in.(*DeleteBucketEncryptionInput))
+		}
+		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteBucketLifecycle(ctx, in.(*DeleteBucketLifecycleInput))
+		}
+		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteBucketOwnershipControls(ctx, in.(*DeleteBucketOwnershipControlsInput))
+		}
+		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteBucketPolicy(ctx, in.(*DeleteBucketPolicyInput))
+		}
+		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteBucketReplication(ctx, in.(*DeleteBucketReplicationInput))
+		}
+		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteBucketTagging(ctx, in.(*DeleteBucketTaggingInput))
+		}
+		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteBucketWebsite(ctx, in.(*DeleteBucketWebsiteInput))
+		}
+		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteObject(ctx, in.(*DeleteObjectInput)) }
+		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeleteObjectTagging(ctx, in.(*DeleteObjectTaggingInput))
+		}
+		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) { return h.DeleteObjects(ctx, in.(*DeleteObjectsInput)) }
+		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DeletePublicAccessBlock(ctx, in.(*DeletePublicAccessBlockInput))
+		}
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketAccelerateConfiguration(ctx, in.(*GetBucketAccelerateConfigurationInput))
+		}
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetBucketAcl(ctx, in.(*GetBucketAclInput)) }
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetBucketCors(ctx, in.(*GetBucketCorsInput)) }
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketEncryption(ctx, in.(*GetBucketEncryptionInput))
+		}
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketLifecycleConfiguration(ctx, in.(*GetBucketLifecycleConfigurationInput))
+		}
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetBucketLocation(ctx, in.(*GetBucketLocationInput))
 		}
-		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetObject(ctx, in.(*GetObjectInput)) }
-		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) { return h.HeadBucket(ctx, in.(*HeadBucketInput)) }
-		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) { return h.HeadObject(ctx, in.(*HeadObjectInput)) }
-		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListBuckets(ctx, in.(*ListBucketsInput)) }
-		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjects(ctx, in.(*ListObjectsInput)) }
-		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjectsV2(ctx, in.(*ListObjectsV2Input)) }
-		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutObject(ctx, in.(*PutObjectInput)) }
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketLogging(ctx, in.(*GetBucketLoggingInput))
+		}
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketNotificationConfiguration(ctx, in.(*GetBucketNotificationConfigurationInput))
+		}
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketOwnershipControls(ctx, in.(*GetBucketOwnershipControlsInput))
+		}
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketPolicy(ctx, in.(*GetBucketPolicyInput))
+		}
+		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketPolicyStatus(ctx, in.(*GetBucketPolicyStatusInput))
+		}
+		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketReplication(ctx, in.(*GetBucketReplicationInput))
+		}
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketRequestPayment(ctx, in.(*GetBucketRequestPaymentInput))
+		}
+		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketTagging(ctx, in.(*GetBucketTaggingInput))
+		}
+		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketVersioning(ctx, in.(*GetBucketVersioningInput))
+		}
+		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetBucketWebsite(ctx, in.(*GetBucketWebsiteInput))
+		}
+		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetObject(ctx, in.(*GetObjectInput)) }
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetObjectLockConfiguration(ctx, in.(*GetObjectLockConfigurationInput))
+		}
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetObjectTagging(ctx, in.(*GetObjectTaggingInput))
+		}
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetPublicAccessBlock(ctx, in.(*GetPublicAccessBlockInput))
+		}
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) { return h.HeadBucket(ctx, in.(*HeadBucketInput)) }
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) { return h.HeadObject(ctx, in.(*HeadObjectInput)) }
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListBuckets(ctx, in.(*ListBucketsInput)) }
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListMultipartUploads(ctx, in.(*ListMultipartUploadsInput))
+		}
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjects(ctx, in.(*ListObjectsInput)) }
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjectsV2(ctx, in.(*ListObjectsV2Input)) }
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListParts(ctx, in.(*ListPartsInput)) }
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutBucketEncryption(ctx, in.(*PutBucketEncryptionInput))
+		}
+		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutBucketOwnershipControls(ctx, in.(*PutBucketOwnershipControlsInput))
+		}
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutBucketPolicy(ctx, in.(*PutBucketPolicyInput))
+		}
+		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutBucketTagging(ctx, in.(*PutBucketTaggingInput))
+		}
+		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutBucketVersioning(ctx, in.(*PutBucketVersioningInput))
+		}
+		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutObject(ctx, in.(*PutObjectInput)) }
+		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutObjectTagging(ctx, in.(*PutObjectTaggingInput))
+		}
+		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutPublicAccessBlock(ctx, in.(*PutPublicAccessBlockInput))
+		}
+		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) { return h.UploadPart(ctx, in.(*UploadPartInput)) }
+		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UploadPartCopy(ctx, in.(*UploadPartCopyInput))
+		}
 	}
 	return s.Link(map[string]any{
-		"BucketAlreadyExists":        BucketAlreadyExists{},
-		"BucketAlreadyOwnedByYou":    BucketAlreadyOwnedByYou{},
-		"CopyObjectOutput":           CopyObjectOutput{},
-		"CopyObjectRequest":          CopyObjectInput{},
-		"CreateBucketOutput":         CreateBucketOutput{},
-		"CreateBucketRequest":        CreateBucketInput{},
-		"DeleteBucketOutput":         DeleteBucketOutput{},
-		"DeleteBucketRequest":        DeleteBucketInput{},
-		"DeleteObjectOutput":         DeleteObjectOutput{},
-		"DeleteObjectRequest":        DeleteObjectInput{},
-		"DeleteObjectsOutput":        DeleteObjectsOutput{},
-		"DeleteObjectsRequest":       DeleteObjectsInput{},
-		"EncryptionTypeMismatch":     EncryptionTypeMismatch{},
-		"GetBucketLocationOutput":    GetBucketLocationOutput{},
-		"GetBucketLocationRequest":   GetBucketLocationInput{},
-		"GetObjectOutput":            GetObjectOutput{},
-		"GetObjectRequest":           GetObjectInput{},
-		"HeadBucketOutput":           HeadBucketOutput{},
-		"HeadBucketRequest":          HeadBucketInput{},
-		"HeadObjectOutput":           HeadObjectOutput{},
-		"HeadObjectRequest":          HeadObjectInput{},
-		"InvalidObjectState":         InvalidObjectState{},
-		"InvalidRequest":             InvalidRequest{},
-		"InvalidWriteOffset":         InvalidWriteOffset{},
-		"ListBucketsOutput":          ListBucketsOutput{},
-		"ListBucketsRequest":         ListBucketsInput{},
-		"ListObjectsOutput":          ListObjectsOutput{},
-		"ListObjectsRequest":         ListObjectsInput{},
-		"ListObjectsV2Output":        ListObjectsV2Output{},
-		"ListObjectsV2Request":       ListObjectsV2Input{},
-		"NoSuchBucket":               NoSuchBucket{},
-		"NoSuchKey":                  NoSuchKey{},
-		"ObjectNotInActiveTierError": ObjectNotInActiveTierError{},
-		"PutObjectOutput":            PutObjectOutput{},
-		"PutObjectRequest":           PutObjectInput{},
-		"TooManyParts":               TooManyParts{},
+		"AbortMultipartUploadOutput":                AbortMultipartUploadOutput{},
+		"AbortMultipartUploadRequest":               AbortMultipartUploadInput{},
+		"BucketAlreadyExists":                       BucketAlreadyExists{},
+		"BucketAlreadyOwnedByYou":                   BucketAlreadyOwnedByYou{},
+		"CompleteMultipartUploadOutput":             CompleteMultipartUploadOutput{},
+		"CompleteMultipartUploadRequest":            CompleteMultipartUploadInput{},
+		"CopyObjectOutput":                          CopyObjectOutput{},
+		"CopyObjectRequest":                         CopyObjectInput{},
+		"CreateBucketOutput":                        CreateBucketOutput{},
+		"CreateBucketRequest":                       CreateBucketInput{},
+		"CreateMultipartUploadOutput":               CreateMultipartUploadOutput{},
+		"CreateMultipartUploadRequest":              CreateMultipartUploadInput{},
+		"DeleteBucketCorsOutput":                    DeleteBucketCorsOutput{},
+		"DeleteBucketCorsRequest":                   DeleteBucketCorsInput{},
+		"DeleteBucketEncryptionOutput":              DeleteBucketEncryptionOutput{},
+		"DeleteBucketEncryptionRequest":             DeleteBucketEncryptionInput{},
+		"DeleteBucketLifecycleOutput":               DeleteBucketLifecycleOutput{},
+		"DeleteBucketLifecycleRequest":              DeleteBucketLifecycleInput{},
+		"DeleteBucketOutput":                        DeleteBucketOutput{},
+		"DeleteBucketOwnershipControlsOutput":       DeleteBucketOwnershipControlsOutput{},
+		"DeleteBucketOwnershipControlsRequest":      DeleteBucketOwnershipControlsInput{},
+		"DeleteBucketPolicyOutput":                  DeleteBucketPolicyOutput{},
+		"DeleteBucketPolicyRequest":                 DeleteBucketPolicyInput{},
+		"DeleteBucketReplicationOutput":             DeleteBucketReplicationOutput{},
+		"DeleteBucketReplicationRequest":            DeleteBucketReplicationInput{},
+		"DeleteBucketRequest":                       DeleteBucketInput{},
+		"DeleteBucketTaggingOutput":                 DeleteBucketTaggingOutput{},
+		"DeleteBucketTaggingRequest":                DeleteBucketTaggingInput{},
+		"DeleteBucketWebsiteOutput":                 DeleteBucketWebsiteOutput{},
+		"DeleteBucketWebsiteRequest":                DeleteBucketWebsiteInput{},
+		"DeleteObjectOutput":                        DeleteObjectOutput{},
+		"DeleteObjectRequest":                       DeleteObjectInput{},
+		"DeleteObjectTaggingOutput":                 DeleteObjectTaggingOutput{},
+		"DeleteObjectTaggingRequest":                DeleteObjectTaggingInput{},
+		"DeleteObjectsOutput":                       DeleteObjectsOutput{},
+		"DeleteObjectsRequest":                      DeleteObjectsInput{},
+		"DeletePublicAccessBlockOutput":             DeletePublicAccessBlockOutput{},
+		"DeletePublicAccessBlockRequest":            DeletePublicAccessBlockInput{},
+		"EncryptionTypeMismatch":                    EncryptionTypeMismatch{},
+		"GetBucketAccelerateConfigurationOutput":    GetBucketAccelerateConfigurationOutput{},
+		"GetBucketAccelerateConfigurationRequest":   GetBucketAccelerateConfigurationInput{},
+		"GetBucketAclOutput":                        GetBucketAclOutput{},
+		"GetBucketAclRequest":                       GetBucketAclInput{},
+		"GetBucketCorsOutput":                       GetBucketCorsOutput{},
+		"GetBucketCorsRequest":                      GetBucketCorsInput{},
+		"GetBucketEncryptionOutput":                 GetBucketEncryptionOutput{},
+		"GetBucketEncryptionRequest":                GetBucketEncryptionInput{},
+		"GetBucketLifecycleConfigurationOutput":     GetBucketLifecycleConfigurationOutput{},
+		"GetBucketLifecycleConfigurationRequest":    GetBucketLifecycleConfigurationInput{},
+		"GetBucketLocationOutput":                   GetBucketLocationOutput{},
+		"GetBucketLocationRequest":                  GetBucketLocationInput{},
+		"GetBucketLoggingOutput":                    GetBucketLoggingOutput{},
+		"GetBucketLoggingRequest":                   GetBucketLoggingInput{},
+		"GetBucketNotificationConfigurationRequest": GetBucketNotificationConfigurationRequest{},
+		"GetBucketOwnershipControlsOutput":          GetBucketOwnershipControlsOutput{},
+		"GetBucketOwnershipControlsRequest":         GetBucketOwnershipControlsInput{},
+		"GetBucketPolicyOutput":                     GetBucketPolicyOutput{},
+		"GetBucketPolicyRequest":                    GetBucketPolicyInput{},
+		"GetBucketPolicyStatusOutput":               GetBucketPolicyStatusOutput{},
+		"GetBucketPolicyStatusRequest":              GetBucketPolicyStatusInput{},
+		"GetBucketReplicationOutput":                GetBucketReplicationOutput{},
+		"GetBucketReplicationRequest":               GetBucketReplicationInput{},
+		"GetBucketRequestPaymentOutput":             GetBucketRequestPaymentOutput{},
+		"GetBucketRequestPaymentRequest":            GetBucketRequestPaymentInput{},
+		"GetBucketTaggingOutput":                    GetBucketTaggingOutput{},
+		"GetBucketTaggingRequest":                   GetBucketTaggingInput{},
+		"GetBucketVersioningOutput":                 GetBucketVersioningOutput{},
+		"GetBucketVersioningRequest":                GetBucketVersioningInput{},
+		"GetBucketWebsiteOutput":                    GetBucketWebsiteOutput{},
+		"GetBucketWebsiteRequest":                   GetBucketWebsiteInput{},
+		"GetObjectLockConfigurationOutput":          GetObjectLockConfigurationOutput{},
+		"GetObjectLockConfigurationRequest":         GetObjectLockConfigurationInput{},
+		"GetObjectOutput":                           GetObjectOutput{},
+		"GetObjectRequest":                          GetObjectInput{},
+		"GetObjectTaggingOutput":                    GetObjectTaggingOutput{},
+		"GetObjectTaggingRequest":                   GetObjectTaggingInput{},
+		"GetPublicAccessBlockOutput":                GetPublicAccessBlockOutput{},
+		"GetPublicAccessBlockRequest":               GetPublicAccessBlockInput{},
+		"HeadBucketOutput":                          HeadBucketOutput{},
+		"HeadBucketRequest":                         HeadBucketInput{},
+		"HeadObjectOutput":                          HeadObjectOutput{},
+		"HeadObjectRequest":                         HeadObjectInput{},
+		"InvalidObjectState":                        InvalidObjectState{},
+		"InvalidRequest":                            InvalidRequest{},
+		"InvalidWriteOffset":                        InvalidWriteOffset{},
+		"ListBucketsOutput":                         ListBucketsOutput{},
+		"ListBucketsRequest":                        ListBucketsInput{},
+		"ListMultipartUploadsOutput":                ListMultipartUploadsOutput{},
+		"ListMultipartUploadsRequest":               ListMultipartUploadsInput{},
+		"ListObjectsOutput":                         ListObjectsOutput{},
+		"ListObjectsRequest":                        ListObjectsInput{},
+		"ListObjectsV2Output":                       ListObjectsV2Output{},
+		"ListObjectsV2Request":                      ListObjectsV2Input{},
+		"ListPartsOutput":                           ListPartsOutput{},
+		"ListPartsRequest":                          ListPartsInput{},
+		"NoSuchBucket":                              NoSuchBucket{},
+		"NoSuchKey":                                 NoSuchKey{},
+		"NoSuchUpload":                              NoSuchUpload{},
+		"NotificationConfiguration":                 NotificationConfiguration{},
+		"ObjectNotInActiveTierError":                ObjectNotInActiveTierError{},
+		"PutBucketEncryptionOutput":                 PutBucketEncryptionOutput{},
+		"PutBucketEncryptionRequest":                PutBucketEncryptionInput{},
+		"PutBucketOwnershipControlsOutput":          PutBucketOwnershipControlsOutput{},
+		"PutBucketOwnershipControlsRequest":         PutBucketOwnershipControlsInput{},
+		"PutBucketPolicyOutput":                     PutBucketPolicyOutput{},
+		"PutBucketPolicyRequest":                    PutBucketPolicyInput{},
+		"PutBucketTaggingOutput":                    PutBucketTaggingOutput{},
+		"PutBucketTaggingRequest":                   PutBucketTaggingInput{},
+		"PutBucketVersioningOutput":                 PutBucketVersioningOutput{},
+		"PutBucketVersioningRequest":                PutBucketVersioningInput{},
+		"PutObjectOutput":                           PutObjectOutput{},
+		"PutObjectRequest":                          PutObjectInput{},
+		"PutObjectTaggingOutput":                    PutObjectTaggingOutput{},
+		"PutObjectTaggingRequest":                   PutObjectTaggingInput{},
+		"PutPublicAccessBlockOutput":                PutPublicAccessBlockOutput{},
+		"PutPublicAccessBlockRequest":               PutPublicAccessBlockInput{},
+		"TooManyParts":                              TooManyParts{},
+		"UploadPartCopyOutput":                      UploadPartCopyOutput{},
+		"UploadPartCopyRequest":                     UploadPartCopyInput{},
+		"UploadPartOutput":                          UploadPartOutput{},
+		"UploadPartRequest":                         UploadPartInput{},
 	})
 }

@@ -6,6 +6,31 @@ import "io"
 
 import "time"
 
+// AbortIncompleteMultipartUpload is a shape of the model.
+type AbortIncompleteMultipartUpload struct {
+	DaysAfterInitiation *int32
+}
+
+// AbortMultipartUploadOutput is a shape of the model.
+type AbortMultipartUploadOutput struct {
+	RequestCharged RequestCharged
+}
+
+// AbortMultipartUploadInput is the model's AbortMultipartUploadRequest.
+type AbortMultipartUploadInput struct {
+	Bucket               *string
+	ExpectedBucketOwner  *string
+	IfMatchInitiatedTime *time.Time
+	Key                  *string
+	RequestPayer         RequestPayer
+	UploadId             *string
+}
+
+// AccessControlTranslation is a shape of the model.
+type AccessControlTranslation struct {
+	Owner OwnerOverride
+}
+
 // ArchiveStatus is an enumeration of the model.
 type ArchiveStatus string
 
@@ -15,6 +40,11 @@ const (
 	ArchiveStatusDeepArchiveAccess ArchiveStatus = "DEEP_ARCHIVE_ACCESS"
 )
 
+// BlockedEncryptionTypes is a shape of the model.
+type BlockedEncryptionTypes struct {
+	EncryptionType []EncryptionType
+}
+
 // Bucket is a shape of the model.
 type Bucket struct {
 	BucketArn    *string
@@ -22,6 +52,15 @@ type Bucket struct {
 	CreationDate *time.Time
 	Name         *string
 }
+
+// BucketAccelerateStatus is an enumeration of the model.
+type BucketAccelerateStatus string
+
+// The values of BucketAccelerateStatus.
+const (
+	BucketAccelerateStatusEnabled   BucketAccelerateStatus = "Enabled"
+	BucketAccelerateStatusSuspended BucketAccelerateStatus = "Suspended"
+)
 
 // BucketCannedACL is an enumeration of the model.
 type BucketCannedACL string
@@ -85,6 +124,16 @@ const (
 	BucketLocationConstraintUsWest2      BucketLocationConstraint = "us-west-2"
 )
 
+// BucketLogsPermission is an enumeration of the model.
+type BucketLogsPermission string
+
+// The values of BucketLogsPermission.
+const (
+	BucketLogsPermissionFullControl BucketLogsPermission = "FULL_CONTROL"
+	BucketLogsPermissionRead        BucketLogsPermission = "READ"
+	BucketLogsPermissionWrite       BucketLogsPermission = "WRITE"
+)
+
 // BucketNamespace is an enumeration of the model.
 type BucketNamespace string
 
@@ -101,6 +150,25 @@ type BucketType string
 const (
 	BucketTypeDirectory BucketType = "Directory"
 )
+
+// BucketVersioningStatus is an enumeration of the model.
+type BucketVersioningStatus string
+
+// The values of BucketVersioningStatus.
+const (
+	BucketVersioningStatusEnabled   BucketVersioningStatus = "Enabled"
+	BucketVersioningStatusSuspended BucketVersioningStatus = "Suspended"
+)
+
+// CORSRule is a shape of the model.
+type CORSRule struct {
+	AllowedHeaders []string
+	AllowedMethods []string
+	AllowedOrigins []string
+	ExposeHeaders  []string
+	ID             *string
+	MaxAgeSeconds  *int32
+}
 
 // ChecksumAlgorithm is an enumeration of the model.
 type ChecksumAlgorithm string
@@ -139,6 +207,85 @@ const (
 // CommonPrefix is a shape of the model.
 type CommonPrefix struct {
 	Prefix *string
+}
+
+// CompleteMultipartUploadOutput is a shape of the model.
+type CompleteMultipartUploadOutput struct {
+	Bucket               *string
+	BucketKeyEnabled     *bool
+	ChecksumCRC32        *string
+	ChecksumCRC32C       *string
+	ChecksumCRC64NVME    *string
+	ChecksumMD5          *string
+	ChecksumSHA1         *string
+	ChecksumSHA256       *string
+	ChecksumSHA512       *string
+	ChecksumType         ChecksumType
+	ChecksumXXHASH128    *string
+	ChecksumXXHASH3      *string
+	ChecksumXXHASH64     *string
+	ETag                 *string
+	Expiration           *string
+	Key                  *string
+	Location             *string
+	RequestCharged       RequestCharged
+	SSEKMSKeyId          *string
+	ServerSideEncryption ServerSideEncryption
+	VersionId            *string
+}
+
+// CompleteMultipartUploadInput is the model's CompleteMultipartUploadRequest.
+type CompleteMultipartUploadInput struct {
+	Bucket               *string
+	ChecksumCRC32        *string
+	ChecksumCRC32C       *string
+	ChecksumCRC64NVME    *string
+	ChecksumMD5          *string
+	ChecksumSHA1         *string
+	ChecksumSHA256       *string
+	ChecksumSHA512       *string
+	ChecksumType         ChecksumType
+	ChecksumXXHASH128    *string
+	ChecksumXXHASH3      *string
+	ChecksumXXHASH64     *string
+	ExpectedBucketOwner  *string
+	IfMatch              *string
+	IfNoneMatch          *string
+	Key                  *string
+	MpuObjectSize        *int64
+	MultipartUpload      *CompletedMultipartUpload
+	RequestPayer         RequestPayer
+	SSECustomerAlgorithm *string
+	SSECustomerKey       *string
+	SSECustomerKeyMD5    *string
+	UploadId             *string
+}
+
+// CompletedMultipartUpload is a shape of the model.
+type CompletedMultipartUpload struct {
+	Parts []CompletedPart
+}
+
+// CompletedPart is a shape of the model.
+type CompletedPart struct {
+	ChecksumCRC32     *string
+	ChecksumCRC32C    *string
+	ChecksumCRC64NVME *string
+	ChecksumMD5       *string
+	ChecksumSHA1      *string
+	ChecksumSHA256    *string
+	ChecksumSHA512    *string
+	ChecksumXXHASH128 *string
+	ChecksumXXHASH3   *string
+	ChecksumXXHASH64  *string
+	ETag              *string
+	PartNumber        *int32
+}
+
+// Condition is a shape of the model.
+type Condition struct {
+	HttpErrorCodeReturnedEquals *string
+	KeyPrefixEquals             *string
 }
 
 // CopyObjectOutput is a shape of the model.
@@ -220,6 +367,22 @@ type CopyObjectResult struct {
 	LastModified      *time.Time
 }
 
+// CopyPartResult is a shape of the model.
+type CopyPartResult struct {
+	ChecksumCRC32     *string
+	ChecksumCRC32C    *string
+	ChecksumCRC64NVME *string
+	ChecksumMD5       *string
+	ChecksumSHA1      *string
+	ChecksumSHA256    *string
+	ChecksumSHA512    *string
+	ChecksumXXHASH128 *string
+	ChecksumXXHASH3   *string
+	ChecksumXXHASH64  *string
+	ETag              *string
+	LastModified      *time.Time
+}
+
 // CreateBucketConfiguration is a shape of the model.
 type CreateBucketConfiguration struct {
 	Bucket             *BucketInfo
@@ -249,6 +412,59 @@ type CreateBucketInput struct {
 	ObjectOwnership            ObjectOwnership
 }
 
+// CreateMultipartUploadOutput is a shape of the model.
+type CreateMultipartUploadOutput struct {
+	AbortDate               *time.Time
+	AbortRuleId             *string
+	Bucket                  *string
+	BucketKeyEnabled        *bool
+	ChecksumAlgorithm       ChecksumAlgorithm
+	ChecksumType            ChecksumType
+	Key                     *string
+	RequestCharged          RequestCharged
+	SSECustomerAlgorithm    *string
+	SSECustomerKeyMD5       *string
+	SSEKMSEncryptionContext *string
+	SSEKMSKeyId             *string
+	ServerSideEncryption    ServerSideEncryption
+	UploadId                *string
+}
+
+// CreateMultipartUploadInput is the model's CreateMultipartUploadRequest.
+type CreateMultipartUploadInput struct {
+	ACL                       ObjectCannedACL
+	Bucket                    *string
+	BucketKeyEnabled          *bool
+	CacheControl              *string
+	ChecksumAlgorithm         ChecksumAlgorithm
+	ChecksumType              ChecksumType
+	ContentDisposition        *string
+	ContentEncoding           *string
+	ContentLanguage           *string
+	ContentType               *string
+	ExpectedBucketOwner       *string
+	Expires                   *string
+	GrantFullControl          *string
+	GrantRead                 *string
+	GrantReadACP              *string
+	GrantWriteACP             *string
+	Key                       *string
+	Metadata                  map[string]string
+	ObjectLockLegalHoldStatus ObjectLockLegalHoldStatus
+	ObjectLockMode            ObjectLockMode
+	ObjectLockRetainUntilDate *time.Time
+	RequestPayer              RequestPayer
+	SSECustomerAlgorithm      *string
+	SSECustomerKey            *string
+	SSECustomerKeyMD5         *string
+	SSEKMSEncryptionContext   *string
+	SSEKMSKeyId               *string
+	ServerSideEncryption      ServerSideEncryption
+	StorageClass              StorageClass
+	Tagging                   *string
+	WebsiteRedirectLocation   *string
+}
+
 // DataRedundancy is an enumeration of the model.
 type DataRedundancy string
 
@@ -258,14 +474,81 @@ const (
 	DataRedundancySingleLocalZone        DataRedundancy = "SingleLocalZone"
 )
 
+// DefaultRetention is a shape of the model.
+type DefaultRetention struct {
+	Days  *int32
+	Mode  ObjectLockRetentionMode
+	Years *int32
+}
+
 // Delete is a shape of the model.
 type Delete struct {
 	Objects []ObjectIdentifier
 	Quiet   *bool
 }
 
+// DeleteBucketCorsOutput is a shape of the model.
+type DeleteBucketCorsOutput struct {
+}
+
+// DeleteBucketCorsInput is the model's DeleteBucketCorsRequest.
+type DeleteBucketCorsInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// DeleteBucketEncryptionOutput is a shape of the model.
+type DeleteBucketEncryptionOutput struct {
+}
+
+// DeleteBucketEncryptionInput is the model's DeleteBucketEncryptionRequest.
+type DeleteBucketEncryptionInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// DeleteBucketLifecycleOutput is a shape of the model.
+type DeleteBucketLifecycleOutput struct {
+}
+
+// DeleteBucketLifecycleInput is the model's DeleteBucketLifecycleRequest.
+type DeleteBucketLifecycleInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
 // DeleteBucketOutput is a shape of the model.
 type DeleteBucketOutput struct {
+}
+
+// DeleteBucketOwnershipControlsOutput is a shape of the model.
+type DeleteBucketOwnershipControlsOutput struct {
+}
+
+// DeleteBucketOwnershipControlsInput is the model's DeleteBucketOwnershipControlsRequest.
+type DeleteBucketOwnershipControlsInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// DeleteBucketPolicyOutput is a shape of the model.
+type DeleteBucketPolicyOutput struct {
+}
+
+// DeleteBucketPolicyInput is the model's DeleteBucketPolicyRequest.
+type DeleteBucketPolicyInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// DeleteBucketReplicationOutput is a shape of the model.
+type DeleteBucketReplicationOutput struct {
+}
+
+// DeleteBucketReplicationInput is the model's DeleteBucketReplicationRequest.
+type DeleteBucketReplicationInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
 }
 
 // DeleteBucketInput is the model's DeleteBucketRequest.
@@ -273,6 +556,40 @@ type DeleteBucketInput struct {
 	Bucket              *string
 	ExpectedBucketOwner *string
 }
+
+// DeleteBucketTaggingOutput is a shape of the model.
+type DeleteBucketTaggingOutput struct {
+}
+
+// DeleteBucketTaggingInput is the model's DeleteBucketTaggingRequest.
+type DeleteBucketTaggingInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// DeleteBucketWebsiteOutput is a shape of the model.
+type DeleteBucketWebsiteOutput struct {
+}
+
+// DeleteBucketWebsiteInput is the model's DeleteBucketWebsiteRequest.
+type DeleteBucketWebsiteInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// DeleteMarkerReplication is a shape of the model.
+type DeleteMarkerReplication struct {
+	Status DeleteMarkerReplicationStatus
+}
+
+// DeleteMarkerReplicationStatus is an enumeration of the model.
+type DeleteMarkerReplicationStatus string
+
+// The values of DeleteMarkerReplicationStatus.
+const (
+	DeleteMarkerReplicationStatusEnabled  DeleteMarkerReplicationStatus = "Enabled"
+	DeleteMarkerReplicationStatusDisabled DeleteMarkerReplicationStatus = "Disabled"
+)
 
 // DeleteObjectOutput is a shape of the model.
 type DeleteObjectOutput struct {
@@ -295,6 +612,19 @@ type DeleteObjectInput struct {
 	VersionId                 *string
 }
 
+// DeleteObjectTaggingOutput is a shape of the model.
+type DeleteObjectTaggingOutput struct {
+	VersionId *string
+}
+
+// DeleteObjectTaggingInput is the model's DeleteObjectTaggingRequest.
+type DeleteObjectTaggingInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+	Key                 *string
+	VersionId           *string
+}
+
 // DeleteObjectsOutput is a shape of the model.
 type DeleteObjectsOutput struct {
 	Deleted        []DeletedObject
@@ -313,12 +643,33 @@ type DeleteObjectsInput struct {
 	RequestPayer              RequestPayer
 }
 
+// DeletePublicAccessBlockOutput is a shape of the model.
+type DeletePublicAccessBlockOutput struct {
+}
+
+// DeletePublicAccessBlockInput is the model's DeletePublicAccessBlockRequest.
+type DeletePublicAccessBlockInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
 // DeletedObject is a shape of the model.
 type DeletedObject struct {
 	DeleteMarker          *bool
 	DeleteMarkerVersionId *string
 	Key                   *string
 	VersionId             *string
+}
+
+// Destination is a shape of the model.
+type Destination struct {
+	AccessControlTranslation *AccessControlTranslation
+	Account                  *string
+	Bucket                   *string
+	EncryptionConfiguration  *EncryptionConfiguration
+	Metrics                  *Metrics
+	ReplicationTime          *ReplicationTime
+	StorageClass             StorageClass
 }
 
 // EncodingType is an enumeration of the model.
@@ -329,12 +680,166 @@ const (
 	EncodingTypeUrl EncodingType = "url"
 )
 
+// EncryptionConfiguration is a shape of the model.
+type EncryptionConfiguration struct {
+	ReplicaKmsKeyID *string
+}
+
+// EncryptionType is an enumeration of the model.
+type EncryptionType string
+
+// The values of EncryptionType.
+const (
+	EncryptionTypeNone EncryptionType = "NONE"
+	EncryptionTypeSseC EncryptionType = "SSE-C"
+)
+
 // Error is a shape of the model.
 type Error struct {
 	Code      *string
 	Key       *string
 	Message   *string
 	VersionId *string
+}
+
+// ErrorDocument is a shape of the model.
+type ErrorDocument struct {
+	Key *string
+}
+
+// Event is an enumeration of the model.
+type Event string
+
+// The values of Event.
+const (
+	EventS3ReducedRedundancyLostObject                  Event = "s3:ReducedRedundancyLostObject"
+	EventS3ObjectCreated                                Event = "s3:ObjectCreated:*"
+	EventS3ObjectCreatedPut                             Event = "s3:ObjectCreated:Put"
+	EventS3ObjectCreatedPost                            Event = "s3:ObjectCreated:Post"
+	EventS3ObjectCreatedCopy                            Event = "s3:ObjectCreated:Copy"
+	EventS3ObjectCreatedCompleteMultipartUpload         Event = "s3:ObjectCreated:CompleteMultipartUpload"
+	EventS3ObjectRemoved                                Event = "s3:ObjectRemoved:*"
+	EventS3ObjectRemovedDelete                          Event = "s3:ObjectRemoved:Delete"
+	EventS3ObjectRemovedDeleteMarkerCreated             Event = "s3:ObjectRemoved:DeleteMarkerCreated"
+	EventS3ObjectRestore                                Event = "s3:ObjectRestore:*"
+	EventS3ObjectRestorePost                            Event = "s3:ObjectRestore:Post"
+	EventS3ObjectRestoreCompleted                       Event = "s3:ObjectRestore:Completed"
+	EventS3Replication                                  Event = "s3:Replication:*"
+	EventS3ReplicationOperationFailedReplication        Event = "s3:Replication:OperationFailedReplication"
+	EventS3ReplicationOperationNotTracked               Event = "s3:Replication:OperationNotTracked"
+	EventS3ReplicationOperationMissedThreshold          Event = "s3:Replication:OperationMissedThreshold"
+	EventS3ReplicationOperationReplicatedAfterThreshold Event = "s3:Replication:OperationReplicatedAfterThreshold"
+	EventS3ObjectRestoreDelete                          Event = "s3:ObjectRestore:Delete"
+	EventS3LifecycleTransition                          Event = "s3:LifecycleTransition"
+	EventS3IntelligentTiering                           Event = "s3:IntelligentTiering"
+	EventS3ObjectAclPut                                 Event = "s3:ObjectAcl:Put"
+	EventS3LifecycleExpiration                          Event = "s3:LifecycleExpiration:*"
+	EventS3LifecycleExpirationDelete                    Event = "s3:LifecycleExpiration:Delete"
+	EventS3LifecycleExpirationDeleteMarkerCreated       Event = "s3:LifecycleExpiration:DeleteMarkerCreated"
+	EventS3ObjectTagging                                Event = "s3:ObjectTagging:*"
+	EventS3ObjectTaggingPut                             Event = "s3:ObjectTagging:Put"
+	EventS3ObjectTaggingDelete                          Event = "s3:ObjectTagging:Delete"
+)
+
+// EventBridgeConfiguration is a shape of the model.
+type EventBridgeConfiguration struct {
+}
+
+// ExistingObjectReplication is a shape of the model.
+type ExistingObjectReplication struct {
+	Status ExistingObjectReplicationStatus
+}
+
+// ExistingObjectReplicationStatus is an enumeration of the model.
+type ExistingObjectReplicationStatus string
+
+// The values of ExistingObjectReplicationStatus.
+const (
+	ExistingObjectReplicationStatusEnabled  ExistingObjectReplicationStatus = "Enabled"
+	ExistingObjectReplicationStatusDisabled ExistingObjectReplicationStatus = "Disabled"
+)
+
+// ExpirationStatus is an enumeration of the model.
+type ExpirationStatus string
+
+// The values of ExpirationStatus.
+const (
+	ExpirationStatusEnabled  ExpirationStatus = "Enabled"
+	ExpirationStatusDisabled ExpirationStatus = "Disabled"
+)
+
+// FilterRule is a shape of the model.
+type FilterRule struct {
+	Name  FilterRuleName
+	Value *string
+}
+
+// FilterRuleName is an enumeration of the model.
+type FilterRuleName string
+
+// The values of FilterRuleName.
+const (
+	FilterRuleNamePrefix FilterRuleName = "prefix"
+	FilterRuleNameSuffix FilterRuleName = "suffix"
+)
+
+// GetBucketAccelerateConfigurationOutput is a shape of the model.
+type GetBucketAccelerateConfigurationOutput struct {
+	RequestCharged RequestCharged
+	Status         BucketAccelerateStatus
+}
+
+// GetBucketAccelerateConfigurationInput is the model's GetBucketAccelerateConfigurationRequest.
+type GetBucketAccelerateConfigurationInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+	RequestPayer        RequestPayer
+}
+
+// GetBucketAclOutput is a shape of the model.
+type GetBucketAclOutput struct {
+	Grants []Grant
+	Owner  *Owner
+}
+
+// GetBucketAclInput is the model's GetBucketAclRequest.
+type GetBucketAclInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketCorsOutput is a shape of the model.
+type GetBucketCorsOutput struct {
+	CORSRules []CORSRule
+}
+
+// GetBucketCorsInput is the model's GetBucketCorsRequest.
+type GetBucketCorsInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketEncryptionOutput is a shape of the model.
+type GetBucketEncryptionOutput struct {
+	ServerSideEncryptionConfiguration *ServerSideEncryptionConfiguration
+}
+
+// GetBucketEncryptionInput is the model's GetBucketEncryptionRequest.
+type GetBucketEncryptionInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketLifecycleConfigurationOutput is a shape of the model.
+type GetBucketLifecycleConfigurationOutput struct {
+	Rules                              []LifecycleRule
+	TransitionDefaultMinimumObjectSize TransitionDefaultMinimumObjectSize
+}
+
+// GetBucketLifecycleConfigurationInput is the model's GetBucketLifecycleConfigurationRequest.
+type GetBucketLifecycleConfigurationInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
 }
 
 // GetBucketLocationOutput is a shape of the model.
@@ -344,6 +849,126 @@ type GetBucketLocationOutput struct {
 
 // GetBucketLocationInput is the model's GetBucketLocationRequest.
 type GetBucketLocationInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketLoggingOutput is a shape of the model.
+type GetBucketLoggingOutput struct {
+	LoggingEnabled *LoggingEnabled
+}
+
+// GetBucketLoggingInput is the model's GetBucketLoggingRequest.
+type GetBucketLoggingInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketNotificationConfigurationRequest is a shape of the model.
+type GetBucketNotificationConfigurationRequest struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketOwnershipControlsOutput is a shape of the model.
+type GetBucketOwnershipControlsOutput struct {
+	OwnershipControls *OwnershipControls
+}
+
+// GetBucketOwnershipControlsInput is the model's GetBucketOwnershipControlsRequest.
+type GetBucketOwnershipControlsInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketPolicyOutput is a shape of the model.
+type GetBucketPolicyOutput struct {
+	Policy *string
+}
+
+// GetBucketPolicyInput is the model's GetBucketPolicyRequest.
+type GetBucketPolicyInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketPolicyStatusOutput is a shape of the model.
+type GetBucketPolicyStatusOutput struct {
+	PolicyStatus *PolicyStatus
+}
+
+// GetBucketPolicyStatusInput is the model's GetBucketPolicyStatusRequest.
+type GetBucketPolicyStatusInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketReplicationOutput is a shape of the model.
+type GetBucketReplicationOutput struct {
+	ReplicationConfiguration *ReplicationConfiguration
+}
+
+// GetBucketReplicationInput is the model's GetBucketReplicationRequest.
+type GetBucketReplicationInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketRequestPaymentOutput is a shape of the model.
+type GetBucketRequestPaymentOutput struct {
+	Payer Payer
+}
+
+// GetBucketRequestPaymentInput is the model's GetBucketRequestPaymentRequest.
+type GetBucketRequestPaymentInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketTaggingOutput is a shape of the model.
+type GetBucketTaggingOutput struct {
+	TagSet []Tag
+}
+
+// GetBucketTaggingInput is the model's GetBucketTaggingRequest.
+type GetBucketTaggingInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketVersioningOutput is a shape of the model.
+type GetBucketVersioningOutput struct {
+	MFADelete MFADeleteStatus
+	Status    BucketVersioningStatus
+}
+
+// GetBucketVersioningInput is the model's GetBucketVersioningRequest.
+type GetBucketVersioningInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetBucketWebsiteOutput is a shape of the model.
+type GetBucketWebsiteOutput struct {
+	ErrorDocument         *ErrorDocument
+	IndexDocument         *IndexDocument
+	RedirectAllRequestsTo *RedirectAllRequestsTo
+	RoutingRules          []RoutingRule
+}
+
+// GetBucketWebsiteInput is the model's GetBucketWebsiteRequest.
+type GetBucketWebsiteInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// GetObjectLockConfigurationOutput is a shape of the model.
+type GetObjectLockConfigurationOutput struct {
+	ObjectLockConfiguration *ObjectLockConfiguration
+}
+
+// GetObjectLockConfigurationInput is the model's GetObjectLockConfigurationRequest.
+type GetObjectLockConfigurationInput struct {
 	Bucket              *string
 	ExpectedBucketOwner *string
 }
@@ -418,6 +1043,47 @@ type GetObjectInput struct {
 	SSECustomerKey             *string
 	SSECustomerKeyMD5          *string
 	VersionId                  *string
+}
+
+// GetObjectTaggingOutput is a shape of the model.
+type GetObjectTaggingOutput struct {
+	TagSet    []Tag
+	VersionId *string
+}
+
+// GetObjectTaggingInput is the model's GetObjectTaggingRequest.
+type GetObjectTaggingInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+	Key                 *string
+	RequestPayer        RequestPayer
+	VersionId           *string
+}
+
+// GetPublicAccessBlockOutput is a shape of the model.
+type GetPublicAccessBlockOutput struct {
+	PublicAccessBlockConfiguration *PublicAccessBlockConfiguration
+}
+
+// GetPublicAccessBlockInput is the model's GetPublicAccessBlockRequest.
+type GetPublicAccessBlockInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+}
+
+// Grant is a shape of the model.
+type Grant struct {
+	Grantee    *Grantee
+	Permission Permission
+}
+
+// Grantee is a shape of the model.
+type Grantee struct {
+	DisplayName  *string
+	EmailAddress *string
+	ID           *string
+	Type         Type
+	URI          *string
 }
 
 // HeadBucketOutput is a shape of the model.
@@ -507,6 +1173,17 @@ type HeadObjectInput struct {
 	VersionId                  *string
 }
 
+// IndexDocument is a shape of the model.
+type IndexDocument struct {
+	Suffix *string
+}
+
+// Initiator is a shape of the model.
+type Initiator struct {
+	DisplayName *string
+	ID          *string
+}
+
 // IntelligentTieringAccessTier is an enumeration of the model.
 type IntelligentTieringAccessTier string
 
@@ -515,6 +1192,51 @@ const (
 	IntelligentTieringAccessTierArchiveAccess     IntelligentTieringAccessTier = "ARCHIVE_ACCESS"
 	IntelligentTieringAccessTierDeepArchiveAccess IntelligentTieringAccessTier = "DEEP_ARCHIVE_ACCESS"
 )
+
+// LambdaFunctionConfiguration is a shape of the model.
+type LambdaFunctionConfiguration struct {
+	Events            []Event
+	Filter            *NotificationConfigurationFilter
+	Id                *string
+	LambdaFunctionArn *string
+}
+
+// LifecycleExpiration is a shape of the model.
+type LifecycleExpiration struct {
+	Date                      *time.Time
+	Days                      *int32
+	ExpiredObjectDeleteMarker *bool
+}
+
+// LifecycleRule is a shape of the model.
+type LifecycleRule struct {
+	AbortIncompleteMultipartUpload *AbortIncompleteMultipartUpload
+	Expiration                     *LifecycleExpiration
+	Filter                         *LifecycleRuleFilter
+	ID                             *string
+	NoncurrentVersionExpiration    *NoncurrentVersionExpiration
+	NoncurrentVersionTransitions   []NoncurrentVersionTransition
+	Prefix                         *string
+	Status                         ExpirationStatus
+	Transitions                    []Transition
+}
+
+// LifecycleRuleAndOperator is a shape of the model.
+type LifecycleRuleAndOperator struct {
+	ObjectSizeGreaterThan *int64
+	ObjectSizeLessThan    *int64
+	Prefix                *string
+	Tags                  []Tag
+}
+
+// LifecycleRuleFilter is a shape of the model.
+type LifecycleRuleFilter struct {
+	And                   *LifecycleRuleAndOperator
+	ObjectSizeGreaterThan *int64
+	ObjectSizeLessThan    *int64
+	Prefix                *string
+	Tag                   *Tag
+}
 
 // ListBucketsOutput is a shape of the model.
 type ListBucketsOutput struct {
@@ -530,6 +1252,36 @@ type ListBucketsInput struct {
 	ContinuationToken *string
 	MaxBuckets        *int32
 	Prefix            *string
+}
+
+// ListMultipartUploadsOutput is a shape of the model.
+type ListMultipartUploadsOutput struct {
+	Bucket             *string
+	CommonPrefixes     []CommonPrefix
+	Delimiter          *string
+	EncodingType       EncodingType
+	IsTruncated        *bool
+	KeyMarker          *string
+	MaxUploads         *int32
+	NextKeyMarker      *string
+	NextUploadIdMarker *string
+	Prefix             *string
+	RequestCharged     RequestCharged
+	UploadIdMarker     *string
+	Uploads            []MultipartUpload
+}
+
+// ListMultipartUploadsInput is the model's ListMultipartUploadsRequest.
+type ListMultipartUploadsInput struct {
+	Bucket              *string
+	Delimiter           *string
+	EncodingType        EncodingType
+	ExpectedBucketOwner *string
+	KeyMarker           *string
+	MaxUploads          *int32
+	Prefix              *string
+	RequestPayer        RequestPayer
+	UploadIdMarker      *string
 }
 
 // ListObjectsOutput is a shape of the model.
@@ -592,6 +1344,40 @@ type ListObjectsV2Input struct {
 	StartAfter               *string
 }
 
+// ListPartsOutput is a shape of the model.
+type ListPartsOutput struct {
+	AbortDate            *time.Time
+	AbortRuleId          *string
+	Bucket               *string
+	ChecksumAlgorithm    ChecksumAlgorithm
+	ChecksumType         ChecksumType
+	Initiator            *Initiator
+	IsTruncated          *bool
+	Key                  *string
+	MaxParts             *int32
+	NextPartNumberMarker *int32
+	Owner                *Owner
+	PartNumberMarker     *int32
+	Parts                []Part
+	RequestCharged       RequestCharged
+	StorageClass         StorageClass
+	UploadId             *string
+}
+
+// ListPartsInput is the model's ListPartsRequest.
+type ListPartsInput struct {
+	Bucket               *string
+	ExpectedBucketOwner  *string
+	Key                  *string
+	MaxParts             *int32
+	PartNumberMarker     *int32
+	RequestPayer         RequestPayer
+	SSECustomerAlgorithm *string
+	SSECustomerKey       *string
+	SSECustomerKeyMD5    *string
+	UploadId             *string
+}
+
 // LocationInfo is a shape of the model.
 type LocationInfo struct {
 	Name *string
@@ -607,6 +1393,32 @@ const (
 	LocationTypeLocalZone        LocationType = "LocalZone"
 )
 
+// LoggingEnabled is a shape of the model.
+type LoggingEnabled struct {
+	TargetBucket          *string
+	TargetGrants          []TargetGrant
+	TargetObjectKeyFormat *TargetObjectKeyFormat
+	TargetPrefix          *string
+}
+
+// MFADelete is an enumeration of the model.
+type MFADelete string
+
+// The values of MFADelete.
+const (
+	MFADeleteEnabled  MFADelete = "Enabled"
+	MFADeleteDisabled MFADelete = "Disabled"
+)
+
+// MFADeleteStatus is an enumeration of the model.
+type MFADeleteStatus string
+
+// The values of MFADeleteStatus.
+const (
+	MFADeleteStatusEnabled  MFADeleteStatus = "Enabled"
+	MFADeleteStatusDisabled MFADeleteStatus = "Disabled"
+)
+
 // MetadataDirective is an enumeration of the model.
 type MetadataDirective string
 
@@ -615,6 +1427,59 @@ const (
 	MetadataDirectiveCopy    MetadataDirective = "COPY"
 	MetadataDirectiveReplace MetadataDirective = "REPLACE"
 )
+
+// Metrics is a shape of the model.
+type Metrics struct {
+	EventThreshold *ReplicationTimeValue
+	Status         MetricsStatus
+}
+
+// MetricsStatus is an enumeration of the model.
+type MetricsStatus string
+
+// The values of MetricsStatus.
+const (
+	MetricsStatusEnabled  MetricsStatus = "Enabled"
+	MetricsStatusDisabled MetricsStatus = "Disabled"
+)
+
+// MultipartUpload is a shape of the model.
+type MultipartUpload struct {
+	ChecksumAlgorithm ChecksumAlgorithm
+	ChecksumType      ChecksumType
+	Initiated         *time.Time
+	Initiator         *Initiator
+	Key               *string
+	Owner             *Owner
+	StorageClass      StorageClass
+	UploadId          *string
+}
+
+// NoncurrentVersionExpiration is a shape of the model.
+type NoncurrentVersionExpiration struct {
+	NewerNoncurrentVersions *int32
+	NoncurrentDays          *int32
+}
+
+// NoncurrentVersionTransition is a shape of the model.
+type NoncurrentVersionTransition struct {
+	NewerNoncurrentVersions *int32
+	NoncurrentDays          *int32
+	StorageClass            TransitionStorageClass
+}
+
+// NotificationConfiguration is a shape of the model.
+type NotificationConfiguration struct {
+	EventBridgeConfiguration     *EventBridgeConfiguration
+	LambdaFunctionConfigurations []LambdaFunctionConfiguration
+	QueueConfigurations          []QueueConfiguration
+	TopicConfigurations          []TopicConfiguration
+}
+
+// NotificationConfigurationFilter is a shape of the model.
+type NotificationConfigurationFilter struct {
+	Key *S3KeyFilter
+}
 
 // Object is a shape of the model.
 type Object struct {
@@ -652,6 +1517,20 @@ type ObjectIdentifier struct {
 	VersionId        *string
 }
 
+// ObjectLockConfiguration is a shape of the model.
+type ObjectLockConfiguration struct {
+	ObjectLockEnabled ObjectLockEnabled
+	Rule              *ObjectLockRule
+}
+
+// ObjectLockEnabled is an enumeration of the model.
+type ObjectLockEnabled string
+
+// The values of ObjectLockEnabled.
+const (
+	ObjectLockEnabledEnabled ObjectLockEnabled = "Enabled"
+)
+
 // ObjectLockLegalHoldStatus is an enumeration of the model.
 type ObjectLockLegalHoldStatus string
 
@@ -669,6 +1548,20 @@ const (
 	ObjectLockModeGovernance ObjectLockMode = "GOVERNANCE"
 	ObjectLockModeCompliance ObjectLockMode = "COMPLIANCE"
 )
+
+// ObjectLockRetentionMode is an enumeration of the model.
+type ObjectLockRetentionMode string
+
+// The values of ObjectLockRetentionMode.
+const (
+	ObjectLockRetentionModeGovernance ObjectLockRetentionMode = "GOVERNANCE"
+	ObjectLockRetentionModeCompliance ObjectLockRetentionMode = "COMPLIANCE"
+)
+
+// ObjectLockRule is a shape of the model.
+type ObjectLockRule struct {
+	DefaultRetention *DefaultRetention
+}
 
 // ObjectOwnership is an enumeration of the model.
 type ObjectOwnership string
@@ -712,6 +1605,166 @@ const (
 type Owner struct {
 	DisplayName *string
 	ID          *string
+}
+
+// OwnerOverride is an enumeration of the model.
+type OwnerOverride string
+
+// The values of OwnerOverride.
+const (
+	OwnerOverrideDestination OwnerOverride = "Destination"
+)
+
+// OwnershipControls is a shape of the model.
+type OwnershipControls struct {
+	Rules []OwnershipControlsRule
+}
+
+// OwnershipControlsRule is a shape of the model.
+type OwnershipControlsRule struct {
+	ObjectOwnership ObjectOwnership
+}
+
+// Part is a shape of the model.
+type Part struct {
+	ChecksumCRC32     *string
+	ChecksumCRC32C    *string
+	ChecksumCRC64NVME *string
+	ChecksumMD5       *string
+	ChecksumSHA1      *string
+	ChecksumSHA256    *string
+	ChecksumSHA512    *string
+	ChecksumXXHASH128 *string
+	ChecksumXXHASH3   *string
+	ChecksumXXHASH64  *string
+	ETag              *string
+	LastModified      *time.Time
+	PartNumber        *int32
+	Size              *int64
+}
+
+// PartitionDateSource is an enumeration of the model.
+type PartitionDateSource string
+
+// The values of PartitionDateSource.
+const (
+	PartitionDateSourceEventTime    PartitionDateSource = "EventTime"
+	PartitionDateSourceDeliveryTime PartitionDateSource = "DeliveryTime"
+)
+
+// PartitionedPrefix is a shape of the model.
+type PartitionedPrefix struct {
+	PartitionDateSource PartitionDateSource
+}
+
+// Payer is an enumeration of the model.
+type Payer string
+
+// The values of Payer.
+const (
+	PayerRequester   Payer = "Requester"
+	PayerBucketOwner Payer = "BucketOwner"
+)
+
+// Permission is an enumeration of the model.
+type Permission string
+
+// The values of Permission.
+const (
+	PermissionFullControl Permission = "FULL_CONTROL"
+	PermissionWrite       Permission = "WRITE"
+	PermissionWriteAcp    Permission = "WRITE_ACP"
+	PermissionRead        Permission = "READ"
+	PermissionReadAcp     Permission = "READ_ACP"
+)
+
+// PolicyStatus is a shape of the model.
+type PolicyStatus struct {
+	IsPublic *bool
+}
+
+// Protocol is an enumeration of the model.
+type Protocol string
+
+// The values of Protocol.
+const (
+	ProtocolHttp  Protocol = "http"
+	ProtocolHttps Protocol = "https"
+)
+
+// PublicAccessBlockConfiguration is a shape of the model.
+type PublicAccessBlockConfiguration struct {
+	BlockPublicAcls       *bool
+	BlockPublicPolicy     *bool
+	IgnorePublicAcls      *bool
+	RestrictPublicBuckets *bool
+}
+
+// PutBucketEncryptionOutput is a shape of the model.
+type PutBucketEncryptionOutput struct {
+}
+
+// PutBucketEncryptionInput is the model's PutBucketEncryptionRequest.
+type PutBucketEncryptionInput struct {
+	Bucket                            *string
+	ChecksumAlgorithm                 ChecksumAlgorithm
+	ContentMD5                        *string
+	ExpectedBucketOwner               *string
+	ServerSideEncryptionConfiguration *ServerSideEncryptionConfiguration
+}
+
+// PutBucketOwnershipControlsOutput is a shape of the model.
+type PutBucketOwnershipControlsOutput struct {
+}
+
+// PutBucketOwnershipControlsInput is the model's PutBucketOwnershipControlsRequest.
+type PutBucketOwnershipControlsInput struct {
+	Bucket              *string
+	ChecksumAlgorithm   ChecksumAlgorithm
+	ContentMD5          *string
+	ExpectedBucketOwner *string
+	OwnershipControls   *OwnershipControls
+}
+
+// PutBucketPolicyOutput is a shape of the model.
+type PutBucketPolicyOutput struct {
+}
+
+// PutBucketPolicyInput is the model's PutBucketPolicyRequest.
+type PutBucketPolicyInput struct {
+	Bucket                        *string
+	ChecksumAlgorithm             ChecksumAlgorithm
+	ConfirmRemoveSelfBucketAccess *bool
+	ContentMD5                    *string
+	ExpectedBucketOwner           *string
+	Policy                        *string
+}
+
+// PutBucketTaggingOutput is a shape of the model.
+type PutBucketTaggingOutput struct {
+}
+
+// PutBucketTaggingInput is the model's PutBucketTaggingRequest.
+type PutBucketTaggingInput struct {
+	Bucket              *string
+	ChecksumAlgorithm   ChecksumAlgorithm
+	ContentMD5          *string
+	ExpectedBucketOwner *string
+	Tagging             *Tagging
+}
+
+// PutBucketVersioningOutput is a shape of the model.
+type PutBucketVersioningOutput struct {
+}
+
+// PutBucketVersioningInput is the model's PutBucketVersioningRequest.
+type PutBucketVersioningInput struct {
+	Bucket                  *string
+	ChecksumAlgorithm       ChecksumAlgorithm
+	ContentMD5              *string
+	ExpectedBucketOwner     *string
+	MFA                     *string
+	VersioningConfiguration *VersioningConfiguration
 }
 
 // PutObjectOutput is a shape of the model.
@@ -790,6 +1843,114 @@ type PutObjectInput struct {
 	WriteOffsetBytes          *int64
 }
 
+// PutObjectTaggingOutput is a shape of the model.
+type PutObjectTaggingOutput struct {
+	VersionId *string
+}
+
+// PutObjectTaggingInput is the model's PutObjectTaggingRequest.
+type PutObjectTaggingInput struct {
+	Bucket              *string
+	ChecksumAlgorithm   ChecksumAlgorithm
+	ContentMD5          *string
+	ExpectedBucketOwner *string
+	Key                 *string
+	RequestPayer        RequestPayer
+	Tagging             *Tagging
+	VersionId           *string
+}
+
+// PutPublicAccessBlockOutput is a shape of the model.
+type PutPublicAccessBlockOutput struct {
+}
+
+// PutPublicAccessBlockInput is the model's PutPublicAccessBlockRequest.
+type PutPublicAccessBlockInput struct {
+	Bucket                         *string
+	ChecksumAlgorithm              ChecksumAlgorithm
+	ContentMD5                     *string
+	ExpectedBucketOwner            *string
+	PublicAccessBlockConfiguration *PublicAccessBlockConfiguration
+}
+
+// QueueConfiguration is a shape of the model.
+type QueueConfiguration struct {
+	Events   []Event
+	Filter   *NotificationConfigurationFilter
+	Id       *string
+	QueueArn *string
+}
+
+// Redirect is a shape of the model.
+type Redirect struct {
+	HostName             *string
+	HttpRedirectCode     *string
+	Protocol             Protocol
+	ReplaceKeyPrefixWith *string
+	ReplaceKeyWith       *string
+}
+
+// RedirectAllRequestsTo is a shape of the model.
+type RedirectAllRequestsTo struct {
+	HostName *string
+	Protocol Protocol
+}
+
+// ReplicaModifications is a shape of the model.
+type ReplicaModifications struct {
+	Status ReplicaModificationsStatus
+}
+
+// ReplicaModificationsStatus is an enumeration of the model.
+type ReplicaModificationsStatus string
+
+// The values of ReplicaModificationsStatus.
+const (
+	ReplicaModificationsStatusEnabled  ReplicaModificationsStatus = "Enabled"
+	ReplicaModificationsStatusDisabled ReplicaModificationsStatus = "Disabled"
+)
+
+// ReplicationConfiguration is a shape of the model.
+type ReplicationConfiguration struct {
+	Role  *string
+	Rules []ReplicationRule
+}
+
+// ReplicationRule is a shape of the model.
+type ReplicationRule struct {
+	DeleteMarkerReplication   *DeleteMarkerReplication
+	Destination               *Destination
+	ExistingObjectReplication *ExistingObjectReplication
+	Filter                    *ReplicationRuleFilter
+	ID                        *string
+	Prefix                    *string
+	Priority                  *int32
+	SourceSelectionCriteria   *SourceSelectionCriteria
+	Status                    ReplicationRuleStatus
+}
+
+// ReplicationRuleAndOperator is a shape of the model.
+type ReplicationRuleAndOperator struct {
+	Prefix *string
+	Tags   []Tag
+}
+
+// ReplicationRuleFilter is a shape of the model.
+type ReplicationRuleFilter struct {
+	And    *ReplicationRuleAndOperator
+	Prefix *string
+	Tag    *Tag
+}
+
+// ReplicationRuleStatus is an enumeration of the model.
+type ReplicationRuleStatus string
+
+// The values of ReplicationRuleStatus.
+const (
+	ReplicationRuleStatusEnabled  ReplicationRuleStatus = "Enabled"
+	ReplicationRuleStatusDisabled ReplicationRuleStatus = "Disabled"
+)
+
 // ReplicationStatus is an enumeration of the model.
 type ReplicationStatus string
 
@@ -801,6 +1962,26 @@ const (
 	ReplicationStatusReplica   ReplicationStatus = "REPLICA"
 	ReplicationStatusCompleted ReplicationStatus = "COMPLETED"
 )
+
+// ReplicationTime is a shape of the model.
+type ReplicationTime struct {
+	Status ReplicationTimeStatus
+	Time   *ReplicationTimeValue
+}
+
+// ReplicationTimeStatus is an enumeration of the model.
+type ReplicationTimeStatus string
+
+// The values of ReplicationTimeStatus.
+const (
+	ReplicationTimeStatusEnabled  ReplicationTimeStatus = "Enabled"
+	ReplicationTimeStatusDisabled ReplicationTimeStatus = "Disabled"
+)
+
+// ReplicationTimeValue is a shape of the model.
+type ReplicationTimeValue struct {
+	Minutes *int32
+}
 
 // RequestCharged is an enumeration of the model.
 type RequestCharged string
@@ -824,6 +2005,17 @@ type RestoreStatus struct {
 	RestoreExpiryDate   *time.Time
 }
 
+// RoutingRule is a shape of the model.
+type RoutingRule struct {
+	Condition *Condition
+	Redirect  *Redirect
+}
+
+// S3KeyFilter is a shape of the model.
+type S3KeyFilter struct {
+	FilterRules []FilterRule
+}
+
 // ServerSideEncryption is an enumeration of the model.
 type ServerSideEncryption string
 
@@ -833,6 +2025,48 @@ const (
 	ServerSideEncryptionAwsFsx     ServerSideEncryption = "aws:fsx"
 	ServerSideEncryptionAwsKms     ServerSideEncryption = "aws:kms"
 	ServerSideEncryptionAwsKmsDsse ServerSideEncryption = "aws:kms:dsse"
+)
+
+// ServerSideEncryptionByDefault is a shape of the model.
+type ServerSideEncryptionByDefault struct {
+	KMSMasterKeyID *string
+	SSEAlgorithm   ServerSideEncryption
+}
+
+// ServerSideEncryptionConfiguration is a shape of the model.
+type ServerSideEncryptionConfiguration struct {
+	Rules []ServerSideEncryptionRule
+}
+
+// ServerSideEncryptionRule is a shape of the model.
+type ServerSideEncryptionRule struct {
+	ApplyServerSideEncryptionByDefault *ServerSideEncryptionByDefault
+	BlockedEncryptionTypes             *BlockedEncryptionTypes
+	BucketKeyEnabled                   *bool
+}
+
+// SimplePrefix is a shape of the model.
+type SimplePrefix struct {
+}
+
+// SourceSelectionCriteria is a shape of the model.
+type SourceSelectionCriteria struct {
+	ReplicaModifications   *ReplicaModifications
+	SseKmsEncryptedObjects *SseKmsEncryptedObjects
+}
+
+// SseKmsEncryptedObjects is a shape of the model.
+type SseKmsEncryptedObjects struct {
+	Status SseKmsEncryptedObjectsStatus
+}
+
+// SseKmsEncryptedObjectsStatus is an enumeration of the model.
+type SseKmsEncryptedObjectsStatus string
+
+// The values of SseKmsEncryptedObjectsStatus.
+const (
+	SseKmsEncryptedObjectsStatusEnabled  SseKmsEncryptedObjectsStatus = "Enabled"
+	SseKmsEncryptedObjectsStatusDisabled SseKmsEncryptedObjectsStatus = "Disabled"
 )
 
 // StorageClass is an enumeration of the model.
@@ -861,6 +2095,11 @@ type Tag struct {
 	Value *string
 }
 
+// Tagging is a shape of the model.
+type Tagging struct {
+	TagSet []Tag
+}
+
 // TaggingDirective is an enumeration of the model.
 type TaggingDirective string
 
@@ -869,3 +2108,157 @@ const (
 	TaggingDirectiveCopy    TaggingDirective = "COPY"
 	TaggingDirectiveReplace TaggingDirective = "REPLACE"
 )
+
+// TargetGrant is a shape of the model.
+type TargetGrant struct {
+	Grantee    *Grantee
+	Permission BucketLogsPermission
+}
+
+// TargetObjectKeyFormat is a shape of the model.
+type TargetObjectKeyFormat struct {
+	PartitionedPrefix *PartitionedPrefix
+	SimplePrefix      *SimplePrefix
+}
+
+// TopicConfiguration is a shape of the model.
+type TopicConfiguration struct {
+	Events   []Event
+	Filter   *NotificationConfigurationFilter
+	Id       *string
+	TopicArn *string
+}
+
+// Transition is a shape of the model.
+type Transition struct {
+	Date         *time.Time
+	Days         *int32
+	StorageClass TransitionStorageClass
+}
+
+// TransitionDefaultMinimumObjectSize is an enumeration of the model.
+type TransitionDefaultMinimumObjectSize string
+
+// The values of TransitionDefaultMinimumObjectSize.
+const (
+	TransitionDefaultMinimumObjectSizeVariesByStorageClass  TransitionDefaultMinimumObjectSize = "varies_by_storage_class"
+	TransitionDefaultMinimumObjectSizeAllStorageClasses128k TransitionDefaultMinimumObjectSize = "all_storage_classes_128K"
+)
+
+// TransitionStorageClass is an enumeration of the model.
+type TransitionStorageClass string
+
+// The values of TransitionStorageClass.
+const (
+	TransitionStorageClassGlacier            TransitionStorageClass = "GLACIER"
+	TransitionStorageClassStandardIa         TransitionStorageClass = "STANDARD_IA"
+	TransitionStorageClassOnezoneIa          TransitionStorageClass = "ONEZONE_IA"
+	TransitionStorageClassIntelligentTiering TransitionStorageClass = "INTELLIGENT_TIERING"
+	TransitionStorageClassDeepArchive        TransitionStorageClass = "DEEP_ARCHIVE"
+	TransitionStorageClassGlacierIr          TransitionStorageClass = "GLACIER_IR"
+)
+
+// Type is an enumeration of the model.
+type Type string
+
+// The values of Type.
+const (
+	TypeCanonicalUser         Type = "CanonicalUser"
+	TypeAmazonCustomerByEmail Type = "AmazonCustomerByEmail"
+	TypeGroup                 Type = "Group"
+)
+
+// UploadPartCopyOutput is a shape of the model.
+type UploadPartCopyOutput struct {
+	BucketKeyEnabled     *bool
+	CopyPartResult       *CopyPartResult
+	CopySourceVersionId  *string
+	RequestCharged       RequestCharged
+	SSECustomerAlgorithm *string
+	SSECustomerKeyMD5    *string
+	SSEKMSKeyId          *string
+	ServerSideEncryption ServerSideEncryption
+}
+
+// UploadPartCopyInput is the model's UploadPartCopyRequest.
+type UploadPartCopyInput struct {
+	Bucket                         *string
+	CopySource                     *string
+	CopySourceIfMatch              *string
+	CopySourceIfModifiedSince      *time.Time
+	CopySourceIfNoneMatch          *string
+	CopySourceIfUnmodifiedSince    *time.Time
+	CopySourceRange                *string
+	CopySourceSSECustomerAlgorithm *string
+	CopySourceSSECustomerKey       *string
+	CopySourceSSECustomerKeyMD5    *string
+	ExpectedBucketOwner            *string
+	ExpectedSourceBucketOwner      *string
+	Key                            *string
+	PartNumber                     *int32
+	RequestPayer                   RequestPayer
+	SSECustomerAlgorithm           *string
+	SSECustomerKey                 *string
+	SSECustomerKeyMD5              *string
+	UploadId                       *string
+}
+
+// UploadPartOutput is a shape of the model.
+type UploadPartOutput struct {
+	BucketKeyEnabled     *bool
+	ChecksumCRC32        *string
+	ChecksumCRC32C       *string
+	ChecksumCRC64NVME    *string
+	ChecksumMD5          *string
+	ChecksumSHA1         *string
+	ChecksumSHA256       *string
+	ChecksumSHA512       *string
+	ChecksumXXHASH128    *string
+	ChecksumXXHASH3      *string
+	ChecksumXXHASH64     *string
+	ETag                 *string
+	RequestCharged       RequestCharged
+	SSECustomerAlgorithm *string
+	SSECustomerKeyMD5    *string
+	SSEKMSKeyId          *string
+	ServerSideEncryption ServerSideEncryption
+}
+
+// UploadPartInput is the model's UploadPartRequest.
+type UploadPartInput struct {
+	Body                 io.ReadCloser
+	Bucket               *string
+	ChecksumAlgorithm    ChecksumAlgorithm
+	ChecksumCRC32        *string
+	ChecksumCRC32C       *string
+	ChecksumCRC64NVME    *string
+	ChecksumMD5          *string
+	ChecksumSHA1         *string
+	ChecksumSHA256       *string
+	ChecksumSHA512       *string
+	ChecksumXXHASH128    *string
+	ChecksumXXHASH3      *string
+	ChecksumXXHASH64     *string
+	ContentLength        *int64
+	ContentMD5           *string
+	ExpectedBucketOwner  *string
+	Key                  *string
+	PartNumber           *int32
+	RequestPayer         RequestPayer
+	SSECustomerAlgorithm *string
+	SSECustomerKey       *string
+	SSECustomerKeyMD5    *string
+	UploadId             *string
+}
+
+// VersioningConfiguration is a shape of the model.
+type VersioningConfiguration struct {
+	MFADelete MFADelete
+	Status    BucketVersioningStatus
+}
+
+// GetBucketNotificationConfigurationInput is GetBucketNotificationConfigurationRequest.
+type GetBucketNotificationConfigurationInput = GetBucketNotificationConfigurationRequest
+
+// GetBucketNotificationConfigurationOutput is NotificationConfiguration.
+type GetBucketNotificationConfigurationOutput = NotificationConfiguration

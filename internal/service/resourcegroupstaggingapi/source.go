@@ -40,6 +40,7 @@ var sources = map[string]source{
 	"elasticloadbalancing": elbv2Source,
 	"iam":                  iamSource,
 	"logs":                 logsSource,
+	"s3":                   s3Source,
 	"secretsmanager":       secretsManagerSource,
 	"ssm":                  ssmSource,
 }

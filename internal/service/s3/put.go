@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 
-	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/s3"
 	"roadstead.dev/internal/checksum"
 	"roadstead.dev/internal/model"
@@ -117,14 +116,14 @@ func (s *Service) putWith(ctx context.Context, b bucketRow, o *model.S3Object, c
 		tables.S3Objects.Create(tx, b.Key.Account, b.Key.Region, model.S3ObjectID(b.V.ID, o.Key), o)
 		return nil
 	})
-	s.Contents.Release(ids(o.Pieces)...)
+	fresh := o.Pieces
+	if o.Parts {
+		fresh = nil // they are an upload's yet
+	}
+	s.settle(fresh, replaced, err)
 	if err != nil {
-		if _, ok := errors.AsType[api.Error](err); ok || errors.Is(err, store.ErrConflict) {
-			s.Contents.Remove(ids(o.Pieces)...) // else the sweep sees whether there is a record
-		}
 		return s.written(err)
 	}
-	s.Contents.Remove(ids(replaced)...)
 	return nil
 }
 
