@@ -506,7 +506,7 @@ func TestFailures(t *testing.T) {
 func TestEveryTaggedRecordIsListed(t *testing.T) {
 	// Sessions, and what is to become a task or a repository, are no resources.
 	// Users and roles are not listed by AWS.
-	exempt := []string{"Session", "NewTaskParams", "ECRCreationTemplate", "User", "Role"}
+	exempt := []string{"Session", "NewTaskParams", "ECRCreationTemplate", "User", "Role", "S3Head"}
 	var sources strings.Builder
 	files, err := filepath.Glob("source*.go")
 	if err != nil || len(files) == 0 {

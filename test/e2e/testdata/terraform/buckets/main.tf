@@ -59,5 +59,3 @@ data "aws_s3_object" "bundle" {
   # What a data source reads is known only after the object is.
   depends_on = [aws_s3_object.bundle]
 }
-
-output "etag" { value = aws_s3_object.bundle.etag }
