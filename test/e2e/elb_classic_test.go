@@ -203,8 +203,11 @@ func TestClassicBalancer(t *testing.T) {
 		if err != nil {
 			return err.Error()
 		}
-		lines := strings.Fields(string(all))
-		return lines[len(lines)-1]
+		words := strings.Fields(string(all))
+		if len(words) == 0 {
+			return "nothing"
+		}
+		return words[len(words)-1]
 	}
 	seen := []string{asks(dial()), asks(dial())}
 	slices.Sort(seen)
