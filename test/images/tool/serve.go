@@ -24,12 +24,14 @@ type server struct {
 func serve(ctx context.Context, args []string) error {
 	var port int
 	var unhealthy, stopDelay time.Duration
+	var asGRPC bool
 	s := &server{}
 	if _, err := flags("serve", args, func(f *flag.FlagSet) {
 		f.IntVar(&port, "port", 80, "")
 		f.StringVar(&s.name, "name", "", "")
 		f.DurationVar(&unhealthy, "unhealthy", 0, "")
 		f.DurationVar(&stopDelay, "stop-delay", 0, "")
+		f.BoolVar(&asGRPC, "grpc", false, "")
 	}); err != nil {
 		return err
 	}
@@ -41,6 +43,9 @@ func serve(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Println("listening on", l.Addr())
+	if asGRPC {
+		return serveGRPC(ctx, l, s.name)
+	}
 	srv := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
