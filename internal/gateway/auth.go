@@ -25,6 +25,9 @@ type caller struct {
 func (g *Gateway) authenticate(ctx context.Context, rt *mounted, op *api.Operation, r *request) (caller, error) {
 	sig, err := sigv4.Parse(r.http.Header, r.query)
 	if err != nil {
+		if rt.dialect.s3 && r.query.Has("AWSAccessKeyId") {
+			return caller{}, &api.Fault{Code: "InvalidRequest", Message: "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."}
+		}
 		if errors.Is(err, sigv4.ErrMissing) && op.Unsigned {
 			if rt.policies != nil {
 				return caller{identity: api.Identity{Anonymous: true}, region: defaultRegion}, nil

@@ -285,6 +285,10 @@ func TestPresignedURLs(t *testing.T) {
 			t.Errorf("%s: %d %s", name, code, body)
 		}
 	}
+	// Signatures of version 2 are those of older buckets.
+	if code, body := w.plainly(http.MethodGet, "/signed/k?AWSAccessKeyId=AKIAOWNER&Signature=x&Expires=1", ""); code != http.StatusBadRequest || !strings.Contains(body, "AWS4-HMAC-SHA256") {
+		t.Errorf("version 2: %d %s", code, body)
+	}
 	past, err := p.PresignGetObject(ctx, &awss3.GetObjectInput{Bucket: b, Key: key}, awss3.WithPresignExpires(time.Nanosecond))
 	if err != nil {
 		t.Fatal(err)
