@@ -172,7 +172,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	a.signed = agentConnections(s, tasks)
 	maps.Copy(a.signed, interruptions(s.store))
 	images := ecr.New(ecr.Config{Store: s.store, Clock: s.clock, Catalog: a.catalog, Registry: contents, Signer: a.tokens, Downloads: a.registry, Upstreams: a.mirror})
-	balancers := elbv2.New(elbv2.Config{Store: s.store, Objects: a.objects.Objects(), Contents: a.trust, Key: a.sealing})
+	balancers := elbv2.New(elbv2.Config{Store: s.store, Objects: a.objects.Objects(), Logs: a.objects.Objects(), Contents: a.trust, Key: a.sealing})
 	if err := balancers.NameAll(ctx); err != nil {
 		return nil, errors.Join(err, a.metrics.Close(), a.logstore.Close())
 	}

@@ -31,6 +31,7 @@ import (
 	"roadstead.dev/internal/network"
 	"roadstead.dev/internal/network/dns"
 	"roadstead.dev/internal/network/hostsfile"
+	"roadstead.dev/internal/telemetry/delivery"
 )
 
 // machine stands behind the APIs on this machine: VPCs in the kernel,
@@ -41,6 +42,8 @@ type machine struct {
 	engine    *containerd.Engine
 	balancer  *balancer.Balancer
 	balancers *loadbalancer.LoadBalancers
+	// logs delivers what load balancers log.
+	logs      *delivery.Delivery
 	front     *frontdoor.Door
 	ports     *frontdoor.Ports
 	services  *linklocal.Server
@@ -74,7 +77,15 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 		return nil, err
 	}
 	stands := place.New(m.network)
+	if err := os.MkdirAll(s.path("logs", "elb"), 0o700); err != nil {
+		return nil, err
+	}
+	m.logs = delivery.New(delivery.Config{
+		Dir: s.path("logs", "elb"), Objects: s.apis.objects.Objects(), Streams: s.apis.logs, Events: s.apis.logstore,
+		Clock: s.clock, Log: s.log, Period: s.logPeriod(),
+	})
 	m.balancer = balancer.New(balancer.Config{
+		Logs:  m.logs,
 		Place: stands, Forwarder: stands, Secrets: s.apis.sealing, Lookup: stands.Lookup, Roots: s.roots, Clock: s.clock, Log: s.log,
 		Changed: func(lb string) { m.balancers.Changed(lb) },
 	})
@@ -157,6 +168,7 @@ func (m *machine) controllers() []*controller.Controller {
 func (m *machine) run(ctx context.Context, ready func()) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { m.balancers.Run(ctx); return nil })
+	g.Go(func() error { return m.logs.Run(ctx) })
 	g.Go(func() error {
 		metrics.New(metrics.Config{Source: m.balancer, Store: m.s.apis.metrics, Clock: m.s.clock, Log: m.s.log, Every: m.s.metricPeriod()}).Run(ctx)
 		return nil
@@ -193,6 +205,7 @@ func (m *machine) close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		m.balancer.Close(ctx)
+		m.logs.Deliver(ctx)
 	}
 	if m.engine != nil {
 		errs = append(errs, m.engine.Close())

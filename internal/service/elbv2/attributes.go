@@ -62,11 +62,11 @@ func oneOf(values ...string) func(string) bool {
 // prefixes of logs say nothing while the logs are off. HTTP/2 is spoken over
 // TLS alone. No web ACL can be associated, whose failure would be open or not.
 var loadBalancerAttributes = []attribute{
-	{"access_logs.s3.enabled", "false", nil},
+	{"access_logs.s3.enabled", "false", boolean},
 	{"access_logs.s3.bucket", "", anything},
 	{"access_logs.s3.prefix", "", anything},
 	{"client_keep_alive.seconds", "3600", between(60, 604800)},
-	{"connection_logs.s3.enabled", "false", nil},
+	{"connection_logs.s3.enabled", "false", boolean},
 	{"connection_logs.s3.bucket", "", anything},
 	{"connection_logs.s3.prefix", "", anything},
 	{deletionProtection, "false", boolean},
@@ -200,8 +200,11 @@ func (s *Service) ModifyLoadBalancerAttributes(ctx context.Context, in *elbv2.Mo
 		pairs[i] = pair{a.Key, a.Value}
 	}
 	lb, err := s.changeLoadBalancer(ctx, value(in.LoadBalancerArn), func(_ *store.Txn, lb *model.LoadBalancer) (err error) {
-		lb.Attributes, err = setAttributes("Load balancer", attributesOf(lb), lb.Attributes, pairs)
-		return err
+		before := lb.Attributes
+		if lb.Attributes, err = setAttributes("Load balancer", attributesOf(lb), lb.Attributes, pairs); err != nil {
+			return err
+		}
+		return s.checkLogs(ctx, lb, before)
 	})
 	if err != nil {
 		return nil, err

@@ -440,7 +440,7 @@ func TestAttributes(t *testing.T) {
 		t.Error(err)
 	}
 	refused(t, set("idle_timeout.timeout_seconds", "0"), "ValidationError", "is not valid for 'idle_timeout.timeout_seconds'")
-	refused(t, set("access_logs.s3.enabled", "true"), "InvalidConfigurationRequest", "access_logs.s3.enabled")
+	refused(t, set("health_check_logs.s3.enabled", "true"), "InvalidConfigurationRequest", "health_check_logs.s3.enabled")
 	refused(t, set("no.such", "true"), "ValidationError", "Load balancer attribute key 'no.such' is not recognized")
 	got := map[string]string{}
 	for _, a := range must(w.s.DescribeLoadBalancerAttributes(w.ctx, &elbv2.DescribeLoadBalancerAttributesInput{LoadBalancerArn: new(lb)}))(w).Attributes {

@@ -32,6 +32,8 @@ type Config struct {
 	Objects objects.Reader
 	// Key seals the secrets of actions that authenticate users.
 	Key *seal.Key
+	// Logs are where load balancers' logs go; nil means that they cannot.
+	Logs LogObjects
 	// Contents keeps what trust stores are made of.
 	Contents Contents
 }

@@ -1,0 +1,214 @@
+package delivery
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"roadstead.dev/internal/clock"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/objects"
+	"roadstead.dev/internal/plan/balance"
+	"roadstead.dev/internal/telemetry/logstore"
+)
+
+// bucket takes objects, or fails with err.
+type bucket struct {
+	got map[string]string
+	who []objects.Principal
+	err error
+}
+
+func (b *bucket) Put(_ context.Context, who objects.Principal, at objects.Location, body io.Reader, _ objects.PutOptions) (objects.Info, error) {
+	if b.err != nil {
+		return objects.Info{}, b.err
+	}
+	z, err := gzip.NewReader(body)
+	if err != nil {
+		return objects.Info{}, err
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		return objects.Info{}, err
+	}
+	if b.got == nil {
+		b.got = map[string]string{}
+	}
+	b.got[at.Bucket+"/"+at.Key] = string(text)
+	b.who = append(b.who, who)
+	return objects.Info{}, nil
+}
+
+var (
+	lb = balance.LoadBalancer{ID: "50dc6c495c0c9188", ARN: "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/web/50dc6c495c0c9188"}
+	to = balance.LogOutput{ID: "a", Type: model.LogTypeALBAccess, Bucket: "b", Prefix: "p"}
+	n1 = netip.MustParseAddr("10.0.0.1")
+)
+
+func setUp(t *testing.T, b *bucket) *Delivery {
+	t.Helper()
+	return New(Config{Dir: t.TempDir(), Objects: b, Clock: clock.System{}})
+}
+
+func TestObjects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bucket{}
+		d := setUp(t, b)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- d.Run(ctx) }()
+		synctest.Wait()
+		d.Append(lb, to, n1, []byte("one\n"))
+		d.Append(lb, to, n1, []byte("two\nthree\n"))
+		d.Append(lb, to, netip.MustParseAddr("10.0.1.1"), []byte("four\n"))
+		d.Append(lb, balance.LogOutput{Type: model.LogTypeALBConnection, Bucket: "c"}, n1, []byte("five\n"))
+		time.Sleep(5 * time.Minute) // of the fake clock
+		synctest.Wait()
+		// The fake clock begins at midnight, at the end of an interval.
+		base := `AWSLogs/123456789012/elasticloadbalancing/us-east-1/2000/01/01/`
+		name := `123456789012_elasticloadbalancing_us-east-1_app\.web\.50dc6c495c0c9188_20000101T0005Z_`
+		for pattern, want := range map[string]string{
+			`^b/p/` + base + name + `10\.0\.0\.1_[0-9a-f]{8}\.log\.gz$`:        "one\ntwo\nthree\n",
+			`^b/p/` + base + name + `10\.0\.1\.1_[0-9a-f]{8}\.log\.gz$`:        "four\n",
+			`^c/` + base + `conn_log\.` + name + `10\.0\.0\.1_\w{8}\.log\.gz$`: "five\n",
+		} {
+			found := false
+			for key, text := range b.got {
+				found = found || regexp.MustCompile(pattern).MatchString(key) && text == want
+			}
+			if !found {
+				t.Errorf("no object like %s with %q: %q", pattern, want, b.got)
+			}
+		}
+		if len(b.got) != 3 {
+			t.Errorf("%q", b.got)
+		}
+		if w := b.who[0]; w.Service != "logdelivery.elasticloadbalancing.amazonaws.com" || w.SourceARN != lb.ARN || w.SourceAccount != "123456789012" || !slices.Equal(w.Accounts, []string{"127311923021"}) {
+			t.Errorf("%+v", w)
+		}
+		// Nothing is delivered twice, nor when there is nothing.
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if len(b.got) != 3 {
+			t.Errorf("%q", b.got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if left, _ := os.ReadDir(d.Dir); len(left) != 0 {
+			t.Errorf("%v is left", left)
+		}
+	})
+}
+
+// TestKilled holds that what a process left that was killed is delivered, but
+// for the line that it was writing.
+func TestKilled(t *testing.T) {
+	b := &bucket{}
+	d := setUp(t, b)
+	d.Append(lb, to, n1, []byte("whole\n"))
+	files, _ := filepath.Glob(filepath.Join(d.Dir, "*"))
+	if len(files) != 1 {
+		t.Fatal(files)
+	}
+	f, err := os.OpenFile(files[0], os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = f.WriteString("torn")
+	_ = f.Close()
+	if err := os.WriteFile(filepath.Join(d.Dir, "x.log"), []byte("{\"Acc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next := New(Config{Dir: d.Dir, Objects: b, Clock: clock.System{}})
+	next.Append(lb, to, n1, []byte("later\n"))
+	next.Deliver(t.Context())
+	var texts []string
+	for _, text := range b.got {
+		texts = append(texts, text)
+	}
+	slices.Sort(texts)
+	if !slices.Equal(texts, []string{"later\n", "whole\n"}) {
+		t.Errorf("%q", texts)
+	}
+}
+
+func TestBucketThatRefuses(t *testing.T) {
+	b := &bucket{err: errors.New("disk full")}
+	d := setUp(t, b)
+	d.Append(lb, to, n1, []byte("one\n"))
+	d.Deliver(t.Context())
+	b.err = nil
+	d.Deliver(t.Context())
+	if len(b.got) != 1 {
+		t.Errorf("a failure that passes loses entries: %q", b.got)
+	}
+	for _, err := range []error{objects.ErrDenied, objects.ErrNoBucket} {
+		b.err = err
+		d.Append(lb, to, n1, []byte("two\n"))
+		d.Deliver(t.Context())
+		b.err = nil
+		d.Deliver(t.Context())
+	}
+	if len(b.got) != 1 {
+		t.Errorf("what the bucket refused is kept: %q", b.got)
+	}
+}
+
+type streams struct{ group, stream string }
+
+func (s *streams) EnsureStream(_ context.Context, account, region, group, stream string, _ bool, _ time.Time) (logstore.Stream, error) {
+	s.group, s.stream = account+" "+region+" "+group, stream
+	return logstore.Stream{Group: "g", ID: "s"}, nil
+}
+
+func TestLogGroup(t *testing.T) {
+	events, err := logstore.Open(filepath.Join(t.TempDir(), "e.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Close()
+	st := &streams{}
+	d := New(Config{Dir: t.TempDir(), Streams: st, Events: events, Clock: clock.System{}})
+	d.Append(lb, balance.LogOutput{Type: model.LogTypeALBAccess, LogGroup: "arn:aws:logs:us-east-1:123456789012:log-group:/elb/web:*"}, n1, []byte("one\ntwo\n"))
+	got, err := events.Read(logstore.Stream{Group: "g", ID: "s"}, logstore.Range{}, false, 10, 1<<20)
+	if err != nil || len(got) != 2 || got[0].Message != "one" || got[1].Message != "two" {
+		t.Errorf("%+v %v", got, err)
+	}
+	if st.group != "123456789012 us-east-1 /elb/web" || st.stream != "app.web.50dc6c495c0c9188_ALB_ACCESS_LOGS_10.0.0.1" {
+		t.Errorf("%+v", st)
+	}
+}
+
+func FuzzDeliver(f *testing.F) {
+	f.Add([]byte("{}\nx\n"))
+	f.Add([]byte("{\"Node\":\"1.2.3.4\"}\n"))
+	f.Add([]byte(""))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		b := &bucket{}
+		d := setUp(t, b)
+		if err := os.WriteFile(filepath.Join(d.Dir, "x"+open), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.Deliver(t.Context())
+		for _, text := range b.got {
+			if !bytes.HasSuffix([]byte(text), []byte("\n")) {
+				t.Errorf("%q", text)
+			}
+		}
+		if left, _ := os.ReadDir(d.Dir); len(left) != 0 {
+			t.Errorf("%v is left", left)
+		}
+	})
+}

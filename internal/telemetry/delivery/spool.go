@@ -1,0 +1,163 @@
+package delivery
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"roadstead.dev/internal/id"
+	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/objects"
+	"roadstead.dev/internal/plan/balance"
+)
+
+// header is the first line of a spool file: where its entries are to go.
+type header struct {
+	Account, Region string
+	// Balancer is the load balancer's ARN.
+	Balancer       string
+	Type           string
+	Bucket, Prefix string
+	Node           netip.Addr
+}
+
+// spoolFile is an open one.
+type spoolFile struct {
+	path string
+	f    *os.File
+}
+
+// Suffixes of files that are written to, and of those that wait for delivery.
+const (
+	open  = ".log"
+	ready = ".ready"
+)
+
+// spool appends lines to the file of where they go.
+func (d *Delivery) spool(h header, lines []byte) error {
+	first, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(first)
+	name := hex.EncodeToString(sum[:16])
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.files[name]
+	if s == nil {
+		path := filepath.Join(d.Dir, name+open)
+		if err := d.retire(path); err != nil {
+			return err
+		}
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			return err
+		}
+		s = &spoolFile{path, f}
+		d.files[name] = s
+		lines = append(append(first, '\n'), lines...)
+	}
+	_, err = s.f.Write(lines)
+	return err
+}
+
+// retire makes a file that is written to one that waits, if there is one.
+func (d *Delivery) retire(path string) error {
+	err := os.Rename(path, strings.TrimSuffix(path, open)+"-"+id.Hex(8)+ready)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Deliver makes objects of what there is.
+func (d *Delivery) Deliver(ctx context.Context) {
+	d.mu.Lock()
+	for name, s := range d.files {
+		if err := s.f.Close(); err != nil {
+			d.Log.Warn("entries of a load balancer's log may be lost", "error", err)
+		}
+		delete(d.files, name)
+	}
+	waiting, err := filepath.Glob(filepath.Join(d.Dir, "*"+open))
+	for _, path := range waiting {
+		err = errors.Join(err, d.retire(path))
+	}
+	d.mu.Unlock()
+	files, globErr := filepath.Glob(filepath.Join(d.Dir, "*"+ready))
+	if err = errors.Join(err, globErr); err != nil {
+		d.Log.Error("spools of load balancers' logs cannot be read", "error", err)
+	}
+	end := d.Clock.Now()
+	for _, path := range files {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := d.deliver(ctx, path, end); err != nil {
+			d.Log.Warn("a load balancer's log is not delivered", "error", err)
+		}
+	}
+}
+
+// deliver makes an object of a file and removes it. One that the bucket does
+// not take is removed too, as AWS gives up; any other failure is tried again.
+func (d *Delivery) deliver(ctx context.Context, path string, end time.Time) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	first, rest, _ := bytes.Cut(b, []byte{'\n'})
+	// A kill may have torn the last line.
+	rest = rest[:bytes.LastIndexByte(rest, '\n')+1]
+	var h header
+	if json.Unmarshal(first, &h) != nil || len(rest) == 0 {
+		return os.Remove(path)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(rest); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	at := objects.Location{Bucket: h.Bucket, Key: h.key(end, id.Hex(8))}
+	_, err = d.Objects.Put(ctx, objects.BalancerLogs(h.Account, h.Region, h.Balancer), at, bufio.NewReader(&packed), objects.PutOptions{})
+	if errors.Is(err, objects.ErrDenied) || errors.Is(err, objects.ErrNoBucket) {
+		return errors.Join(fmt.Errorf("object %s: %w", at.Key, err), os.Remove(path))
+	}
+	if err != nil {
+		return fmt.Errorf("object %s: %w", at.Key, err)
+	}
+	return os.Remove(path)
+}
+
+// prefixes of the objects' names by what is logged.
+var prefixes = map[string]string{model.LogTypeALBConnection: "conn_log."}
+
+// key names an object as AWS does.
+func (h *header) key(end time.Time, random string) string {
+	end = end.UTC()
+	return fmt.Sprintf("%s/%s/elasticloadbalancing/%s/%s/%s%s_elasticloadbalancing_%s_%s_%s_%s_%s.log.gz",
+		Folder(h.Prefix), h.Account, h.Region, end.Format("2006/01/02"), prefixes[h.Type], h.Account, h.Region,
+		strings.ReplaceAll(balance.ResourceID(h.Balancer), "/", "."), end.Format("20060102T1504Z"), h.Node, random)
+}
+
+// Folder is where logs are in a bucket.
+func Folder(prefix string) string {
+	if prefix == "" {
+		return "AWSLogs"
+	}
+	return prefix + "/AWSLogs"
+}
