@@ -33,6 +33,31 @@ func (e *AccessDeniedException) ErrorMessage() string {
 	return e.message
 }
 
+// ConflictException is answered with code ConflictException and status 400.
+type ConflictException struct {
+	message string
+}
+
+var _ api.Error = (*ConflictException)(nil)
+
+// NewConflictException makes the error with a message.
+func NewConflictException(format string, args ...any) *ConflictException {
+	return &ConflictException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *ConflictException) Error() string { return "ConflictException: " + e.ErrorMessage() }
+
+// ErrorCode is the code on the wire.
+func (e *ConflictException) ErrorCode() string { return "ConflictException" }
+
+// HTTPStatus is the status of the answer.
+func (e *ConflictException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *ConflictException) ErrorMessage() string {
+	return e.message
+}
+
 // DataAlreadyAcceptedException is answered with code DataAlreadyAcceptedException and status 400.
 type DataAlreadyAcceptedException struct {
 	ExpectedSequenceToken *string
@@ -277,6 +302,33 @@ func (e *ResourceNotFoundException) ErrorMessage() string {
 	return e.message
 }
 
+// ServiceQuotaExceededException is answered with code ServiceQuotaExceededException and status 400.
+type ServiceQuotaExceededException struct {
+	message string
+}
+
+var _ api.Error = (*ServiceQuotaExceededException)(nil)
+
+// NewServiceQuotaExceededException makes the error with a message.
+func NewServiceQuotaExceededException(format string, args ...any) *ServiceQuotaExceededException {
+	return &ServiceQuotaExceededException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *ServiceQuotaExceededException) Error() string {
+	return "ServiceQuotaExceededException: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *ServiceQuotaExceededException) ErrorCode() string { return "ServiceQuotaExceededException" }
+
+// HTTPStatus is the status of the answer.
+func (e *ServiceQuotaExceededException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *ServiceQuotaExceededException) ErrorMessage() string {
+	return e.message
+}
+
 // ServiceUnavailableException is answered with code ServiceUnavailableException and status 500.
 type ServiceUnavailableException struct {
 	message string
@@ -301,6 +353,31 @@ func (e *ServiceUnavailableException) HTTPStatus() int { return 500 }
 
 // ErrorMessage is what the caller reads.
 func (e *ServiceUnavailableException) ErrorMessage() string {
+	return e.message
+}
+
+// ThrottlingException is answered with code ThrottlingException and status 400.
+type ThrottlingException struct {
+	message string
+}
+
+var _ api.Error = (*ThrottlingException)(nil)
+
+// NewThrottlingException makes the error with a message.
+func NewThrottlingException(format string, args ...any) *ThrottlingException {
+	return &ThrottlingException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *ThrottlingException) Error() string { return "ThrottlingException: " + e.ErrorMessage() }
+
+// ErrorCode is the code on the wire.
+func (e *ThrottlingException) ErrorCode() string { return "ThrottlingException" }
+
+// HTTPStatus is the status of the answer.
+func (e *ThrottlingException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *ThrottlingException) ErrorMessage() string {
 	return e.message
 }
 

@@ -11,21 +11,33 @@ import (
 
 // Handler serves the operations.
 type Handler interface {
+	CreateDelivery(ctx context.Context, in *CreateDeliveryInput) (*CreateDeliveryOutput, error)
 	CreateLogGroup(ctx context.Context, in *CreateLogGroupInput) (*CreateLogGroupOutput, error)
 	CreateLogStream(ctx context.Context, in *CreateLogStreamInput) (*CreateLogStreamOutput, error)
+	DeleteDelivery(ctx context.Context, in *DeleteDeliveryInput) (*DeleteDeliveryOutput, error)
+	DeleteDeliveryDestination(ctx context.Context, in *DeleteDeliveryDestinationInput) (*DeleteDeliveryDestinationOutput, error)
+	DeleteDeliverySource(ctx context.Context, in *DeleteDeliverySourceInput) (*DeleteDeliverySourceOutput, error)
 	DeleteLogGroup(ctx context.Context, in *DeleteLogGroupInput) (*DeleteLogGroupOutput, error)
 	DeleteLogStream(ctx context.Context, in *DeleteLogStreamInput) (*DeleteLogStreamOutput, error)
 	DeleteQueryDefinition(ctx context.Context, in *DeleteQueryDefinitionInput) (*DeleteQueryDefinitionOutput, error)
 	DeleteRetentionPolicy(ctx context.Context, in *DeleteRetentionPolicyInput) (*DeleteRetentionPolicyOutput, error)
+	DescribeDeliveries(ctx context.Context, in *DescribeDeliveriesInput) (*DescribeDeliveriesOutput, error)
+	DescribeDeliveryDestinations(ctx context.Context, in *DescribeDeliveryDestinationsInput) (*DescribeDeliveryDestinationsOutput, error)
+	DescribeDeliverySources(ctx context.Context, in *DescribeDeliverySourcesInput) (*DescribeDeliverySourcesOutput, error)
 	DescribeLogGroups(ctx context.Context, in *DescribeLogGroupsInput) (*DescribeLogGroupsOutput, error)
 	DescribeLogStreams(ctx context.Context, in *DescribeLogStreamsInput) (*DescribeLogStreamsOutput, error)
 	DescribeQueries(ctx context.Context, in *DescribeQueriesInput) (*DescribeQueriesOutput, error)
 	DescribeQueryDefinitions(ctx context.Context, in *DescribeQueryDefinitionsInput) (*DescribeQueryDefinitionsOutput, error)
 	FilterLogEvents(ctx context.Context, in *FilterLogEventsInput) (*FilterLogEventsOutput, error)
+	GetDelivery(ctx context.Context, in *GetDeliveryInput) (*GetDeliveryOutput, error)
+	GetDeliveryDestination(ctx context.Context, in *GetDeliveryDestinationInput) (*GetDeliveryDestinationOutput, error)
+	GetDeliverySource(ctx context.Context, in *GetDeliverySourceInput) (*GetDeliverySourceOutput, error)
 	GetLogEvents(ctx context.Context, in *GetLogEventsInput) (*GetLogEventsOutput, error)
 	GetQueryResults(ctx context.Context, in *GetQueryResultsInput) (*GetQueryResultsOutput, error)
 	ListTagsForResource(ctx context.Context, in *ListTagsForResourceInput) (*ListTagsForResourceOutput, error)
 	ListTagsLogGroup(ctx context.Context, in *ListTagsLogGroupInput) (*ListTagsLogGroupOutput, error)
+	PutDeliveryDestination(ctx context.Context, in *PutDeliveryDestinationInput) (*PutDeliveryDestinationOutput, error)
+	PutDeliverySource(ctx context.Context, in *PutDeliverySourceInput) (*PutDeliverySourceOutput, error)
 	PutLogEvents(ctx context.Context, in *PutLogEventsInput) (*PutLogEventsOutput, error)
 	PutLogGroupDeletionProtection(ctx context.Context, in *PutLogGroupDeletionProtectionInput) (*PutLogGroupDeletionProtectionOutput, error)
 	PutQueryDefinition(ctx context.Context, in *PutQueryDefinitionInput) (*PutQueryDefinitionOutput, error)
@@ -37,6 +49,7 @@ type Handler interface {
 	TestMetricFilter(ctx context.Context, in *TestMetricFilterInput) (*TestMetricFilterOutput, error)
 	UntagLogGroup(ctx context.Context, in *UntagLogGroupInput) (*UntagLogGroupOutput, error)
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
+	UpdateDeliveryConfiguration(ctx context.Context, in *UpdateDeliveryConfigurationInput) (*UpdateDeliveryConfigurationOutput, error)
 }
 
 // New describes the service and binds its operations to h. With a nil h the
@@ -53,21 +66,33 @@ func New(h Handler) *api.Service {
 		TargetPrefix:   "Logs_20140328",
 		Shapes:         shapes(),
 		Operations: []api.Operation{
+			{Name: "CreateDelivery", Method: "POST", Path: "/", Input: "CreateDeliveryRequest", Output: "CreateDeliveryResponse", Errors: []string{"ServiceUnavailableException", "ConflictException", "ResourceNotFoundException", "ValidationException", "AccessDeniedException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(CreateDeliveryInput) }},
 			{Name: "CreateLogGroup", Method: "POST", Path: "/", Input: "CreateLogGroupRequest", Output: "CreateLogGroupOutput", Errors: []string{"InvalidParameterException", "ResourceAlreadyExistsException", "LimitExceededException", "OperationAbortedException", "ServiceUnavailableException"}, NewInput: func() any { return new(CreateLogGroupInput) }},
 			{Name: "CreateLogStream", Method: "POST", Path: "/", Input: "CreateLogStreamRequest", Output: "CreateLogStreamOutput", Errors: []string{"InvalidParameterException", "ResourceAlreadyExistsException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(CreateLogStreamInput) }},
+			{Name: "DeleteDelivery", Method: "POST", Path: "/", Input: "DeleteDeliveryRequest", Output: "DeleteDeliveryOutput", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ConflictException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(DeleteDeliveryInput) }},
+			{Name: "DeleteDeliveryDestination", Method: "POST", Path: "/", Input: "DeleteDeliveryDestinationRequest", Output: "DeleteDeliveryDestinationOutput", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ConflictException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(DeleteDeliveryDestinationInput) }},
+			{Name: "DeleteDeliverySource", Method: "POST", Path: "/", Input: "DeleteDeliverySourceRequest", Output: "DeleteDeliverySourceOutput", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ConflictException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(DeleteDeliverySourceInput) }},
 			{Name: "DeleteLogGroup", Method: "POST", Path: "/", Input: "DeleteLogGroupRequest", Output: "DeleteLogGroupOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "OperationAbortedException", "ServiceUnavailableException", "ValidationException"}, NewInput: func() any { return new(DeleteLogGroupInput) }},
 			{Name: "DeleteLogStream", Method: "POST", Path: "/", Input: "DeleteLogStreamRequest", Output: "DeleteLogStreamOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "OperationAbortedException", "ServiceUnavailableException", "ValidationException"}, NewInput: func() any { return new(DeleteLogStreamInput) }},
 			{Name: "DeleteQueryDefinition", Method: "POST", Path: "/", Input: "DeleteQueryDefinitionRequest", Output: "DeleteQueryDefinitionResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(DeleteQueryDefinitionInput) }},
 			{Name: "DeleteRetentionPolicy", Method: "POST", Path: "/", Input: "DeleteRetentionPolicyRequest", Output: "DeleteRetentionPolicyOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "OperationAbortedException", "ServiceUnavailableException"}, NewInput: func() any { return new(DeleteRetentionPolicyInput) }},
+			{Name: "DescribeDeliveries", Method: "POST", Path: "/", Input: "DescribeDeliveriesRequest", Output: "DescribeDeliveriesResponse", Errors: []string{"ServiceUnavailableException", "ServiceQuotaExceededException", "ValidationException", "ThrottlingException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "limit", ResultKey: "deliveries"}, NewInput: func() any { return new(DescribeDeliveriesInput) }},
+			{Name: "DescribeDeliveryDestinations", Method: "POST", Path: "/", Input: "DescribeDeliveryDestinationsRequest", Output: "DescribeDeliveryDestinationsResponse", Errors: []string{"ServiceUnavailableException", "ServiceQuotaExceededException", "ValidationException", "ThrottlingException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "limit", ResultKey: "deliveryDestinations"}, NewInput: func() any { return new(DescribeDeliveryDestinationsInput) }},
+			{Name: "DescribeDeliverySources", Method: "POST", Path: "/", Input: "DescribeDeliverySourcesRequest", Output: "DescribeDeliverySourcesResponse", Errors: []string{"ServiceUnavailableException", "ServiceQuotaExceededException", "ValidationException", "ThrottlingException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "limit", ResultKey: "deliverySources"}, NewInput: func() any { return new(DescribeDeliverySourcesInput) }},
 			{Name: "DescribeLogGroups", Method: "POST", Path: "/", Input: "DescribeLogGroupsRequest", Output: "DescribeLogGroupsResponse", Errors: []string{"InvalidParameterException", "ServiceUnavailableException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "limit", ResultKey: "logGroups"}, NewInput: func() any { return new(DescribeLogGroupsInput) }},
 			{Name: "DescribeLogStreams", Method: "POST", Path: "/", Input: "DescribeLogStreamsRequest", Output: "DescribeLogStreamsResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "limit", ResultKey: "logStreams"}, NewInput: func() any { return new(DescribeLogStreamsInput) }},
 			{Name: "DescribeQueries", Method: "POST", Path: "/", Input: "DescribeQueriesRequest", Output: "DescribeQueriesResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKey: "queries"}, NewInput: func() any { return new(DescribeQueriesInput) }},
 			{Name: "DescribeQueryDefinitions", Method: "POST", Path: "/", Input: "DescribeQueryDefinitionsRequest", Output: "DescribeQueryDefinitionsResponse", Errors: []string{"InvalidParameterException", "ServiceUnavailableException"}, NewInput: func() any { return new(DescribeQueryDefinitionsInput) }},
 			{Name: "FilterLogEvents", Method: "POST", Path: "/", Input: "FilterLogEventsRequest", Output: "FilterLogEventsResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "limit", ResultKey: "events"}, NewInput: func() any { return new(FilterLogEventsInput) }},
+			{Name: "GetDelivery", Method: "POST", Path: "/", Input: "GetDeliveryRequest", Output: "GetDeliveryResponse", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(GetDeliveryInput) }},
+			{Name: "GetDeliveryDestination", Method: "POST", Path: "/", Input: "GetDeliveryDestinationRequest", Output: "GetDeliveryDestinationResponse", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(GetDeliveryDestinationInput) }},
+			{Name: "GetDeliverySource", Method: "POST", Path: "/", Input: "GetDeliverySourceRequest", Output: "GetDeliverySourceResponse", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(GetDeliverySourceInput) }},
 			{Name: "GetLogEvents", Method: "POST", Path: "/", Input: "GetLogEventsRequest", Output: "GetLogEventsResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(GetLogEventsInput) }},
 			{Name: "GetQueryResults", Method: "POST", Path: "/", Input: "GetQueryResultsRequest", Output: "GetQueryResultsResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(GetQueryResultsInput) }},
 			{Name: "ListTagsForResource", Method: "POST", Path: "/", Input: "ListTagsForResourceRequest", Output: "ListTagsForResourceResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(ListTagsForResourceInput) }},
 			{Name: "ListTagsLogGroup", Method: "POST", Path: "/", Input: "ListTagsLogGroupRequest", Output: "ListTagsLogGroupResponse", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(ListTagsLogGroupInput) }},
+			{Name: "PutDeliveryDestination", Method: "POST", Path: "/", Input: "PutDeliveryDestinationRequest", Output: "PutDeliveryDestinationResponse", Errors: []string{"ServiceUnavailableException", "ConflictException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException", "ResourceNotFoundException"}, NewInput: func() any { return new(PutDeliveryDestinationInput) }},
+			{Name: "PutDeliverySource", Method: "POST", Path: "/", Input: "PutDeliverySourceRequest", Output: "PutDeliverySourceResponse", Errors: []string{"ServiceUnavailableException", "ConflictException", "ValidationException", "ServiceQuotaExceededException", "ResourceNotFoundException", "ThrottlingException"}, NewInput: func() any { return new(PutDeliverySourceInput) }},
 			{Name: "PutLogEvents", Method: "POST", Path: "/", Input: "PutLogEventsRequest", Output: "PutLogEventsResponse", Errors: []string{"InvalidParameterException", "InvalidSequenceTokenException", "DataAlreadyAcceptedException", "ResourceNotFoundException", "ServiceUnavailableException", "UnrecognizedClientException"}, NewInput: func() any { return new(PutLogEventsInput) }},
 			{Name: "PutLogGroupDeletionProtection", Method: "POST", Path: "/", Input: "PutLogGroupDeletionProtectionRequest", Output: "PutLogGroupDeletionProtectionOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "AccessDeniedException", "OperationAbortedException", "ServiceUnavailableException", "InvalidOperationException"}, NewInput: func() any { return new(PutLogGroupDeletionProtectionInput) }},
 			{Name: "PutQueryDefinition", Method: "POST", Path: "/", Input: "PutQueryDefinitionRequest", Output: "PutQueryDefinitionResponse", Errors: []string{"InvalidParameterException", "LimitExceededException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(PutQueryDefinitionInput) }},
@@ -79,13 +104,13 @@ func New(h Handler) *api.Service {
 			{Name: "TestMetricFilter", Method: "POST", Path: "/", Input: "TestMetricFilterRequest", Output: "TestMetricFilterResponse", Errors: []string{"InvalidParameterException", "ServiceUnavailableException"}, NewInput: func() any { return new(TestMetricFilterInput) }},
 			{Name: "UntagLogGroup", Method: "POST", Path: "/", Input: "UntagLogGroupRequest", Output: "UntagLogGroupOutput", Errors: []string{"ResourceNotFoundException"}, NewInput: func() any { return new(UntagLogGroupInput) }},
 			{Name: "UntagResource", Method: "POST", Path: "/", Input: "UntagResourceRequest", Output: "UntagResourceOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(UntagResourceInput) }},
+			{Name: "UpdateDeliveryConfiguration", Method: "POST", Path: "/", Input: "UpdateDeliveryConfigurationRequest", Output: "UpdateDeliveryConfigurationResponse", Errors: []string{"ServiceUnavailableException", "ConflictException", "ResourceNotFoundException", "ValidationException", "AccessDeniedException", "ThrottlingException"}, NewInput: func() any { return new(UpdateDeliveryConfigurationInput) }},
 		},
 		Refused: []string{
 			"AssociateKmsKey",
 			"AssociateSourceToS3TableIntegration",
 			"CancelExportTask",
 			"CancelImportTask",
-			"CreateDelivery",
 			"CreateExportTask",
 			"CreateImportTask",
 			"CreateLogAnomalyDetector",
@@ -93,10 +118,7 @@ func New(h Handler) *api.Service {
 			"CreateScheduledQuery",
 			"DeleteAccountPolicy",
 			"DeleteDataProtectionPolicy",
-			"DeleteDelivery",
-			"DeleteDeliveryDestination",
 			"DeleteDeliveryDestinationPolicy",
-			"DeleteDeliverySource",
 			"DeleteDestination",
 			"DeleteIndexPolicy",
 			"DeleteIntegration",
@@ -109,9 +131,6 @@ func New(h Handler) *api.Service {
 			"DeleteTransformer",
 			"DescribeAccountPolicies",
 			"DescribeConfigurationTemplates",
-			"DescribeDeliveries",
-			"DescribeDeliveryDestinations",
-			"DescribeDeliverySources",
 			"DescribeDestinations",
 			"DescribeExportTasks",
 			"DescribeFieldIndexes",
@@ -125,10 +144,7 @@ func New(h Handler) *api.Service {
 			"DisassociateKmsKey",
 			"DisassociateSourceFromS3TableIntegration",
 			"GetDataProtectionPolicy",
-			"GetDelivery",
-			"GetDeliveryDestination",
 			"GetDeliveryDestinationPolicy",
-			"GetDeliverySource",
 			"GetIntegration",
 			"GetLogAnomalyDetector",
 			"GetLogFields",
@@ -150,9 +166,7 @@ func New(h Handler) *api.Service {
 			"PutAccountPolicy",
 			"PutBearerTokenAuthentication",
 			"PutDataProtectionPolicy",
-			"PutDeliveryDestination",
 			"PutDeliveryDestinationPolicy",
-			"PutDeliverySource",
 			"PutDestination",
 			"PutDestinationPolicy",
 			"PutIndexPolicy",
@@ -164,7 +178,6 @@ func New(h Handler) *api.Service {
 			"StartLiveTail",
 			"TestTransformer",
 			"UpdateAnomaly",
-			"UpdateDeliveryConfiguration",
 			"UpdateLogAnomalyDetector",
 			"UpdateLookupTable",
 			"UpdateScheduledQuery",
@@ -172,75 +185,121 @@ func New(h Handler) *api.Service {
 	}
 	if h != nil {
 		s.Operations[0].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateLogGroup(ctx, in.(*CreateLogGroupInput))
+			return h.CreateDelivery(ctx, in.(*CreateDeliveryInput))
 		}
 		s.Operations[1].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.CreateLogStream(ctx, in.(*CreateLogStreamInput))
+			return h.CreateLogGroup(ctx, in.(*CreateLogGroupInput))
 		}
 		s.Operations[2].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteLogGroup(ctx, in.(*DeleteLogGroupInput))
+			return h.CreateLogStream(ctx, in.(*CreateLogStreamInput))
 		}
 		s.Operations[3].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteLogStream(ctx, in.(*DeleteLogStreamInput))
+			return h.DeleteDelivery(ctx, in.(*DeleteDeliveryInput))
 		}
 		s.Operations[4].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteQueryDefinition(ctx, in.(*DeleteQueryDefinitionInput))
+			return h.DeleteDeliveryDestination(ctx, in.(*DeleteDeliveryDestinationInput))
 		}
 		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteRetentionPolicy(ctx, in.(*DeleteRetentionPolicyInput))
+			return h.DeleteDeliverySource(ctx, in.(*DeleteDeliverySourceInput))
 		}
 		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeLogGroups(ctx, in.(*DescribeLogGroupsInput))
+			return h.DeleteLogGroup(ctx, in.(*DeleteLogGroupInput))
 		}
 		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeLogStreams(ctx, in.(*DescribeLogStreamsInput))
+			return h.DeleteLogStream(ctx, in.(*DeleteLogStreamInput))
 		}
 		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeQueries(ctx, in.(*DescribeQueriesInput))
+			return h.DeleteQueryDefinition(ctx, in.(*DeleteQueryDefinitionInput))
 		}
 		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeQueryDefinitions(ctx, in.(*DescribeQueryDefinitionsInput))
+			return h.DeleteRetentionPolicy(ctx, in.(*DeleteRetentionPolicyInput))
 		}
 		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.FilterLogEvents(ctx, in.(*FilterLogEventsInput))
+			return h.DescribeDeliveries(ctx, in.(*DescribeDeliveriesInput))
 		}
-		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetLogEvents(ctx, in.(*GetLogEventsInput)) }
+		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeDeliveryDestinations(ctx, in.(*DescribeDeliveryDestinationsInput))
+		}
 		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.GetQueryResults(ctx, in.(*GetQueryResultsInput))
+			return h.DescribeDeliverySources(ctx, in.(*DescribeDeliverySourcesInput))
 		}
 		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListTagsForResource(ctx, in.(*ListTagsForResourceInput))
+			return h.DescribeLogGroups(ctx, in.(*DescribeLogGroupsInput))
 		}
 		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ListTagsLogGroup(ctx, in.(*ListTagsLogGroupInput))
+			return h.DescribeLogStreams(ctx, in.(*DescribeLogStreamsInput))
 		}
-		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutLogEvents(ctx, in.(*PutLogEventsInput)) }
+		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeQueries(ctx, in.(*DescribeQueriesInput))
+		}
 		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutLogGroupDeletionProtection(ctx, in.(*PutLogGroupDeletionProtectionInput))
+			return h.DescribeQueryDefinitions(ctx, in.(*DescribeQueryDefinitionsInput))
 		}
 		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.FilterLogEvents(ctx, in.(*FilterLogEventsInput))
+		}
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetDelivery(ctx, in.(*GetDeliveryInput)) }
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetDeliveryDestination(ctx, in.(*GetDeliveryDestinationInput))
+		}
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetDeliverySource(ctx, in.(*GetDeliverySourceInput))
+		}
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetLogEvents(ctx, in.(*GetLogEventsInput)) }
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetQueryResults(ctx, in.(*GetQueryResultsInput))
+		}
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListTagsForResource(ctx, in.(*ListTagsForResourceInput))
+		}
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListTagsLogGroup(ctx, in.(*ListTagsLogGroupInput))
+		}
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutDeliveryDestination(ctx, in.(*PutDeliveryDestinationInput))
+		}
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutDeliverySource(ctx, in.(*PutDeliverySourceInput))
+		}
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutLogEvents(ctx, in.(*PutLogEventsInput)) }
+		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutLogGroupDeletionProtection(ctx, in.(*PutLogGroupDeletionProtectionInput))
+		}
+		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutQueryDefinition(ctx, in.(*PutQueryDefinitionInput))
 		}
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutRetentionPolicy(ctx, in.(*PutRetentionPolicyInput))
 		}
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) { return h.StartQuery(ctx, in.(*StartQueryInput)) }
-		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopQuery(ctx, in.(*StopQueryInput)) }
-		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagLogGroup(ctx, in.(*TagLogGroupInput)) }
-		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
-		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) { return h.StartQuery(ctx, in.(*StartQueryInput)) }
+		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopQuery(ctx, in.(*StopQueryInput)) }
+		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagLogGroup(ctx, in.(*TagLogGroupInput)) }
+		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.TestMetricFilter(ctx, in.(*TestMetricFilterInput))
 		}
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagLogGroup(ctx, in.(*UntagLogGroupInput)) }
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagLogGroup(ctx, in.(*UntagLogGroupInput)) }
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.UpdateDeliveryConfiguration(ctx, in.(*UpdateDeliveryConfigurationInput))
+		}
 	}
 	return s.Link(map[string]any{
 		"AccessDeniedException":                AccessDeniedException{},
+		"ConflictException":                    ConflictException{},
+		"CreateDeliveryRequest":                CreateDeliveryInput{},
+		"CreateDeliveryResponse":               CreateDeliveryOutput{},
 		"CreateLogGroupOutput":                 CreateLogGroupOutput{},
 		"CreateLogGroupRequest":                CreateLogGroupInput{},
 		"CreateLogStreamOutput":                CreateLogStreamOutput{},
 		"CreateLogStreamRequest":               CreateLogStreamInput{},
 		"DataAlreadyAcceptedException":         DataAlreadyAcceptedException{},
+		"DeleteDeliveryDestinationOutput":      DeleteDeliveryDestinationOutput{},
+		"DeleteDeliveryDestinationRequest":     DeleteDeliveryDestinationInput{},
+		"DeleteDeliveryOutput":                 DeleteDeliveryOutput{},
+		"DeleteDeliveryRequest":                DeleteDeliveryInput{},
+		"DeleteDeliverySourceOutput":           DeleteDeliverySourceOutput{},
+		"DeleteDeliverySourceRequest":          DeleteDeliverySourceInput{},
 		"DeleteLogGroupOutput":                 DeleteLogGroupOutput{},
 		"DeleteLogGroupRequest":                DeleteLogGroupInput{},
 		"DeleteLogStreamOutput":                DeleteLogStreamOutput{},
@@ -249,6 +308,12 @@ func New(h Handler) *api.Service {
 		"DeleteQueryDefinitionResponse":        DeleteQueryDefinitionOutput{},
 		"DeleteRetentionPolicyOutput":          DeleteRetentionPolicyOutput{},
 		"DeleteRetentionPolicyRequest":         DeleteRetentionPolicyInput{},
+		"DescribeDeliveriesRequest":            DescribeDeliveriesInput{},
+		"DescribeDeliveriesResponse":           DescribeDeliveriesOutput{},
+		"DescribeDeliveryDestinationsRequest":  DescribeDeliveryDestinationsInput{},
+		"DescribeDeliveryDestinationsResponse": DescribeDeliveryDestinationsOutput{},
+		"DescribeDeliverySourcesRequest":       DescribeDeliverySourcesInput{},
+		"DescribeDeliverySourcesResponse":      DescribeDeliverySourcesOutput{},
 		"DescribeLogGroupsRequest":             DescribeLogGroupsInput{},
 		"DescribeLogGroupsResponse":            DescribeLogGroupsOutput{},
 		"DescribeLogStreamsRequest":            DescribeLogStreamsInput{},
@@ -259,6 +324,12 @@ func New(h Handler) *api.Service {
 		"DescribeQueryDefinitionsResponse":     DescribeQueryDefinitionsOutput{},
 		"FilterLogEventsRequest":               FilterLogEventsInput{},
 		"FilterLogEventsResponse":              FilterLogEventsOutput{},
+		"GetDeliveryDestinationRequest":        GetDeliveryDestinationInput{},
+		"GetDeliveryDestinationResponse":       GetDeliveryDestinationOutput{},
+		"GetDeliveryRequest":                   GetDeliveryInput{},
+		"GetDeliveryResponse":                  GetDeliveryOutput{},
+		"GetDeliverySourceRequest":             GetDeliverySourceInput{},
+		"GetDeliverySourceResponse":            GetDeliverySourceOutput{},
 		"GetLogEventsRequest":                  GetLogEventsInput{},
 		"GetLogEventsResponse":                 GetLogEventsOutput{},
 		"GetQueryResultsRequest":               GetQueryResultsInput{},
@@ -273,6 +344,10 @@ func New(h Handler) *api.Service {
 		"ListTagsLogGroupResponse":             ListTagsLogGroupOutput{},
 		"MalformedQueryException":              MalformedQueryException{},
 		"OperationAbortedException":            OperationAbortedException{},
+		"PutDeliveryDestinationRequest":        PutDeliveryDestinationInput{},
+		"PutDeliveryDestinationResponse":       PutDeliveryDestinationOutput{},
+		"PutDeliverySourceRequest":             PutDeliverySourceInput{},
+		"PutDeliverySourceResponse":            PutDeliverySourceOutput{},
 		"PutLogEventsRequest":                  PutLogEventsInput{},
 		"PutLogEventsResponse":                 PutLogEventsOutput{},
 		"PutLogGroupDeletionProtectionOutput":  PutLogGroupDeletionProtectionOutput{},
@@ -283,6 +358,7 @@ func New(h Handler) *api.Service {
 		"PutRetentionPolicyRequest":            PutRetentionPolicyInput{},
 		"ResourceAlreadyExistsException":       ResourceAlreadyExistsException{},
 		"ResourceNotFoundException":            ResourceNotFoundException{},
+		"ServiceQuotaExceededException":        ServiceQuotaExceededException{},
 		"ServiceUnavailableException":          ServiceUnavailableException{},
 		"StartQueryRequest":                    StartQueryInput{},
 		"StartQueryResponse":                   StartQueryOutput{},
@@ -294,12 +370,15 @@ func New(h Handler) *api.Service {
 		"TagResourceRequest":                   TagResourceInput{},
 		"TestMetricFilterRequest":              TestMetricFilterInput{},
 		"TestMetricFilterResponse":             TestMetricFilterOutput{},
+		"ThrottlingException":                  ThrottlingException{},
 		"TooManyTagsException":                 TooManyTagsException{},
 		"UnrecognizedClientException":          UnrecognizedClientException{},
 		"UntagLogGroupOutput":                  UntagLogGroupOutput{},
 		"UntagLogGroupRequest":                 UntagLogGroupInput{},
 		"UntagResourceOutput":                  UntagResourceOutput{},
 		"UntagResourceRequest":                 UntagResourceInput{},
+		"UpdateDeliveryConfigurationRequest":   UpdateDeliveryConfigurationInput{},
+		"UpdateDeliveryConfigurationResponse":  UpdateDeliveryConfigurationOutput{},
 		"ValidationException":                  ValidationException{},
 	})
 }

@@ -12,8 +12,21 @@ func shapes() []api.Shape {
 		{Name: "AmazonResourceName", HasMin: true, Min: 1, HasMax: true, Max: 1011, Pattern: "[\\w+=/:,.@-]*"},
 		{Name: "Arn"},
 		{Name: "BearerTokenAuthenticationEnabled", Kind: api.Boolean},
+		{Name: "Boolean", Kind: api.Boolean},
 		{Name: "BytesScannedValue", Kind: api.Double},
 		{Name: "ClientToken", HasMin: true, Min: 36, HasMax: true, Max: 128, Pattern: "\\S{36,128}"},
+		{Name: "ConflictException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ConflictException", Status: 400}},
+		{Name: "CreateDeliveryRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliveryDestinationArn", Shape: "Arn", Required: true},
+			{Name: "deliverySourceName", Shape: "DeliverySourceName", Required: true},
+			{Name: "fieldDelimiter", Shape: "FieldDelimiter"},
+			{Name: "recordFields", Shape: "RecordFields"},
+			{Name: "s3DeliveryConfiguration", Shape: "S3DeliveryConfiguration"},
+			{Name: "tags", Shape: "Tags"},
+		}},
+		{Name: "CreateDeliveryResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "delivery", Shape: "Delivery"},
+		}},
 		{Name: "CreateLogGroupOutput", Kind: api.Structure},
 		{Name: "CreateLogGroupRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "deletionProtectionEnabled", Shape: "DeletionProtectionEnabled"},
@@ -32,6 +45,18 @@ func shapes() []api.Shape {
 		}},
 		{Name: "DataProtectionStatus", Enum: []string{"ACTIVATED", "DELETED", "ARCHIVED", "DISABLED"}},
 		{Name: "Days", Kind: api.Integer},
+		{Name: "DeleteDeliveryDestinationOutput", Kind: api.Structure},
+		{Name: "DeleteDeliveryDestinationRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "name", Shape: "DeliveryDestinationName", Required: true},
+		}},
+		{Name: "DeleteDeliveryOutput", Kind: api.Structure},
+		{Name: "DeleteDeliveryRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "id", Shape: "DeliveryId", Required: true},
+		}},
+		{Name: "DeleteDeliverySourceOutput", Kind: api.Structure},
+		{Name: "DeleteDeliverySourceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "name", Shape: "DeliverySourceName", Required: true},
+		}},
 		{Name: "DeleteLogGroupOutput", Kind: api.Structure},
 		{Name: "DeleteLogGroupRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "logGroupName", Shape: "LogGroupName", Required: true},
@@ -52,7 +77,77 @@ func shapes() []api.Shape {
 			{Name: "logGroupName", Shape: "LogGroupName", Required: true},
 		}},
 		{Name: "DeletionProtectionEnabled", Kind: api.Boolean},
+		{Name: "Deliveries", Kind: api.List, Element: "Delivery"},
+		{Name: "Delivery", Kind: api.Structure, Members: []api.Member{
+			{Name: "arn", Shape: "Arn"},
+			{Name: "deliveryDestinationArn", Shape: "Arn"},
+			{Name: "deliveryDestinationType", Shape: "DeliveryDestinationType"},
+			{Name: "deliverySourceName", Shape: "DeliverySourceName"},
+			{Name: "fieldDelimiter", Shape: "FieldDelimiter"},
+			{Name: "id", Shape: "DeliveryId"},
+			{Name: "recordFields", Shape: "RecordFields"},
+			{Name: "s3DeliveryConfiguration", Shape: "S3DeliveryConfiguration"},
+			{Name: "tags", Shape: "Tags"},
+		}},
+		{Name: "DeliveryDestination", Kind: api.Structure, Members: []api.Member{
+			{Name: "arn", Shape: "Arn"},
+			{Name: "deliveryDestinationConfiguration", Shape: "DeliveryDestinationConfiguration"},
+			{Name: "deliveryDestinationType", Shape: "DeliveryDestinationType"},
+			{Name: "name", Shape: "DeliveryDestinationName"},
+			{Name: "outputFormat", Shape: "OutputFormat"},
+			{Name: "tags", Shape: "Tags"},
+		}},
+		{Name: "DeliveryDestinationConfiguration", Kind: api.Structure, Members: []api.Member{
+			{Name: "destinationResourceArn", Shape: "Arn", Required: true},
+		}},
+		{Name: "DeliveryDestinationName", HasMin: true, Min: 1, HasMax: true, Max: 60, Pattern: "[\\w-]*"},
+		{Name: "DeliveryDestinationType", Enum: []string{"S3", "CWL", "FH", "XRAY"}},
+		{Name: "DeliveryDestinations", Kind: api.List, Element: "DeliveryDestination"},
+		{Name: "DeliveryId", HasMin: true, Min: 1, HasMax: true, Max: 64, Pattern: "^[0-9A-Za-z]+$"},
+		{Name: "DeliverySource", Kind: api.Structure, Members: []api.Member{
+			{Name: "arn", Shape: "Arn"},
+			{Name: "deliverySourceConfiguration", Shape: "DeliverySourceConfiguration"},
+			{Name: "logType", Shape: "LogType"},
+			{Name: "name", Shape: "DeliverySourceName"},
+			{Name: "resourceArns", Shape: "ResourceArns"},
+			{Name: "service", Shape: "Service"},
+			{Name: "status", Shape: "DeliverySourceStatus"},
+			{Name: "statusReason", Shape: "DeliverySourceStatusReason"},
+			{Name: "tags", Shape: "Tags"},
+		}},
+		{Name: "DeliverySourceConfiguration", Kind: api.Map, Element: "DeliverySourceConfigurationValue", Key: "DeliverySourceConfigurationKey"},
+		{Name: "DeliverySourceConfigurationKey", HasMin: true, Min: 1, HasMax: true, Max: 255},
+		{Name: "DeliverySourceConfigurationValue", HasMin: true, Min: 1, HasMax: true, Max: 255},
+		{Name: "DeliverySourceName", HasMin: true, Min: 1, HasMax: true, Max: 60, Pattern: "[\\w-]*"},
+		{Name: "DeliverySourceStatus", Enum: []string{"ACTIVE", "INACTIVE"}},
+		{Name: "DeliverySourceStatusReason", Enum: []string{"RESOURCE_DELETED"}},
+		{Name: "DeliverySources", Kind: api.List, Element: "DeliverySource"},
+		{Name: "DeliverySuffixPath", HasMin: true, Min: 1, HasMax: true, Max: 256},
 		{Name: "Descending", Kind: api.Boolean},
+		{Name: "DescribeDeliveriesRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "limit", Shape: "DescribeLimit"},
+			{Name: "nextToken", Shape: "NextToken"},
+		}},
+		{Name: "DescribeDeliveriesResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliveries", Shape: "Deliveries"},
+			{Name: "nextToken", Shape: "NextToken"},
+		}},
+		{Name: "DescribeDeliveryDestinationsRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "limit", Shape: "DescribeLimit"},
+			{Name: "nextToken", Shape: "NextToken"},
+		}},
+		{Name: "DescribeDeliveryDestinationsResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliveryDestinations", Shape: "DeliveryDestinations"},
+			{Name: "nextToken", Shape: "NextToken"},
+		}},
+		{Name: "DescribeDeliverySourcesRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "limit", Shape: "DescribeLimit"},
+			{Name: "nextToken", Shape: "NextToken"},
+		}},
+		{Name: "DescribeDeliverySourcesResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliverySources", Shape: "DeliverySources"},
+			{Name: "nextToken", Shape: "NextToken"},
+		}},
 		{Name: "DescribeLimit", Kind: api.Integer, HasMin: true, Min: 1, HasMax: true, Max: 50},
 		{Name: "DescribeLogGroupsLogGroupIdentifiers", Kind: api.List, Element: "LogGroupIdentifier", HasMin: true, Min: 1, HasMax: true, Max: 50},
 		{Name: "DescribeLogGroupsRequest", Kind: api.Structure, Members: []api.Member{
@@ -123,6 +218,8 @@ func shapes() []api.Shape {
 		{Name: "EventsLimitStartQuery", Kind: api.Integer, HasMin: true, Min: 1, HasMax: true, Max: 100000},
 		{Name: "ExtractedValues", Kind: api.Map, Element: "Value", Key: "Token"},
 		{Name: "Field"},
+		{Name: "FieldDelimiter", HasMin: true, Min: 0, HasMax: true, Max: 5},
+		{Name: "FieldHeader", HasMin: true, Min: 1, HasMax: true, Max: 64},
 		{Name: "FilterCount", Kind: api.Integer},
 		{Name: "FilterLogEventsRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "endTime", Shape: "Timestamp"},
@@ -151,6 +248,24 @@ func shapes() []api.Shape {
 			{Name: "timestamp", Shape: "Timestamp"},
 		}},
 		{Name: "FilteredLogEvents", Kind: api.List, Element: "FilteredLogEvent"},
+		{Name: "GetDeliveryDestinationRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "name", Shape: "DeliveryDestinationName", Required: true},
+		}},
+		{Name: "GetDeliveryDestinationResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliveryDestination", Shape: "DeliveryDestination"},
+		}},
+		{Name: "GetDeliveryRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "id", Shape: "DeliveryId", Required: true},
+		}},
+		{Name: "GetDeliveryResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "delivery", Shape: "Delivery"},
+		}},
+		{Name: "GetDeliverySourceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "name", Shape: "DeliverySourceName", Required: true},
+		}},
+		{Name: "GetDeliverySourceResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliverySource", Shape: "DeliverySource"},
+		}},
 		{Name: "GetLogEventsRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "endTime", Shape: "Timestamp"},
 			{Name: "limit", Shape: "EventsLimit"},
@@ -247,6 +362,7 @@ func shapes() []api.Shape {
 		{Name: "LogStreamName", HasMin: true, Min: 1, HasMax: true, Max: 512, Pattern: "[^:*]*"},
 		{Name: "LogStreamSearchedCompletely", Kind: api.Boolean},
 		{Name: "LogStreams", Kind: api.List, Element: "LogStream"},
+		{Name: "LogType", HasMin: true, Min: 1, HasMax: true, Max: 255, Pattern: "[\\w]*"},
 		{Name: "MalformedQueryException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "MalformedQueryException", Status: 400}, Members: []api.Member{
 			{Name: "queryCompileError", Shape: "QueryCompileError"},
 		}},
@@ -260,12 +376,33 @@ func shapes() []api.Shape {
 		{Name: "NextToken", HasMin: true, Min: 1},
 		{Name: "OperationAbortedException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "OperationAbortedException", Status: 400}},
 		{Name: "OrderBy", Enum: []string{"LogStreamName", "LastEventTime"}},
+		{Name: "OutputFormat", Enum: []string{"json", "plain", "w3c", "raw", "parquet"}},
 		{Name: "OutputLogEvent", Kind: api.Structure, Members: []api.Member{
 			{Name: "ingestionTime", Shape: "Timestamp"},
 			{Name: "message", Shape: "EventMessage"},
 			{Name: "timestamp", Shape: "Timestamp"},
 		}},
 		{Name: "OutputLogEvents", Kind: api.List, Element: "OutputLogEvent"},
+		{Name: "PutDeliveryDestinationRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliveryDestinationConfiguration", Shape: "DeliveryDestinationConfiguration"},
+			{Name: "deliveryDestinationType", Shape: "DeliveryDestinationType"},
+			{Name: "name", Shape: "DeliveryDestinationName", Required: true},
+			{Name: "outputFormat", Shape: "OutputFormat"},
+			{Name: "tags", Shape: "Tags"},
+		}},
+		{Name: "PutDeliveryDestinationResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliveryDestination", Shape: "DeliveryDestination"},
+		}},
+		{Name: "PutDeliverySourceRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliverySourceConfiguration", Shape: "DeliverySourceConfiguration"},
+			{Name: "logType", Shape: "LogType", Required: true},
+			{Name: "name", Shape: "DeliverySourceName", Required: true},
+			{Name: "resourceArn", Shape: "Arn", Required: true},
+			{Name: "tags", Shape: "Tags"},
+		}},
+		{Name: "PutDeliverySourceResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliverySource", Shape: "DeliverySource"},
+		}},
 		{Name: "PutLogEventsRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "entity", Shape: "Entity"},
 			{Name: "logEvents", Shape: "InputLogEvents", Required: true},
@@ -357,6 +494,7 @@ func shapes() []api.Shape {
 		}},
 		{Name: "QueryStatus", Enum: []string{"Scheduled", "Running", "Complete", "Failed", "Cancelled", "Timeout", "Unknown"}},
 		{Name: "QueryString", HasMin: true, Min: 0, HasMax: true, Max: 10000},
+		{Name: "RecordFields", Kind: api.List, Element: "FieldHeader", HasMin: true, Min: 0, HasMax: true, Max: 128},
 		{Name: "RejectedEntityInfo", Kind: api.Structure, Members: []api.Member{
 			{Name: "errorType", Shape: "EntityRejectionErrorType", Required: true},
 		}},
@@ -366,18 +504,25 @@ func shapes() []api.Shape {
 			{Name: "tooOldLogEventEndIndex", Shape: "LogEventIndex"},
 		}},
 		{Name: "ResourceAlreadyExistsException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ResourceAlreadyExistsException", Status: 400}},
+		{Name: "ResourceArns", Kind: api.List, Element: "Arn"},
 		{Name: "ResourceNotFoundException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ResourceNotFoundException", Status: 400}},
 		{Name: "ResultField", Kind: api.Structure, Members: []api.Member{
 			{Name: "field", Shape: "Field"},
 			{Name: "value", Shape: "Value"},
 		}},
 		{Name: "ResultRows", Kind: api.List, Element: "ResultField"},
+		{Name: "S3DeliveryConfiguration", Kind: api.Structure, Members: []api.Member{
+			{Name: "enableHiveCompatiblePath", Shape: "Boolean"},
+			{Name: "suffixPath", Shape: "DeliverySuffixPath"},
+		}},
 		{Name: "SearchedLogStream", Kind: api.Structure, Members: []api.Member{
 			{Name: "logStreamName", Shape: "LogStreamName"},
 			{Name: "searchedCompletely", Shape: "LogStreamSearchedCompletely"},
 		}},
 		{Name: "SearchedLogStreams", Kind: api.List, Element: "SearchedLogStream"},
 		{Name: "SequenceToken", HasMin: true, Min: 1},
+		{Name: "Service", HasMin: true, Min: 1, HasMax: true, Max: 255, Pattern: "[\\w_-]*"},
+		{Name: "ServiceQuotaExceededException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ServiceQuotaExceededException", Status: 400}},
 		{Name: "ServiceUnavailableException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ServiceUnavailableException", Status: 500, Fault: true}},
 		{Name: "StartFromHead", Kind: api.Boolean},
 		{Name: "StartQueryRequest", Kind: api.Structure, Members: []api.Member{
@@ -425,6 +570,7 @@ func shapes() []api.Shape {
 		{Name: "TestMetricFilterResponse", Kind: api.Structure, Members: []api.Member{
 			{Name: "matches", Shape: "MetricFilterMatches"},
 		}},
+		{Name: "ThrottlingException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ThrottlingException", Status: 400}},
 		{Name: "Timestamp", Kind: api.Long, HasMin: true, Min: 0},
 		{Name: "Token"},
 		{Name: "TooManyTagsException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "TooManyTagsException", Status: 400}, Members: []api.Member{
@@ -443,6 +589,13 @@ func shapes() []api.Shape {
 			{Name: "resourceArn", Shape: "AmazonResourceName", Required: true},
 			{Name: "tagKeys", Shape: "TagKeyList", Required: true},
 		}},
+		{Name: "UpdateDeliveryConfigurationRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "fieldDelimiter", Shape: "FieldDelimiter"},
+			{Name: "id", Shape: "DeliveryId", Required: true},
+			{Name: "recordFields", Shape: "RecordFields"},
+			{Name: "s3DeliveryConfiguration", Shape: "S3DeliveryConfiguration"},
+		}},
+		{Name: "UpdateDeliveryConfigurationResponse", Kind: api.Structure},
 		{Name: "UserIdentity", HasMin: true, Min: 1, HasMax: true, Max: 2048},
 		{Name: "ValidationException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "ValidationException", Status: 400}},
 		{Name: "Value"},

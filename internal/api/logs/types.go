@@ -2,6 +2,21 @@
 
 package logs
 
+// CreateDeliveryInput is the model's CreateDeliveryRequest.
+type CreateDeliveryInput struct {
+	DeliveryDestinationArn  *string
+	DeliverySourceName      *string
+	FieldDelimiter          *string
+	RecordFields            []string
+	S3DeliveryConfiguration *S3DeliveryConfiguration
+	Tags                    map[string]string
+}
+
+// CreateDeliveryOutput is the model's CreateDeliveryResponse.
+type CreateDeliveryOutput struct {
+	Delivery *Delivery
+}
+
 // CreateLogGroupOutput is a shape of the model.
 type CreateLogGroupOutput struct {
 }
@@ -35,6 +50,33 @@ const (
 	DataProtectionStatusArchived  DataProtectionStatus = "ARCHIVED"
 	DataProtectionStatusDisabled  DataProtectionStatus = "DISABLED"
 )
+
+// DeleteDeliveryDestinationOutput is a shape of the model.
+type DeleteDeliveryDestinationOutput struct {
+}
+
+// DeleteDeliveryDestinationInput is the model's DeleteDeliveryDestinationRequest.
+type DeleteDeliveryDestinationInput struct {
+	Name *string
+}
+
+// DeleteDeliveryOutput is a shape of the model.
+type DeleteDeliveryOutput struct {
+}
+
+// DeleteDeliveryInput is the model's DeleteDeliveryRequest.
+type DeleteDeliveryInput struct {
+	Id *string
+}
+
+// DeleteDeliverySourceOutput is a shape of the model.
+type DeleteDeliverySourceOutput struct {
+}
+
+// DeleteDeliverySourceInput is the model's DeleteDeliverySourceRequest.
+type DeleteDeliverySourceInput struct {
+	Name *string
+}
 
 // DeleteLogGroupOutput is a shape of the model.
 type DeleteLogGroupOutput struct {
@@ -72,6 +114,111 @@ type DeleteRetentionPolicyOutput struct {
 // DeleteRetentionPolicyInput is the model's DeleteRetentionPolicyRequest.
 type DeleteRetentionPolicyInput struct {
 	LogGroupName *string
+}
+
+// Delivery is a shape of the model.
+type Delivery struct {
+	Arn                     *string
+	DeliveryDestinationArn  *string
+	DeliveryDestinationType DeliveryDestinationType
+	DeliverySourceName      *string
+	FieldDelimiter          *string
+	Id                      *string
+	RecordFields            []string
+	S3DeliveryConfiguration *S3DeliveryConfiguration
+	Tags                    map[string]string
+}
+
+// DeliveryDestination is a shape of the model.
+type DeliveryDestination struct {
+	Arn                              *string
+	DeliveryDestinationConfiguration *DeliveryDestinationConfiguration
+	DeliveryDestinationType          DeliveryDestinationType
+	Name                             *string
+	OutputFormat                     OutputFormat
+	Tags                             map[string]string
+}
+
+// DeliveryDestinationConfiguration is a shape of the model.
+type DeliveryDestinationConfiguration struct {
+	DestinationResourceArn *string
+}
+
+// DeliveryDestinationType is an enumeration of the model.
+type DeliveryDestinationType string
+
+// The values of DeliveryDestinationType.
+const (
+	DeliveryDestinationTypeS3   DeliveryDestinationType = "S3"
+	DeliveryDestinationTypeCwl  DeliveryDestinationType = "CWL"
+	DeliveryDestinationTypeFh   DeliveryDestinationType = "FH"
+	DeliveryDestinationTypeXray DeliveryDestinationType = "XRAY"
+)
+
+// DeliverySource is a shape of the model.
+type DeliverySource struct {
+	Arn                         *string
+	DeliverySourceConfiguration map[string]string
+	LogType                     *string
+	Name                        *string
+	ResourceArns                []string
+	Service                     *string
+	Status                      DeliverySourceStatus
+	StatusReason                DeliverySourceStatusReason
+	Tags                        map[string]string
+}
+
+// DeliverySourceStatus is an enumeration of the model.
+type DeliverySourceStatus string
+
+// The values of DeliverySourceStatus.
+const (
+	DeliverySourceStatusActive   DeliverySourceStatus = "ACTIVE"
+	DeliverySourceStatusInactive DeliverySourceStatus = "INACTIVE"
+)
+
+// DeliverySourceStatusReason is an enumeration of the model.
+type DeliverySourceStatusReason string
+
+// The values of DeliverySourceStatusReason.
+const (
+	DeliverySourceStatusReasonResourceDeleted DeliverySourceStatusReason = "RESOURCE_DELETED"
+)
+
+// DescribeDeliveriesInput is the model's DescribeDeliveriesRequest.
+type DescribeDeliveriesInput struct {
+	Limit     *int32
+	NextToken *string
+}
+
+// DescribeDeliveriesOutput is the model's DescribeDeliveriesResponse.
+type DescribeDeliveriesOutput struct {
+	Deliveries []Delivery
+	NextToken  *string
+}
+
+// DescribeDeliveryDestinationsInput is the model's DescribeDeliveryDestinationsRequest.
+type DescribeDeliveryDestinationsInput struct {
+	Limit     *int32
+	NextToken *string
+}
+
+// DescribeDeliveryDestinationsOutput is the model's DescribeDeliveryDestinationsResponse.
+type DescribeDeliveryDestinationsOutput struct {
+	DeliveryDestinations []DeliveryDestination
+	NextToken            *string
+}
+
+// DescribeDeliverySourcesInput is the model's DescribeDeliverySourcesRequest.
+type DescribeDeliverySourcesInput struct {
+	Limit     *int32
+	NextToken *string
+}
+
+// DescribeDeliverySourcesOutput is the model's DescribeDeliverySourcesResponse.
+type DescribeDeliverySourcesOutput struct {
+	DeliverySources []DeliverySource
+	NextToken       *string
 }
 
 // DescribeLogGroupsInput is the model's DescribeLogGroupsRequest.
@@ -187,6 +334,36 @@ type FilteredLogEvent struct {
 	LogStreamName *string
 	Message       *string
 	Timestamp     *int64
+}
+
+// GetDeliveryDestinationInput is the model's GetDeliveryDestinationRequest.
+type GetDeliveryDestinationInput struct {
+	Name *string
+}
+
+// GetDeliveryDestinationOutput is the model's GetDeliveryDestinationResponse.
+type GetDeliveryDestinationOutput struct {
+	DeliveryDestination *DeliveryDestination
+}
+
+// GetDeliveryInput is the model's GetDeliveryRequest.
+type GetDeliveryInput struct {
+	Id *string
+}
+
+// GetDeliveryOutput is the model's GetDeliveryResponse.
+type GetDeliveryOutput struct {
+	Delivery *Delivery
+}
+
+// GetDeliverySourceInput is the model's GetDeliverySourceRequest.
+type GetDeliverySourceInput struct {
+	Name *string
+}
+
+// GetDeliverySourceOutput is the model's GetDeliverySourceResponse.
+type GetDeliverySourceOutput struct {
+	DeliverySource *DeliverySource
 }
 
 // GetLogEventsInput is the model's GetLogEventsRequest.
@@ -315,11 +492,51 @@ const (
 	OrderByLastEventTime OrderBy = "LastEventTime"
 )
 
+// OutputFormat is an enumeration of the model.
+type OutputFormat string
+
+// The values of OutputFormat.
+const (
+	OutputFormatJson    OutputFormat = "json"
+	OutputFormatPlain   OutputFormat = "plain"
+	OutputFormatW3c     OutputFormat = "w3c"
+	OutputFormatRaw     OutputFormat = "raw"
+	OutputFormatParquet OutputFormat = "parquet"
+)
+
 // OutputLogEvent is a shape of the model.
 type OutputLogEvent struct {
 	IngestionTime *int64
 	Message       *string
 	Timestamp     *int64
+}
+
+// PutDeliveryDestinationInput is the model's PutDeliveryDestinationRequest.
+type PutDeliveryDestinationInput struct {
+	DeliveryDestinationConfiguration *DeliveryDestinationConfiguration
+	DeliveryDestinationType          DeliveryDestinationType
+	Name                             *string
+	OutputFormat                     OutputFormat
+	Tags                             map[string]string
+}
+
+// PutDeliveryDestinationOutput is the model's PutDeliveryDestinationResponse.
+type PutDeliveryDestinationOutput struct {
+	DeliveryDestination *DeliveryDestination
+}
+
+// PutDeliverySourceInput is the model's PutDeliverySourceRequest.
+type PutDeliverySourceInput struct {
+	DeliverySourceConfiguration map[string]string
+	LogType                     *string
+	Name                        *string
+	ResourceArn                 *string
+	Tags                        map[string]string
+}
+
+// PutDeliverySourceOutput is the model's PutDeliverySourceResponse.
+type PutDeliverySourceOutput struct {
+	DeliverySource *DeliverySource
 }
 
 // PutLogEventsInput is the model's PutLogEventsRequest.
@@ -469,6 +686,12 @@ type ResultField struct {
 	Value *string
 }
 
+// S3DeliveryConfiguration is a shape of the model.
+type S3DeliveryConfiguration struct {
+	EnableHiveCompatiblePath *bool
+	SuffixPath               *string
+}
+
 // SearchedLogStream is a shape of the model.
 type SearchedLogStream struct {
 	LogStreamName      *string
@@ -551,4 +774,16 @@ type UntagResourceOutput struct {
 type UntagResourceInput struct {
 	ResourceArn *string
 	TagKeys     []string
+}
+
+// UpdateDeliveryConfigurationInput is the model's UpdateDeliveryConfigurationRequest.
+type UpdateDeliveryConfigurationInput struct {
+	FieldDelimiter          *string
+	Id                      *string
+	RecordFields            []string
+	S3DeliveryConfiguration *S3DeliveryConfiguration
+}
+
+// UpdateDeliveryConfigurationOutput is the model's UpdateDeliveryConfigurationResponse.
+type UpdateDeliveryConfigurationOutput struct {
 }

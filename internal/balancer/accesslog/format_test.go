@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"roadstead.dev/internal/balancer/l7"
+	"roadstead.dev/internal/model"
 )
 
 func at(s string) time.Time {
@@ -156,4 +157,13 @@ func FuzzEntry(f *testing.F) {
 			t.Errorf("%s", b)
 		}
 	})
+}
+
+// TestFieldsAreListed holds that the API knows the fields that there are.
+func TestFieldsAreListed(t *testing.T) {
+	for _, k := range []Kind{Access, Connection} {
+		if got, want := strings.Join(Fields(k), " "), strings.Join(model.LogFields[string(k)], " "); got != want {
+			t.Errorf("%s: %s, not %s", k, got, want)
+		}
+	}
 }

@@ -107,6 +107,9 @@ func (c *LoadBalancers) Controller() *controller.Controller {
 				return []controller.Key{key(r.Key, groupKey+parent(r.Key.ID))}
 			}),
 			{Kind: tables.Instances.Kind(), Keys: c.ofInstance},
+			{Kind: tables.LogDeliverySources.Kind(), Keys: c.ofDelivery},
+			{Kind: tables.LogDeliveryDestinations.Kind(), Keys: c.ofDelivery},
+			{Kind: tables.LogDeliveries.Kind(), Keys: c.ofDelivery},
 			{Kind: tables.Certificates.Kind(), Keys: c.ofCertificate},
 			{Kind: tables.ServerCertificates.Kind(), Keys: c.ofCertificate},
 			{Kind: tables.TrustStores.Kind(), Keys: c.ofTrustStore},

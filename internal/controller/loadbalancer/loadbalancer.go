@@ -177,6 +177,9 @@ func (c *LoadBalancers) read(ctx context.Context, row store.Row[model.LoadBalanc
 	for _, s := range subnets {
 		st.input.Subnets = append(st.input.Subnets, s.V)
 	}
+	if st.input.Deliveries, err = c.deliveries(ctx, account, region, row.V.ARN); err != nil {
+		return nil, err
+	}
 	for _, l := range listeners {
 		st.input.Listeners = append(st.input.Listeners, l.V)
 	}
