@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -349,5 +350,26 @@ func TestRefusalsAreNamed(t *testing.T) {
 	var reason interface{ ConnectionLogReason() string }
 	if err := error(truststore.Revoked); !errors.As(err, &reason) || reason.ConnectionLogReason() != "ClientCertCrlHit" {
 		t.Errorf("%v", err)
+	}
+}
+
+// Targets that speak HTTP/2 are told as others are.
+func TestClientsAtHTTP2Targets(t *testing.T) {
+	ca := newSigner(t, "ca")
+	c := ca.issue(5, time.Hour)
+	target := h2cBackend(t, new(atomic.Int64), nil, func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range clientFields {
+			if v := r.Header[http.CanonicalHeaderKey(name)]; v != nil {
+				_, _ = fmt.Fprintf(w, "%s: %s\n", name, strings.Join(v, "|"))
+			}
+		}
+	})
+	b := startTLS(t, mutual(t, &Clients{}))
+	b.group.Set(GroupSettings{Version: HTTP2}, []*Target{NewHTTP2Target(target, tcpDial, false)})
+	if got, err := fetch(as(t, true, 0, c), "https://"+b.addr); err != nil || got != "X-Amzn-Mtls-Clientcert: "+encoded(c.Leaf, ca.cert)+"\n" {
+		t.Errorf("%s (%v)", got, err)
+	}
+	if got, err := fetch(as(t, true, 0), "https://"+b.addr); err != nil || got != "" {
+		t.Errorf("without a certificate: %s (%v)", got, err)
 	}
 }
