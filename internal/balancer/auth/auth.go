@@ -24,7 +24,7 @@ const (
 	reasonNonce            = "AuthInvalidAWSALBAuthNonce"
 	reasonCookie           = "AuthInvalidCookie"
 	reasonGrant            = "AuthInvalidGrantError"
-	reasonIDToken          = "AuthInvalidIdToken"
+	reasonIDToken          = "AuthInvalidIdToken" //nolint:gosec // no credential
 	reasonState            = "AuthInvalidStateParam"
 	reasonTokenResponse    = "AuthInvalidTokenResponse"
 	reasonUserInfo         = "AuthInvalidUserinfoResponse"

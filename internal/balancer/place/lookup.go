@@ -20,7 +20,7 @@ func (p *Netns) Lookup(ctx context.Context, lb, host string) ([]netip.Addr, erro
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if until, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(until)
 	}
