@@ -92,7 +92,7 @@ func networkDestroyed(t *testing.T, s *server) {
 	if err != nil || len(vpcs.Vpcs) != 0 {
 		t.Errorf("VPCs: %+v %v", vpcs, err)
 	}
-	if a, err := s.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{}); err != nil || len(a.Addresses) != 0 {
+	if a, err := s.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: []ec2types.Filter{{Name: new("tag:Stack"), Values: []string{"network"}}}}); err != nil || len(a.Addresses) != 0 {
 		t.Errorf("addresses: %+v %v", a.Addresses, err)
 	}
 	if l, err := s.ec2.DescribeManagedPrefixLists(ctx, &ec2.DescribeManagedPrefixListsInput{}); err != nil || len(l.PrefixLists) != 0 {

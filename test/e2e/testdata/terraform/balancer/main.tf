@@ -171,8 +171,8 @@ resource "aws_lb_target_group" "green" {
 
   target_group_health {
     dns_failover {
-      minimum_healthy_targets_count      = "1"
-      minimum_healthy_targets_percentage = "off"
+      minimum_healthy_targets_count      = var.revision > 1 ? "2" : "1"
+      minimum_healthy_targets_percentage = var.revision > 1 ? "50" : "off"
     }
 
     unhealthy_state_routing {
