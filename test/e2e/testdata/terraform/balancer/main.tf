@@ -59,6 +59,7 @@ resource "aws_lb" "app" {
   }
 
   tags = {
+    Case     = "balancer"
     Revision = var.revision
   }
 }
@@ -344,7 +345,7 @@ data "aws_alb" "by_name" {
 }
 
 data "aws_lbs" "tagged" {
-  tags       = { Revision = var.revision }
+  tags       = { Case = "balancer", Revision = var.revision }
   depends_on = [aws_lb.app]
 }
 
