@@ -6,6 +6,8 @@
 //	    /status/N; /sleep/D; /connect?addr=A; /get?url=U; /eat?mb=N; POST /echo
 //	    streams back; /stream sends a line every 100 ms. -unhealthy fails
 //	    /health until D has passed; -stop-delay waits after SIGTERM.
+//	provider [-issuer S] [-client S] [-secret S] [-redirect URL]
+//	    an OpenID Connect provider with one client, by HTTPS on port 443
 //	exit [-after D] [CODE]              end with CODE (0)
 //	crash [-after D]                    end with code 139, as a segmentation fault does
 //	eat [-mb N] [-step N] [-hold D]     touch N MiB of memory, step by step, and hold
@@ -49,7 +51,7 @@ type command func(ctx context.Context, args []string) error
 
 func commands() map[string]command {
 	return map[string]command{
-		"serve": serve, "exit": exit, "crash": crash, "eat": eat, "spin": spin,
+		"serve": serve, "provider": provider, "exit": exit, "crash": crash, "eat": eat, "spin": spin,
 		"connect": connect, "listen": listen, "get": get, "resolve": resolve,
 		"env": env, "id": identity, "write": write,
 		"credentials": credentials, "caller": caller, "metadata": metadata,
