@@ -61,6 +61,8 @@ func prepareRouter() error {
 	}
 	return writeSysctls(map[string]string{
 		"ipv4/ip_forward": "1",
+		// Next to nothing that arrives is for a socket here.
+		"ipv4/ip_early_demux": "0",
 		// Sources are checked by rules of our own, which know of public
 		// addresses and of interfaces without source/destination check.
 		"ipv4/conf/all/rp_filter":            "0",

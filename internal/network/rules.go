@@ -51,50 +51,51 @@ func (c *compiler) mark(subnetID string) (uint32, bool) {
 	return 0, false
 }
 
-// sources drops what comes from an address that its device does not have.
+// sources drops what comes from an address that its device does not have, and
+// marks the rest with its subnet's route table. Every packet passes here, so
+// that one from a known sender meets the first rule only.
 func (c *compiler) sources() {
 	pre := c.base("sources", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw, nftables.ChainPolicyDrop)
 	mac := nftables.TypeEtherAddr
-	known := c.set(&nftables.Set{Name: "senders", Concatenation: true, KeyType: nftables.MustConcatSetType(nftables.TypeIFName, mac, nftables.TypeIPAddr)})
-	unchecked := c.set(&nftables.Set{Name: "unchecked", KeyType: nftables.TypeIFName})
-	marks := c.set(&nftables.Set{Name: "marks", IsMap: true, KeyType: nftables.TypeIFName, DataType: nftables.TypeMark})
+	known := c.set(&nftables.Set{
+		Name: "senders", IsMap: true, Concatenation: true,
+		KeyType: nftables.MustConcatSetType(nftables.TypeIFName, mac, nftables.TypeIPAddr), DataType: nftables.TypeMark,
+	})
+	unchecked := c.set(&nftables.Set{Name: "unchecked", IsMap: true, KeyType: nftables.TypeIFName, DataType: nftables.TypeMark})
 
-	var senders, free, markOf []nftables.SetElement
+	var senders, free []nftables.SetElement
 	for i := range c.vpc.Interfaces {
 		e := &c.vpc.Interfaces[i]
 		name := ifname(device(e.ID))
+		// None is 0, which is what packets come with.
+		number, _ := c.mark(e.SubnetID)
+		mark := binaryutil.NativeEndian.PutUint32(number)
+		if e.NoSourceDestCheck || e.Balancer {
+			free = append(free, nftables.SetElement{Key: name, Val: mark})
+			continue
+		}
 		for _, a := range e.addrs() {
 			key := slices.Concat(name, e.MAC, []byte{0, 0}, ip4(a))
-			senders = append(senders, nftables.SetElement{Key: key})
-		}
-		if e.NoSourceDestCheck || e.Balancer {
-			free = append(free, nftables.SetElement{Key: name})
-		}
-		if k, ok := c.mark(e.SubnetID); ok {
-			markOf = append(markOf, nftables.SetElement{Key: name, Val: binaryutil.NativeEndian.PutUint32(k)})
+			senders = append(senders, nftables.SetElement{Key: key, Val: mark})
 		}
 	}
 	c.fill(known, senders)
 	c.fill(unchecked, free)
-	c.fill(marks, markOf)
 
-	c.rule(pre, in("lo"), accept())
-	c.rule(pre, in(hostDevice), accept())
-	c.rule(pre, []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
-		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: marks.Name, SetID: marks.ID},
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
-	})
 	c.rule(pre, []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg32Name},
 		&expr.Payload{DestRegister: reg32Ether, Base: expr.PayloadBaseLLHeader, Offset: 6, Len: 6},
 		loadAddr(offsetSource, reg32IP),
-		&expr.Lookup{SourceRegister: reg32Name, SetName: known.Name, SetID: known.ID},
+		&expr.Lookup{SourceRegister: reg32Name, DestRegister: 1, IsDestRegSet: true, SetName: known.Name, SetID: known.ID},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
 	}, accept())
 	c.rule(pre, []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
-		&expr.Lookup{SourceRegister: 1, SetName: unchecked.Name, SetID: unchecked.ID},
+		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: unchecked.Name, SetID: unchecked.ID},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
 	}, accept())
+	c.rule(pre, in("lo"), accept())
+	c.rule(pre, in(hostDevice), accept())
 }
 
 // edge translates public addresses at the link with the host.

@@ -51,7 +51,9 @@ const (
 // Prepare makes the namespace at path one that forwards.
 func Prepare(path string) error {
 	return network.Sysctl(path, map[string]string{
-		"ipv4/ip_forward":                  "1",
+		"ipv4/ip_forward": "1",
+		// Looking for a socket first is in vain for what is forwarded.
+		"ipv4/ip_early_demux":              "0",
 		"ipv4/conf/all/rp_filter":          "0",
 		"ipv4/conf/default/rp_filter":      "0",
 		"ipv4/conf/all/send_redirects":     "0",
