@@ -32,11 +32,10 @@ const (
 // a request that does not come with its head: that is sent by a pump, which
 // owns the reader while it runs.
 type conn struct {
-	s   *Server
-	c   net.Conn
-	r   reader
+	s *Server
+	c net.Conn
+	*workspace
 	wdl deadline
-	out []byte // scratch for what is written
 
 	// stats are those of the node that the client came to, and node is its
 	// index.
@@ -55,8 +54,6 @@ type conn struct {
 	since    time.Time
 
 	table *Table // of the current request
-	req   h1.Request
-	resp  h1.Response
 	// isHead and keep belong to the current request: its method is HEAD, and
 	// the client may send another one on this connection.
 	isHead, keep bool
@@ -66,8 +63,6 @@ type conn struct {
 	// lone is set when no other request may follow on the current one's
 	// connections, rehosted when its host is not the client's.
 	lone, rehosted bool
-	// extra are header lines that the client gets beside the answer's own.
-	extra []byte
 
 	idle atomic.Bool // no request is under way
 	cutC atomic.Bool
@@ -78,11 +73,27 @@ type conn struct {
 	through *upstream
 }
 
-var conns = sync.Pool{New: func() any { return new(conn) }}
+// workspace is what a connection needs only while it serves requests.
+type workspace struct {
+	r    reader
+	out  []byte // scratch for what is written
+	req  h1.Request
+	resp h1.Response
+	// extra are header lines that the client gets beside the answer's own.
+	extra []byte
+}
+
+var (
+	conns      = sync.Pool{New: func() any { return new(conn) }}
+	workspaces = sync.Pool{New: func() any { return new(workspace) }}
+)
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := conns.Get().(*conn) //nolint:forcetypeassert // the pool holds nothing else
 	c.s, c.c, c.wdl = s, nc, deadline{}
+	if c.workspace == nil {
+		c.workspace = workspaces.Get().(*workspace) //nolint:forcetypeassert // likewise
+	}
 	c.r.reset(nc)
 	c.peer, c.since = peer(nc), time.Now()
 	c.peerText = c.peer.Addr().String()
@@ -96,12 +107,20 @@ func newConn(s *Server, nc net.Conn) *conn {
 
 // release makes the connection's memory available to others.
 func (c *conn) release() {
-	c.s, c.c, c.r.c, c.table = nil, nil, nil, nil
+	c.s, c.c, c.table = nil, nil, nil
 	c.rec, c.session, c.trace, c.h2 = nil, nil, "", false
-	if cap(c.out) > largeBuffer {
-		c.out = nil
+	if c.workspace != nil {
+		c.tidy()
 	}
 	conns.Put(c)
+}
+
+// tidy makes the workspace fit for another connection.
+func (w *workspace) tidy() {
+	w.r.c = nil
+	if cap(w.out) > largeBuffer {
+		w.out = nil
+	}
 }
 
 // interruptIdle ends the connection when it waits for a request and none comes
@@ -217,7 +236,7 @@ func (c *conn) request() bool {
 // another one, however slowly its bytes come.
 func (c *conn) readHead() (int, bool) {
 	timeout := c.s.table.Load().Settings.IdleTimeout
-	if s, ok := c.c.(*socket); ok && c.r.dl.at.IsZero() {
+	if s, ok := c.c.(*socket); ok && c.r.dl == (deadline{}) {
 		// The first request often comes with the connection, and needs no
 		// deadline then.
 		c.r.w += s.readNow(c.r.buf[c.r.w:])
@@ -234,8 +253,7 @@ func (c *conn) readHead() (int, bool) {
 		}
 		c.r.dl.extend(c.c.SetReadDeadline, timeout)
 		if c.s.isClosing() {
-			c.r.dl.at = time.Now().Add(c.s.lastChance)
-			_ = c.c.SetReadDeadline(c.r.dl.at)
+			_ = c.r.dl.set(c.c.SetReadDeadline, c.s.lastChance)
 		}
 		if err := c.r.fill(); err != nil {
 			return 0, false
@@ -246,8 +264,7 @@ func (c *conn) readHead() (int, bool) {
 		if !began {
 			began = true
 			c.idle.Store(false)
-			c.r.dl.at = time.Now().Add(timeout)
-			return c.c.SetReadDeadline(c.r.dl.at)
+			return c.r.dl.set(c.c.SetReadDeadline, timeout)
 		}
 		return nil
 	})

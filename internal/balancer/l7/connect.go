@@ -63,19 +63,18 @@ func (l *Link) Close() error {
 // nothing moved for the idle timeout, and tells how many went each way. It
 // leaves closing to the caller.
 func Pass(client net.Conn, target *Link, idle time.Duration) (in, out int64) {
-	t := tunnel{timeout: idle}
-	t.moved()
+	t := newTunnel(client, target.Conn, idle)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		out = t.copy(client, target.Conn)
+		t.out.run()
 		if errors.Is(target.SetReadDeadline(time.Time{}), net.ErrClosed) {
 			_ = client.Close() // it was cut, and did not end by itself
 		}
 	}()
-	in = t.copy(target.Conn, client)
+	t.in.run()
 	<-done
-	return in, out
+	return t.in.total, t.out.total
 }
 
 // Fast makes a connection cheaper to read and write where that can be done.

@@ -36,15 +36,25 @@ const (
 
 // transfer is a call under way.
 type transfer struct {
-	p   []byte
-	n   int
-	err error
-	// now: the call does not wait.
-	now bool
+	p []byte
+	n int
 	// lent is where p is from, when the call takes a buffer as soon as there
 	// is something to read.
 	lent  *[]byte
+	errno errno
 	lends bool
+	// now: the call does not wait.
+	now bool
+}
+
+// errno is a syscall.Errno in little space: most sockets lie idle.
+type errno uint32
+
+func (s *socket) wrap(op string, e errno) error {
+	if e == 0 {
+		return nil
+	}
+	return &net.OpError{Op: op, Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: syscall.Errno(e)}
 }
 
 // fast makes a socket of what is one, and leaves other connections as they
@@ -72,7 +82,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	err := s.raw.Read(s.read1)
 	n := s.in.n
 	if err == nil {
-		err = s.in.err
+		err = s.wrap("read", s.in.errno)
 	}
 	s.in = transfer{}
 	switch {
@@ -104,7 +114,7 @@ func (s *socket) readLent() (lent *[]byte, n int, err error) {
 	err = s.raw.Read(s.read1)
 	lent, n = s.in.lent, s.in.n
 	if err == nil {
-		err = s.in.err
+		err = s.wrap("read", s.in.errno)
 	}
 	s.in = transfer{}
 	if lent != nil && n == 0 {
@@ -124,8 +134,8 @@ func (s *socket) readOnce(fd uintptr) bool {
 		s.in.p = *s.in.lent
 	}
 	for {
-		n, errno := call(syscall.SYS_READ, fd, s.in.p)
-		switch errno {
+		n, e := call(syscall.SYS_READ, fd, s.in.p)
+		switch e {
 		case 0:
 			s.in.n = n
 			return true
@@ -137,7 +147,7 @@ func (s *socket) readOnce(fd uintptr) bool {
 			return s.in.now
 		case syscall.EINTR:
 		default:
-			s.in.err = &net.OpError{Op: "read", Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: errno}
+			s.in.errno = errno(e)
 			return true
 		}
 	}
@@ -165,7 +175,7 @@ func (s *socket) send(t transfer) (int, error) {
 	err := s.raw.Write(s.write1)
 	n := s.out.n
 	if err == nil {
-		err = s.out.err
+		err = s.wrap("write", s.out.errno)
 	}
 	s.out = transfer{}
 	return n, err
@@ -174,8 +184,8 @@ func (s *socket) send(t transfer) (int, error) {
 // writeMore writes what it can, and tells whether that is the end of it.
 func (s *socket) writeMore(fd uintptr) bool {
 	for {
-		n, errno := call(syscall.SYS_WRITE, fd, s.out.p[s.out.n:])
-		switch errno {
+		n, e := call(syscall.SYS_WRITE, fd, s.out.p[s.out.n:])
+		switch e {
 		case 0:
 			if s.out.n += n; s.out.n == len(s.out.p) {
 				return true
@@ -184,7 +194,7 @@ func (s *socket) writeMore(fd uintptr) bool {
 			return s.out.now
 		case syscall.EINTR:
 		default:
-			s.out.err = &net.OpError{Op: "write", Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: errno}
+			s.out.errno = errno(e)
 			return true
 		}
 	}
@@ -205,7 +215,7 @@ func (s *socket) ask(request, p []byte, patience func()) (int, error) {
 	err := s.raw.Read(s.ask1)
 	n, asked, rest := s.in.n, s.asked, request[s.out.n:]
 	if err == nil {
-		err = errors.Join(s.out.err, s.in.err)
+		err = errors.Join(s.wrap("write", s.out.errno), s.wrap("read", s.in.errno))
 	}
 	s.in, s.out = transfer{}, transfer{}
 	switch {
@@ -237,7 +247,7 @@ func (s *socket) askOnce(fd uintptr) bool {
 	}
 	if s.writeMore(fd) {
 		s.asked = askAll
-		return s.out.err != nil
+		return s.out.errno != 0
 	}
 	s.asked = askPart
 	return true

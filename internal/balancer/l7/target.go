@@ -58,7 +58,7 @@ type Target struct {
 // upstream is a connection to a target.
 type upstream struct {
 	c      net.Conn
-	r      reader
+	r      *reader // nil once a tunnel began
 	wdl    deadline
 	reused bool
 	idleAt time.Time
@@ -170,7 +170,7 @@ func (t *Target) call(ctx context.Context) (*upstream, error) {
 }
 
 func (t *Target) adopt(c net.Conn) (*upstream, error) {
-	u := &upstream{c: c, target: t}
+	u := &upstream{c: c, r: new(reader), target: t}
 	u.r.reset(c)
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -43,11 +43,11 @@ func (c *conn) tunnel(x *exchange) bool {
 // spare gives others what only requests need: tunnels last long, and most are
 // idle.
 func (c *conn) spare() {
-	other := new(conn)
-	other.r.buf, other.out, other.req, other.resp = c.r.buf, c.out, c.req, c.resp
-	conns.Put(other)
+	c.tidy()
+	workspaces.Put(c.workspace)
+	c.workspace = nil
 	c.through.r.lose()
-	c.r, c.out, c.req, c.resp = reader{}, nil, h1.Request{}, h1.Response{}
+	c.through.r = nil
 }
 
 // pass copies bytes both ways until both sides are done, or nothing moved for
@@ -55,14 +55,13 @@ func (c *conn) spare() {
 // once; after is called at the end.
 func (c *conn) pass(after func()) {
 	up := c.through
-	t := &tunnel{timeout: c.settings().IdleTimeout}
-	t.moved()
-	in, out := newHalf(t, up.c, c.c), newHalf(t, c.c, up.c)
+	t := newTunnel(c.c, up.c, c.settings().IdleTimeout)
 	t.left.Store(2)
 	t.after = func() {
-		c.stats.BytesIn.Add(in.total)
-		c.stats.BytesOut.Add(out.total)
-		c.received, c.sent = c.received+in.total, c.sent+out.total
+		in, out := t.in.total, t.out.total
+		c.stats.BytesIn.Add(in)
+		c.stats.BytesOut.Add(out)
+		c.received, c.sent = c.received+in, c.sent+out
 		if c.rec != nil {
 			c.logged()
 		}
@@ -73,8 +72,8 @@ func (c *conn) pass(after func()) {
 		after()
 	}
 	// Closing both connections ends each copy that the other one still waits in.
-	go in.serve()
-	go out.serve()
+	go t.in.serve()
+	go t.out.serve()
 }
 
 type tunnel struct {
@@ -82,6 +81,15 @@ type tunnel struct {
 	last    atomic.Int64 // when bytes moved, Unix nanoseconds
 	left    atomic.Int32 // directions that are not done
 	after   func()
+	in, out half
+}
+
+func newTunnel(client, target net.Conn, timeout time.Duration) *tunnel {
+	t := &tunnel{timeout: timeout}
+	t.in = half{t: t, dst: target, src: client}
+	t.out = half{t: t, dst: client, src: target}
+	t.moved()
+	return t
 }
 
 func (t *tunnel) moved() { t.last.Store(time.Now().UnixNano()) }
@@ -92,20 +100,9 @@ func (t *tunnel) moved() { t.last.Store(time.Now().UnixNano()) }
 type half struct {
 	t        *tunnel
 	dst, src net.Conn
-	from     lazyReader
+	from     lazyReader // of src
 	rdl, wdl deadline
 	total    int64
-}
-
-func newHalf(t *tunnel, dst, src net.Conn) *half {
-	return &half{t: t, dst: dst, src: src, from: lazyReader{c: src}}
-}
-
-// copy moves bytes one way, and tells how many.
-func (t *tunnel) copy(dst, src net.Conn) int64 {
-	h := newHalf(t, dst, src)
-	h.run()
-	return h.total
 }
 
 // serve runs, and is done with the tunnel when the other direction was first.
@@ -119,7 +116,7 @@ func (h *half) serve() {
 func (h *half) run() {
 	for {
 		h.rdl.extend(h.src.SetReadDeadline, h.t.timeout)
-		if !h.moved(h.from.next()) {
+		if !h.moved(h.from.next(h.src)) {
 			return
 		}
 	}
@@ -161,15 +158,14 @@ func (h *half) moved(p []byte, err error) bool {
 // lazyReader reads what comes, and has no buffer while nothing does where the
 // connection allows that.
 type lazyReader struct {
-	c     net.Conn
-	own   []byte // of a connection that has to read into something
-	first [1]byte
+	own   *[]byte // of a connection that has to read into something
 	lent  *[]byte // what the latest piece is in
+	first [1]byte
 }
 
 // next waits for a piece, which is valid until release.
-func (l *lazyReader) next() ([]byte, error) {
-	switch c := l.c.(type) {
+func (l *lazyReader) next(from net.Conn) ([]byte, error) {
+	switch c := from.(type) {
 	case *socket:
 		lent, n, err := c.readLent()
 		l.lent = lent
@@ -183,15 +179,15 @@ func (l *lazyReader) next() ([]byte, error) {
 		}
 	}
 	if l.own == nil {
-		l.own = make([]byte, smallBuffer)
+		b := make([]byte, smallBuffer)
+		l.own = &b
 	}
-	n, err := l.c.Read(l.own)
-	if n == len(l.own) && n < largeBuffer {
-		p := l.own
-		l.own = make([]byte, largeBuffer)
-		return p, err
+	p := *l.own
+	n, err := from.Read(p)
+	if n == len(p) && n < largeBuffer {
+		*l.own = make([]byte, largeBuffer)
 	}
-	return l.own[:n], err
+	return p[:n], err
 }
 
 // nextSecure waits with room for a byte, and then takes what else is there.

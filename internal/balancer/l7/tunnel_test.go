@@ -22,8 +22,7 @@ func TestTunnelCopies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			client, from := ends()
 			to, target := sockets(t)
-			tun := &tunnel{timeout: 10 * time.Second}
-			tun.moved()
+			tun := newTunnel(from, to, 10*time.Second)
 			sent := make(chan error, 1)
 			go func() {
 				rest := want
@@ -38,7 +37,10 @@ func TestTunnelCopies(t *testing.T) {
 				sent <- client.Close()
 			}()
 			copied := make(chan int64, 1)
-			go func() { copied <- tun.copy(to, from) }()
+			go func() {
+				tun.in.run()
+				copied <- tun.in.total
+			}()
 			got, err := io.ReadAll(target)
 			if err != nil || !bytes.Equal(got, want) {
 				t.Errorf("%d bytes came: %v", len(got), err)
