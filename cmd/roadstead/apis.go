@@ -176,7 +176,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	if err := balancers.NameAll(ctx); err != nil {
 		return nil, errors.Join(err, a.metrics.Close(), a.logstore.Close())
 	}
-	classic := elb.New(elb.Config{Store: s.store})
+	classic := elb.New(elb.Config{Store: s.store, Logs: a.objects.Objects()})
 	principals := iam.New(iam.Config{Store: s.store, Principals: s.directory, Key: a.sealing})
 	sessions := sts.New(sts.Config{Directory: s.directory, RootMayAssume: s.builtinKey()})
 	a.secrets = secretsmanager.New(secretsmanager.Config{Store: s.store, Clock: s.clock, Key: a.sealing})

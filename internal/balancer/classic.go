@@ -55,10 +55,16 @@ func (in *instance) compileClassic(lb balance.LoadBalancer, l balance.Listener) 
 		}
 		set.Classic, set.CookieKey = true, classicCookieKey(lb)
 		t := &l7.Table{Settings: set, TLS: secure, Actions: []l7.Action{{Forward: f}}}
+		if in.log != nil {
+			t.Access = in.log.Access()
+		}
 		t.Rules, err = rules.Compile([]rules.Rule{{Default: true}})
 		return compiled{requests: t}, err
 	}
 	t := &stream.Table{Group: all, ByAddress: byAddress, IdleTimeout: set.IdleTimeout}
+	if in.log != nil {
+		t.Log = in.log.Streams()
+	}
 	if secure != nil {
 		t.TLS = &tls.Config{GetCertificate: secure.Certificates.Choose}
 		secure.Policy.Apply(t.TLS)

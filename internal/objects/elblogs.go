@@ -1,5 +1,11 @@
 package objects
 
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
 // balancerLogs are the accounts that Elastic Load Balancing writes logs from,
 // which policies of buckets name in regions that are older than its service
 // principal.
@@ -20,4 +26,40 @@ func BalancerLogs(account, region, balancer string) Principal {
 		accounts = []string{a}
 	}
 	return Service("logdelivery.elasticloadbalancing.amazonaws.com", account, balancer, accounts...)
+}
+
+// ErrElsewhere tells that the bucket is in another region.
+var ErrElsewhere = errors.New("the bucket is in another region")
+
+// ValidLogPrefix tells whether logs may be kept under a prefix in a bucket.
+func ValidLogPrefix(prefix string) bool {
+	return !strings.Contains(prefix, "AWSLogs") && !strings.HasPrefix(prefix, "/") && !strings.HasSuffix(prefix, "/")
+}
+
+// TestLog writes a test file to where the logs of an account's load balancers
+// are to go. It fails with ErrDenied where there is no such bucket too, and
+// with ErrElsewhere.
+func TestLog(ctx context.Context, b interface {
+	Buckets
+	Writer
+}, who Principal, region, bucket, prefix, file, text string,
+) error {
+	info, err := b.Bucket(ctx, bucket)
+	if errors.Is(err, ErrNoBucket) {
+		return ErrDenied
+	}
+	if err != nil {
+		return err
+	}
+	if info.Region != region {
+		return ErrElsewhere
+	}
+	if prefix != "" {
+		prefix += "/"
+	}
+	at := Location{Bucket: bucket, Key: prefix + "AWSLogs/" + who.SourceAccount + "/" + file}
+	if _, err = b.Put(ctx, who, at, strings.NewReader(text), PutOptions{}); errors.Is(err, ErrNoBucket) {
+		return ErrDenied
+	}
+	return err
 }

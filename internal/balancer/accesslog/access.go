@@ -194,7 +194,11 @@ func protocol(s *l7.Session) string {
 	if s == nil {
 		return ""
 	}
-	switch s.Version {
+	return versionName(s.Version)
+}
+
+func versionName(v uint16) string {
+	switch v {
 	case tls.VersionTLS10:
 		return "TLSv1"
 	case tls.VersionTLS11:

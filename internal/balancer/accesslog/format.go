@@ -4,6 +4,7 @@
 //
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-connection-logs.html
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html
 package accesslog
 
 import (
@@ -22,6 +23,7 @@ type Kind string
 const (
 	Access     Kind = model.LogTypeALBAccess
 	Connection Kind = model.LogTypeALBConnection
+	Classic    Kind = model.LogTypeClassicAccess
 )
 
 // field is one value of an entry T.
@@ -190,4 +192,15 @@ func appendSeconds(b []byte, d time.Duration) []byte {
 	ms := max(d.Milliseconds(), 0)
 	b = append(strconv.AppendInt(b, ms/1000, 10), '.')
 	return digits(b, int(ms%1000), 3)
+}
+
+// appendMicroseconds writes a duration in seconds, to the microsecond; a
+// negative one never came to be.
+func appendMicroseconds(b []byte, d time.Duration) []byte {
+	if d < 0 {
+		return append(b, "-1"...)
+	}
+	us := d.Microseconds()
+	b = append(strconv.AppendInt(b, us/1_000_000, 10), '.')
+	return digits(b, int(us%1_000_000), 6)
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"roadstead.dev/internal/balancer/l7"
+	"roadstead.dev/internal/balancer/stream"
 )
 
 // maxKept bounds what an output keeps until it is fetched.
@@ -21,6 +22,7 @@ type Output struct {
 
 	access     *writer[request]
 	connection *writer[connection]
+	passed     *writer[passed]
 
 	mu    sync.Mutex
 	nodes []node
@@ -41,6 +43,8 @@ func NewOutput(k Kind, f Format) *Output {
 		o.access = newWriter(accessFields, f)
 	case Connection:
 		o.connection = newWriter(connectionFields, f)
+	case Classic:
+		o.access, o.passed = newWriter(classicFields, f), newWriter(passedFields, f)
 	}
 	return o
 }
@@ -91,17 +95,20 @@ func (o *Output) write(addr netip.Addr, f func([]byte) []byte) {
 
 // Log is what one load balancer logs. It never changes.
 type Log struct {
-	// Balancer is the load balancer's resource id, app/name/id.
+	// balancer is the load balancer's resource id, app/name/id, or its name.
 	balancer           string
 	access, connection []*Output
+	passed             []*Output
 }
 
 var (
 	_ l7.AccessLog     = (*Log)(nil)
 	_ l7.ConnectionLog = (*Log)(nil)
+	_ stream.AccessLog = (*Log)(nil)
 )
 
-// NewLog makes the log of a load balancer, whose resource id is app/name/id.
+// NewLog makes the log of a load balancer, whose resource id is app/name/id; a
+// classic one's is its name.
 func NewLog(balancer string, outputs []*Output) *Log {
 	l := &Log{balancer: balancer}
 	for _, o := range outputs {
@@ -110,6 +117,8 @@ func NewLog(balancer string, outputs []*Output) *Log {
 			l.access = append(l.access, o)
 		case Connection:
 			l.connection = append(l.connection, o)
+		case Classic:
+			l.access, l.passed = append(l.access, o), append(l.passed, o)
 		}
 	}
 	return l
@@ -131,6 +140,14 @@ func (l *Log) Connections() l7.ConnectionLog {
 	return l
 }
 
+// Streams is what to tell of connections that are passed on, nil for nothing.
+func (l *Log) Streams() stream.AccessLog {
+	if len(l.passed) == 0 {
+		return nil
+	}
+	return l
+}
+
 // Request implements l7.AccessLog.
 func (l *Log) Request(r *l7.Record) {
 	for _, o := range l.access {
@@ -142,5 +159,12 @@ func (l *Log) Request(r *l7.Record) {
 func (l *Log) Connection(c *l7.Connection) {
 	for _, o := range l.connection {
 		o.write(c.Node, func(b []byte) []byte { return o.connection.append(b, &connection{c, l.balancer}) })
+	}
+}
+
+// Passed implements stream.AccessLog.
+func (l *Log) Passed(r *stream.Record) {
+	for _, o := range l.passed {
+		o.write(r.Node, func(b []byte) []byte { return o.passed.append(b, &passed{r, l.balancer}) })
 	}
 }

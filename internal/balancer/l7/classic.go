@@ -153,6 +153,7 @@ func (c *conn) failClassic(status int, keep bool) bool {
 		c.rec.Status = status
 	}
 	c.out = append(c.out[:0], "HTTP/1.1 "+strconv.Itoa(status)+" "+phrase+"\r\nContent-Length: 0\r\nConnection: "+connection+"\r\n\r\n"...)
+	c.headed(len(c.out))
 	return c.write(c.out) == nil && keep
 }
 

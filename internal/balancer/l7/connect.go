@@ -50,6 +50,9 @@ func (g *Group) Connect(ctx context.Context) (*Link, error) {
 // connectAttempts is how many targets are tried for one connection.
 const connectAttempts = 3
 
+// Target is the address of the target that the connection is to.
+func (l *Link) Target() string { return l.up.target.Addr }
+
 // Close ends the connection. Closing twice is no error.
 func (l *Link) Close() error {
 	l.once.Do(func() {

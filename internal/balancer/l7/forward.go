@@ -50,7 +50,9 @@ func (c *conn) forward(f *Forward) bool {
 		x.cookies = appendCookies(x.cookies, groupCookie, groupCORSCookie, g.ID, s, f.StickyFor)
 	}
 	if c.req.Expect100 && len(c.r.buffered()) == 0 && c.req.HasBody() {
-		if c.write([]byte("HTTP/1.1 100 Continue\r\n\r\n")) != nil {
+		const interim = "HTTP/1.1 100 Continue\r\n\r\n"
+		c.headed(len(interim))
+		if c.write([]byte(interim)) != nil {
 			return false
 		}
 	}
@@ -257,6 +259,7 @@ func (c *conn) readResponse(x *exchange) (status int, err error) {
 		}
 		if c.resp.Status != 100 && c.minor == 1 {
 			c.out = c.appendInterim(c.out[:0])
+			c.headed(len(c.out))
 			if err := c.write(c.out); err != nil {
 				return 0, err
 			}

@@ -59,6 +59,8 @@ type Record struct {
 	// Status is 460 when the client went away without a response.
 	Status         int
 	Received, Sent int64
+	// ReceivedHead and SentHead are the parts of them that are heads.
+	ReceivedHead, SentHead int64
 	// Target and TargetGroup are empty when the request went to none.
 	Target, TargetGroup string
 	// TargetStatus is 0 when the target did not answer. The three times that
@@ -79,7 +81,7 @@ func (c *conn) note(n int) {
 		return
 	}
 	r := records.Get().(*Record) //nolint:forcetypeassert // the pool holds nothing else
-	*r = Record{text: r.text[:0], Created: time.Now()}
+	*r = Record{text: r.text[:0], Created: time.Now(), ReceivedHead: int64(n)}
 	c.rec = r
 	c.received, c.sent = int64(n), 0
 }
@@ -127,6 +129,13 @@ func (c *conn) acted(action string) {
 	}
 }
 
+// headed tells that a head of n bytes is sent to the client.
+func (c *conn) headed(n int) {
+	if c.rec != nil {
+		c.rec.SentHead += int64(n)
+	}
+}
+
 // traced takes the line over that tells the target X-Amzn-Trace-Id.
 func (r *Record) traced(line []byte) {
 	line = bytes.TrimPrefix(line, []byte("X-Amzn-Trace-Id: "))
@@ -143,8 +152,8 @@ func (r *Record) answered(x *exchange, status int, took int64) {
 	r.Tunnel = status == 101
 }
 
-// statusClientGone is logged when the client did not wait for the response.
-const statusClientGone = 460
+// StatusClientGone is logged when the client did not wait for the response.
+const StatusClientGone = 460
 
 // logged ends the record of the current request, if there is one.
 func (c *conn) logged() {
@@ -163,7 +172,7 @@ func (c *conn) logged() {
 	r.Scheme, r.Port, r.Name = s.Scheme, s.Port, s.Name
 	r.Received, r.Sent = c.received, c.sent
 	if r.Status == 0 {
-		r.Status = statusClientGone
+		r.Status = StatusClientGone
 	}
 	r.Session = c.session
 	if c.trace == "" {

@@ -86,6 +86,7 @@ func (c *conn) relay(x *exchange) bool {
 	// The target's fields live in the reader's first buffer, which may be
 	// lent a larger one below.
 	c.out = c.appendResponse(c.out[:0], x, mode)
+	c.headed(len(c.out))
 	reuse := r.KeepsAlive() && (mode == bodyNone || !r.UntilClose())
 	began, err := c.relayBody(up, mode)
 	if err != nil {

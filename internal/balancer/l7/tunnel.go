@@ -23,6 +23,7 @@ func (c *conn) tunnel(x *exchange) bool {
 		}
 	}
 	b = append(b, "\r\n"...)
+	c.headed(len(b))
 	b = append(b, up.r.buffered()...)
 	c.out = b
 	if c.write(b) != nil {

@@ -33,6 +33,8 @@ type Table struct {
 	IdleTimeout time.Duration
 	// HandshakeTimeout bounds TLS handshakes; 0 means 10 seconds.
 	HandshakeTimeout time.Duration
+	// Log is told of connections at their end; nil for none.
+	Log AccessLog
 }
 
 // Server serves one listener of a load balancer. Safe for concurrent use.
@@ -131,6 +133,11 @@ func (s *Server) start(nc net.Conn) {
 func (s *Server) serve(nc net.Conn) {
 	t := s.table.Load()
 	client, local := addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
+	var rec *Record
+	if t.Log != nil {
+		rec = &Record{Created: time.Now(), Node: local.Addr(), Client: client, Dispatching: -1, Connecting: -1, Passing: -1}
+		defer func() { t.Log.Passed(rec) }()
+	}
 	g := t.Group
 	if own, ok := t.ByAddress[local.Addr()]; ok {
 		g = own
@@ -149,15 +156,17 @@ func (s *Server) serve(nc net.Conn) {
 			return
 		}
 		from = tc
+		rec.secured(tc)
 	}
-	link, err := g.Connect(s.ctx)
+	link, err := rec.connect(s.ctx, g)
 	if err != nil {
 		s.stats.ConnectionErrors.Add(1)
 		return
 	}
 	defer link.Close() //nolint:errcheck // it cannot fail
 	// A connection that is cut takes its target's end with it.
-	stop := context.AfterFunc(s.ctx, func() { _ = link.Conn.Close() })
+	to := link.Conn
+	stop := context.AfterFunc(s.ctx, func() { _ = to.Close() })
 	defer stop()
 	s.stats.Requests.Add(1)
 	if t.Header != nil {
@@ -166,7 +175,7 @@ func (s *Server) serve(nc net.Conn) {
 			return
 		}
 	}
-	in, out := l7.Pass(from, link, t.IdleTimeout)
+	in, out := rec.pass(from, link, t.IdleTimeout)
 	s.stats.BytesIn.Add(in)
 	s.stats.BytesOut.Add(out)
 }

@@ -3,10 +3,15 @@ package balance
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"roadstead.dev/internal/model"
 )
+
+// EmitInterval is a classic load balancer's attribute that tells how many
+// minutes each object of its log is of.
+const EmitInterval = "access_logs.s3.emit_interval"
 
 // LogOutput is somewhere that a load balancer's traffic is logged to.
 type LogOutput struct {
@@ -16,7 +21,9 @@ type LogOutput struct {
 	Type string
 	// Bucket and Prefix of objects, or the ARN of a log group.
 	Bucket, Prefix string
-	LogGroup       string
+	// Minutes that an object is of; 0 means five.
+	Minutes  int
+	LogGroup string
 	// JSON entries, or plain text with a delimiter, of these fields; none for
 	// the documented form.
 	JSON      bool
@@ -29,7 +36,15 @@ type LogOutput struct {
 func logs(in Input) []LogOutput {
 	var out []LogOutput
 	a := in.LoadBalancer.Attributes
-	if in.LoadBalancer.Type == model.LoadBalancerApplication {
+	switch {
+	case in.LoadBalancer.Classic != nil:
+		if a["access_logs.s3.enabled"] == "true" {
+			minutes, _ := strconv.Atoi(a[EmitInterval])
+			out = append(out, LogOutput{
+				ID: "s3", Type: model.LogTypeClassicAccess, Bucket: a["access_logs.s3.bucket"], Prefix: a["access_logs.s3.prefix"], Minutes: minutes,
+			})
+		}
+	case in.LoadBalancer.Type == model.LoadBalancerApplication:
 		for prefix, kind := range map[string]string{"access_logs.s3.": model.LogTypeALBAccess, "connection_logs.s3.": model.LogTypeALBConnection} {
 			if a[prefix+"enabled"] == "true" {
 				out = append(out, LogOutput{ID: "s3 " + kind, Type: kind, Bucket: a[prefix+"bucket"], Prefix: a[prefix+"prefix"]})

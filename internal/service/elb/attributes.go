@@ -57,7 +57,7 @@ func attributesOf(lb *model.LoadBalancer) *elb.LoadBalancerAttributes {
 	}
 	return &elb.LoadBalancerAttributes{
 		CrossZoneLoadBalancing: &elb.CrossZoneLoadBalancing{Enabled: new(a[crossZone] == "true")},
-		AccessLog:              &elb.AccessLog{Enabled: new(false)},
+		AccessLog:              accessLogOf(a),
 		ConnectionDraining:     &elb.ConnectionDraining{Enabled: new(a[draining] == "true"), Timeout: number(a[drainTimeout], defaultDrain)},
 		ConnectionSettings:     &elb.ConnectionSettings{IdleTimeout: number(a[idleTimeout], defaultIdle)},
 		AdditionalAttributes:   []elb.AdditionalAttribute{{Key: new(desyncKey), Value: &mode}},
@@ -75,7 +75,11 @@ func (s *Service) ModifyLoadBalancerAttributes(ctx context.Context, in *elb.Modi
 		if b.lb.Attributes == nil {
 			b.lb.Attributes = map[string]string{}
 		}
+		before := maps.Clone(b.lb.Attributes)
 		maps.Copy(b.lb.Attributes, set)
+		if err := s.checkLog(ctx, b.lb, before); err != nil {
+			return err
+		}
 		delay := "0"
 		if b.lb.Attributes[draining] == "true" {
 			delay = strconv.Itoa(int(*number(b.lb.Attributes[drainTimeout], defaultDrain)))
@@ -116,8 +120,10 @@ func wantedAttributes(in *elb.LoadBalancerAttributes) (map[string]string, error)
 	if v := in.CrossZoneLoadBalancing; v != nil {
 		set[crossZone] = strconv.FormatBool(*v.Enabled)
 	}
-	if v := in.AccessLog; v != nil && *v.Enabled {
-		return nil, misconfigured("Access logs are not supported")
+	if v := in.AccessLog; v != nil {
+		if err := wantedLog(set, v); err != nil {
+			return nil, err
+		}
 	}
 	if v := in.ConnectionDraining; v != nil {
 		set[draining] = strconv.FormatBool(*v.Enabled)

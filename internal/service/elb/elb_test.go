@@ -329,9 +329,7 @@ func TestAttributes(t *testing.T) {
 	if d := cmp.Diff(&set, describe()); d != "" || delay() != "7" {
 		t.Error(d, delay())
 	}
-	_, err := modify(elb.LoadBalancerAttributes{AccessLog: &elb.AccessLog{Enabled: new(true), S3BucketName: new("b")}})
-	refused(t, err, "InvalidConfigurationRequest", "Access logs")
-	_, err = modify(elb.LoadBalancerAttributes{ConnectionDraining: &elb.ConnectionDraining{Enabled: new(true), Timeout: new(int32(3601))}})
+	_, err := modify(elb.LoadBalancerAttributes{ConnectionDraining: &elb.ConnectionDraining{Enabled: new(true), Timeout: new(int32(3601))}})
 	refused(t, err, "ValidationError", "3600")
 	_, err = modify(elb.LoadBalancerAttributes{AdditionalAttributes: []elb.AdditionalAttribute{{Key: new("x"), Value: new("y")}}})
 	refused(t, err, "LoadBalancerAttributeNotFound", "x")

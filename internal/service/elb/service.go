@@ -17,9 +17,11 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
-// Config is what a Service needs. All of it is required.
+// Config is what a Service needs.
 type Config struct {
 	Store store.Store
+	// Logs may be nil: no access log can be enabled then.
+	Logs LogObjects
 }
 
 // Service implements elb.Handler.

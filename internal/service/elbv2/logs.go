@@ -48,28 +48,16 @@ func (s *Service) checkLog(ctx context.Context, lb *model.LoadBalancer, bucket, 
 		return unsupported("Logs cannot be stored: there are no buckets")
 	case bucket == "":
 		return invalid("Load balancer attribute '%sbucket' must be specified when '%senabled' is true", attribute, attribute)
-	case strings.Contains(folder, "AWSLogs") || strings.HasPrefix(folder, "/") || strings.HasSuffix(folder, "/"):
+	case !objects.ValidLogPrefix(folder):
 		return invalid("Load balancer attribute value '%s' is not valid for '%sprefix'", folder, attribute)
 	}
-	denied := unsupported("Access Denied for bucket: %s. Please check S3bucket permission", bucket)
-	info, err := s.Logs.Bucket(ctx, bucket)
-	if errors.Is(err, objects.ErrNoBucket) {
-		return denied
-	}
-	if err != nil {
-		return err
-	}
-	if info.Region != c.Region {
-		return unsupported("The S3 bucket '%s' must be in the region '%s' of the load balancer", bucket, c.Region)
-	}
-	if folder != "" {
-		folder += "/"
-	}
-	at := objects.Location{Bucket: bucket, Key: folder + "AWSLogs/" + c.Account + "/" + file}
 	text := "Enable " + strings.TrimSuffix(strings.TrimPrefix(file, "ELB"), "TestFile") + " for ELB: " + lb.Name + " at " + c.Time.UTC().Format(time.RFC3339)
-	_, err = s.Logs.Put(ctx, objects.BalancerLogs(c.Account, c.Region, lb.ARN), at, strings.NewReader(text), objects.PutOptions{})
-	if errors.Is(err, objects.ErrDenied) || errors.Is(err, objects.ErrNoBucket) {
-		return denied
+	err := objects.TestLog(ctx, s.Logs, objects.BalancerLogs(c.Account, c.Region, lb.ARN), c.Region, bucket, folder, file, text)
+	switch {
+	case errors.Is(err, objects.ErrDenied):
+		return unsupported("Access Denied for bucket: %s. Please check S3bucket permission", bucket)
+	case errors.Is(err, objects.ErrElsewhere):
+		return unsupported("The S3 bucket '%s' must be in the region '%s' of the load balancer", bucket, c.Region)
 	}
 	return err
 }

@@ -83,7 +83,7 @@ func (d *Delivery) Append(lb balance.LoadBalancer, to balance.LogOutput, node ne
 		err = d.events(arn, lb, to, node, lines)
 	} else {
 		err = d.spool(header{
-			Account: arn.Account, Region: arn.Region, Balancer: lb.ARN, Type: to.Type, Bucket: to.Bucket, Prefix: to.Prefix, Node: node,
+			Account: arn.Account, Region: arn.Region, Balancer: lb.ARN, Type: to.Type, Bucket: to.Bucket, Prefix: to.Prefix, Node: node, Minutes: to.Minutes,
 		}, lines)
 	}
 	if err != nil {
@@ -124,10 +124,12 @@ func (d *Delivery) Run(ctx context.Context) error {
 	d.Deliver(ctx)
 	for {
 		now := d.Clock.Now()
-		timer := d.Clock.NewTimer(now.Add(d.Period).Truncate(d.Period).Sub(now))
+		end := now.Add(d.Period).Truncate(d.Period)
+		timer := d.Clock.NewTimer(end.Sub(now))
 		select {
 		case <-timer.C:
-			d.Deliver(ctx)
+			// Periods are counted from midnight, so that hours are the clock's.
+			d.deliverDue(ctx, int64(end.Sub(end.Truncate(24*time.Hour))/d.Period))
 		case <-ctx.Done():
 			timer.Stop()
 			return nil

@@ -5,12 +5,14 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,11 +35,14 @@ func (b *bucket) Put(_ context.Context, who objects.Principal, at objects.Locati
 	if b.err != nil {
 		return objects.Info{}, b.err
 	}
-	z, err := gzip.NewReader(body)
-	if err != nil {
-		return objects.Info{}, err
+	if strings.HasSuffix(at.Key, ".gz") {
+		z, err := gzip.NewReader(body)
+		if err != nil {
+			return objects.Info{}, err
+		}
+		body = z
 	}
-	text, err := io.ReadAll(z)
+	text, err := io.ReadAll(body)
 	if err != nil {
 		return objects.Info{}, err
 	}
@@ -108,6 +113,46 @@ func TestObjects(t *testing.T) {
 		}
 		if left, _ := os.ReadDir(d.Dir); len(left) != 0 {
 			t.Errorf("%v is left", left)
+		}
+	})
+}
+
+// TestIntervals holds that the objects of a classic load balancer are plain
+// text, and of an hour where it says so.
+func TestIntervals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bucket{}
+		d := setUp(t, b)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- d.Run(ctx) }()
+		synctest.Wait()
+		classic := balance.LoadBalancer{ID: "x", ARN: "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/web"}
+		at := func(minutes int) balance.LogOutput {
+			return balance.LogOutput{Type: model.LogTypeClassicAccess, Bucket: "b", Prefix: fmt.Sprint(minutes), Minutes: minutes}
+		}
+		var ends []string
+		for _, wait := range []time.Duration{5 * time.Minute, 50 * time.Minute, 5 * time.Minute} {
+			d.Append(classic, at(5), n1, []byte("short\n"))
+			d.Append(classic, at(60), n1, []byte("long\n"))
+			time.Sleep(wait) // of the fake clock
+			synctest.Wait()
+			for key, text := range b.got {
+				ends = append(ends, regexp.MustCompile(`_\w{8}\.log$`).ReplaceAllString(key, "")+" "+text)
+			}
+			b.got = nil
+		}
+		slices.Sort(ends)
+		const rest = "/AWSLogs/123456789012/elasticloadbalancing/us-east-1/2000/01/01/123456789012_elasticloadbalancing_us-east-1_web_20000101T0"
+		if want := []string{
+			"b/5" + rest + "005Z_10.0.0.1 short\n", "b/5" + rest + "010Z_10.0.0.1 short\n", "b/5" + rest + "100Z_10.0.0.1 short\n",
+			"b/60" + rest + "100Z_10.0.0.1 long\nlong\nlong\n",
+		}; !slices.Equal(ends, want) {
+			t.Errorf("%q", ends)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

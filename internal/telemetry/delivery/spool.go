@@ -30,12 +30,16 @@ type header struct {
 	Type           string
 	Bucket, Prefix string
 	Node           netip.Addr
+	// Minutes that an object is of, 0 for five.
+	Minutes int
 }
 
-// spoolFile is an open one.
+// spoolFile is an open one. An object is made of it at the end of each period
+// whose number every divides.
 type spoolFile struct {
-	path string
-	f    *os.File
+	path  string
+	f     *os.File
+	every int64
 }
 
 // Suffixes of files that are written to, and of those that wait for delivery.
@@ -64,7 +68,7 @@ func (d *Delivery) spool(h header, lines []byte) error {
 		if err != nil {
 			return err
 		}
-		s = &spoolFile{path, f}
+		s = &spoolFile{path, f, int64(max(h.Minutes/minutes, 1))}
 		d.files[name] = s
 		lines = append(append(first, '\n'), lines...)
 	}
@@ -81,10 +85,28 @@ func (d *Delivery) retire(path string) error {
 	return err
 }
 
+// minutes that a period is taken for.
+const minutes = 5
+
 // Deliver makes objects of what there is.
 func (d *Delivery) Deliver(ctx context.Context) {
+	d.deliverAll(ctx, func(*spoolFile) bool { return true })
+}
+
+// deliverDue makes objects of those files whose time ends with the period of
+// that number.
+func (d *Delivery) deliverDue(ctx context.Context, period int64) {
+	d.deliverAll(ctx, func(s *spoolFile) bool { return period%s.every == 0 })
+}
+
+func (d *Delivery) deliverAll(ctx context.Context, due func(*spoolFile) bool) {
 	d.mu.Lock()
+	stays := map[string]bool{}
 	for name, s := range d.files {
+		if !due(s) {
+			stays[s.path] = true
+			continue
+		}
 		if err := s.f.Close(); err != nil {
 			d.Log.Warn("entries of a load balancer's log may be lost", "error", err)
 		}
@@ -92,7 +114,9 @@ func (d *Delivery) Deliver(ctx context.Context) {
 	}
 	waiting, err := filepath.Glob(filepath.Join(d.Dir, "*"+open))
 	for _, path := range waiting {
-		err = errors.Join(err, d.retire(path))
+		if !stays[path] {
+			err = errors.Join(err, d.retire(path))
+		}
 	}
 	d.mu.Unlock()
 	files, globErr := filepath.Glob(filepath.Join(d.Dir, "*"+ready))
@@ -124,16 +148,19 @@ func (d *Delivery) deliver(ctx context.Context, path string, end time.Time) erro
 	if json.Unmarshal(first, &h) != nil || len(rest) == 0 {
 		return os.Remove(path)
 	}
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	if _, err := z.Write(rest); err != nil {
-		return err
-	}
-	if err := z.Close(); err != nil {
-		return err
+	packed := bytes.NewBuffer(rest)
+	if h.compressed() {
+		packed = new(bytes.Buffer)
+		z := gzip.NewWriter(packed)
+		if _, err := z.Write(rest); err != nil {
+			return err
+		}
+		if err := z.Close(); err != nil {
+			return err
+		}
 	}
 	at := objects.Location{Bucket: h.Bucket, Key: h.key(end, id.Hex(8))}
-	_, err = d.Objects.Put(ctx, objects.BalancerLogs(h.Account, h.Region, h.Balancer), at, bufio.NewReader(&packed), objects.PutOptions{})
+	_, err = d.Objects.Put(ctx, objects.BalancerLogs(h.Account, h.Region, h.Balancer), at, bufio.NewReader(packed), objects.PutOptions{})
 	if errors.Is(err, objects.ErrDenied) || errors.Is(err, objects.ErrNoBucket) {
 		return errors.Join(fmt.Errorf("object %s: %w", at.Key, err), os.Remove(path))
 	}
@@ -146,12 +173,20 @@ func (d *Delivery) deliver(ctx context.Context, path string, end time.Time) erro
 // prefixes of the objects' names by what is logged.
 var prefixes = map[string]string{model.LogTypeALBConnection: "conn_log."}
 
+// compressed tells whether objects are: those of classic load balancers are
+// plain text.
+func (h *header) compressed() bool { return h.Type != model.LogTypeClassicAccess }
+
 // key names an object as AWS does.
 func (h *header) key(end time.Time, random string) string {
 	end = end.UTC()
-	return fmt.Sprintf("%s/%s/elasticloadbalancing/%s/%s/%s%s_elasticloadbalancing_%s_%s_%s_%s_%s.log.gz",
+	suffix := ".log"
+	if h.compressed() {
+		suffix += ".gz"
+	}
+	return fmt.Sprintf("%s/%s/elasticloadbalancing/%s/%s/%s%s_elasticloadbalancing_%s_%s_%s_%s_%s%s",
 		Folder(h.Prefix), h.Account, h.Region, end.Format("2006/01/02"), prefixes[h.Type], h.Account, h.Region,
-		strings.ReplaceAll(balance.ResourceID(h.Balancer), "/", "."), end.Format("20060102T1504Z"), h.Node, random)
+		strings.ReplaceAll(balance.ResourceID(h.Balancer), "/", "."), end.Format("20060102T1504Z"), h.Node, random, suffix)
 }
 
 // Folder is where logs are in a bucket.
