@@ -16,10 +16,10 @@ import (
 	"strconv"
 	"strings"
 
+	"roadstead.dev/internal/balancer/conduit"
 	"roadstead.dev/internal/balancer/l7"
 	"roadstead.dev/internal/balancer/rules"
 	"roadstead.dev/internal/balancer/sni"
-	"roadstead.dev/internal/balancer/stream"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
 	"roadstead.dev/internal/plan/sslpolicy"
@@ -61,16 +61,25 @@ func (in *instance) compileClassic(lb balance.LoadBalancer, l balance.Listener) 
 		t.Rules, err = rules.Compile([]rules.Rule{{Default: true}})
 		return compiled{requests: t}, err
 	}
-	t := &stream.Table{Group: all, ByAddress: byAddress, IdleTimeout: set.IdleTimeout}
+	t := &conduit.Table{Idle: set.IdleTimeout, Pools: map[netip.Addr][]conduit.Pool{}}
 	if in.log != nil {
 		t.Log = in.log.Streams()
 	}
-	if secure != nil {
-		t.TLS = &tls.Config{GetCertificate: secure.Certificates.Choose}
-		secure.Policy.Apply(t.TLS)
+	lead := func(to netip.Addr, g *l7.Group) {
+		p := conduit.Pool{Weight: 1, Group: g}
+		if l.Classic.ProxyProtocol {
+			p.Header = conduit.ProxyV1
+		}
+		t.Pools[to] = []conduit.Pool{p}
 	}
-	if l.Classic.ProxyProtocol {
-		t.Header = stream.ProxyV1
+	if all != nil {
+		lead(netip.Addr{}, all)
+	}
+	for address, g := range byAddress {
+		lead(address, g)
+	}
+	if secure != nil {
+		t.TLS = &conduit.TLS{Policy: secure.Policy, Certificates: secure.Certificates}
 	}
 	return compiled{connections: t}, nil
 }

@@ -22,7 +22,6 @@ import (
 	"testing"
 	"time"
 
-	"roadstead.dev/internal/balancer/stream"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
 )
@@ -285,7 +284,7 @@ func TestClassicPortChangesProtocol(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	w.b.mu.Lock()
-	_, streams := w.b.lbs["lb"].listeners[80].server.(*stream.Server)
+	_, streams := w.b.lbs["lb"].listeners[80].server.(carrier)
 	w.b.mu.Unlock()
 	if !streams {
 		t.Error("it still speaks HTTP")

@@ -6,8 +6,8 @@ import (
 	"net"
 	"time"
 
+	"roadstead.dev/internal/balancer/conduit"
 	"roadstead.dev/internal/balancer/l7"
-	"roadstead.dev/internal/balancer/stream"
 	"roadstead.dev/internal/plan/balance"
 )
 
@@ -19,10 +19,16 @@ type server interface {
 	Shutdown(ctx context.Context)
 }
 
+// carrier is the server of one port's connections.
+type carrier struct {
+	*conduit.Server
+	*conduit.Listener
+}
+
 // compiled is what a listener does; one of the tables is set.
 type compiled struct {
 	requests    *l7.Table
-	connections *stream.Table
+	connections *conduit.Table
 }
 
 // compile makes what a listener does. The instance's mu is held.
@@ -45,7 +51,7 @@ func (c compiled) swap(s server) bool {
 			s.Swap(c.requests)
 		}
 		return c.requests != nil
-	case *stream.Server:
+	case carrier:
 		if c.connections != nil {
 			s.Swap(c.connections)
 		}
@@ -57,7 +63,8 @@ func (c compiled) swap(s server) bool {
 // server makes a server that does it.
 func (c compiled) server(stats *l7.Stats, log *slog.Logger) server {
 	if c.connections != nil {
-		return stream.NewServer(c.connections, stats, log)
+		s := conduit.NewServer(nil, stats, log)
+		return carrier{s, s.NewListener(c.connections)}
 	}
 	return l7.NewServer(c.requests, stats, log)
 }

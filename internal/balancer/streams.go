@@ -39,13 +39,9 @@ type streamPort struct {
 }
 
 func (in *instance) newStreams() *conduit.Server {
-	s := &in.stats
 	return conduit.NewServer(func(ctx context.Context, own netip.Addr, client, target netip.AddrPort) (net.Conn, error) {
 		return in.b.cfg.Forwarder.Connect(ctx, in.id, own, client, target)
-	}, conduit.Stats{
-		Connections: &s.Connections, Active: &s.Active, TLSErrors: &s.TLSErrors, ConnectionErrors: &s.ConnectionErrors,
-		BytesIn: &s.BytesIn, BytesOut: &s.BytesOut,
-	}, in.b.cfg.Log.With("loadBalancer", in.id))
+	}, &in.stats, in.b.cfg.Log.With("loadBalancer", in.id))
 }
 
 // streams tells whether a listener's bytes must be read or written.
@@ -104,8 +100,11 @@ func (in *instance) streamPools(l balance.Listener, zone string) []conduit.Pool 
 			continue
 		}
 		p := conduit.Pool{
-			Weight: int(w.Weight), Targets: in.pool(g, zone), Preserve: preserves(g.spec), Proxy: proxies(g.spec),
+			Weight: int(w.Weight), Targets: in.pool(g, zone), Preserve: preserves(g.spec),
 			BySource: g.spec.Attributes["stickiness.enabled"] == "true",
+		}
+		if proxies(g.spec) {
+			p.Header = conduit.ProxyV2
 		}
 		if g.spec.Protocol == protocolTLS {
 			p.TLS = targetTLS

@@ -2,12 +2,12 @@ package accesslog
 
 import (
 	"bytes"
-	"crypto/tls"
 	"net/netip"
 	"strconv"
 	"time"
 
 	"roadstead.dev/internal/balancer/l7"
+	"roadstead.dev/internal/plan/sslpolicy"
 )
 
 // request is an entry of an access log.
@@ -158,35 +158,13 @@ func appendPeer(b []byte, a netip.AddrPort) []byte {
 	return a.AppendTo(b)
 }
 
-// suites are OpenSSL's names of cipher suites, which AWS uses.
-var suites = map[uint16]string{
-	tls.TLS_AES_128_GCM_SHA256:                        "TLS_AES_128_GCM_SHA256",
-	tls.TLS_AES_256_GCM_SHA384:                        "TLS_AES_256_GCM_SHA384",
-	tls.TLS_CHACHA20_POLY1305_SHA256:                  "TLS_CHACHA20_POLY1305_SHA256",
-	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256:       "ECDHE-ECDSA-AES128-GCM-SHA256",
-	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:         "ECDHE-RSA-AES128-GCM-SHA256",
-	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384:       "ECDHE-ECDSA-AES256-GCM-SHA384",
-	tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384:         "ECDHE-RSA-AES256-GCM-SHA384",
-	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256: "ECDHE-ECDSA-CHACHA20-POLY1305",
-	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256:   "ECDHE-RSA-CHACHA20-POLY1305",
-	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256:       "ECDHE-ECDSA-AES128-SHA256",
-	tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256:         "ECDHE-RSA-AES128-SHA256",
-	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA:          "ECDHE-ECDSA-AES128-SHA",
-	tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA:            "ECDHE-RSA-AES128-SHA",
-	tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA:          "ECDHE-ECDSA-AES256-SHA",
-	tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA:            "ECDHE-RSA-AES256-SHA",
-	tls.TLS_RSA_WITH_AES_128_GCM_SHA256:               "AES128-GCM-SHA256",
-	tls.TLS_RSA_WITH_AES_256_GCM_SHA384:               "AES256-GCM-SHA384",
-	tls.TLS_RSA_WITH_AES_128_CBC_SHA256:               "AES128-SHA256",
-	tls.TLS_RSA_WITH_AES_128_CBC_SHA:                  "AES128-SHA",
-	tls.TLS_RSA_WITH_AES_256_CBC_SHA:                  "AES256-SHA",
-}
-
+// cipher is the cipher suite as OpenSSL names it.
 func cipher(s *l7.Session) string {
 	if s == nil {
 		return ""
 	}
-	return suites[s.Suite]
+	_, name := sslpolicy.Negotiated(s.Version, s.Suite)
+	return name
 }
 
 // protocol is the version of TLS as OpenSSL names it.
@@ -194,20 +172,6 @@ func protocol(s *l7.Session) string {
 	if s == nil {
 		return ""
 	}
-	return versionName(s.Version)
-}
-
-func versionName(v uint16) string {
-	switch v {
-	case tls.VersionTLS10:
-		return "TLSv1"
-	case tls.VersionTLS11:
-		return "TLSv1.1"
-	case tls.VersionTLS12:
-		return "TLSv1.2"
-	case tls.VersionTLS13:
-		return "TLSv1.3"
-	default:
-		return ""
-	}
+	name, _ := sslpolicy.Negotiated(s.Version, s.Suite)
+	return name
 }

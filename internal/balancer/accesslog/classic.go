@@ -4,14 +4,15 @@ import (
 	"strconv"
 	"time"
 
+	"roadstead.dev/internal/balancer/conduit"
 	"roadstead.dev/internal/balancer/l7"
-	"roadstead.dev/internal/balancer/stream"
+	"roadstead.dev/internal/plan/sslpolicy"
 )
 
 // passed is an entry of a classic load balancer's log: a connection of a
 // listener that looks into no request.
 type passed struct {
-	*stream.Record
+	*conduit.Record
 	balancer string
 }
 
@@ -69,6 +70,12 @@ var passedFields = []field[passed]{
 	{name: "sent_bytes", append: func(b []byte, e *passed) []byte { return strconv.AppendInt(b, e.Sent, 10) }},
 	{name: "request", quoted: true, append: func(b []byte, _ *passed) []byte { return append(b, "- - - "...) }},
 	{name: "user_agent", quoted: true, append: nothing},
-	{name: "ssl_cipher", append: func(b []byte, e *passed) []byte { return append(b, suites[e.Suite]...) }},
-	{name: "ssl_protocol", append: func(b []byte, e *passed) []byte { return append(b, versionName(e.Version)...) }},
+	{name: "ssl_cipher", append: func(b []byte, e *passed) []byte {
+		_, name := sslpolicy.Negotiated(e.Version, e.Suite)
+		return append(b, name...)
+	}},
+	{name: "ssl_protocol", append: func(b []byte, e *passed) []byte {
+		name, _ := sslpolicy.Negotiated(e.Version, e.Suite)
+		return append(b, name...)
+	}},
 }

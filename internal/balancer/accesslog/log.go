@@ -6,8 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"roadstead.dev/internal/balancer/conduit"
 	"roadstead.dev/internal/balancer/l7"
-	"roadstead.dev/internal/balancer/stream"
 )
 
 // maxKept bounds what an output keeps until it is fetched.
@@ -102,9 +102,9 @@ type Log struct {
 }
 
 var (
-	_ l7.AccessLog     = (*Log)(nil)
-	_ l7.ConnectionLog = (*Log)(nil)
-	_ stream.AccessLog = (*Log)(nil)
+	_ l7.AccessLog      = (*Log)(nil)
+	_ l7.ConnectionLog  = (*Log)(nil)
+	_ conduit.AccessLog = (*Log)(nil)
 )
 
 // NewLog makes the log of a load balancer, whose resource id is app/name/id; a
@@ -141,7 +141,7 @@ func (l *Log) Connections() l7.ConnectionLog {
 }
 
 // Streams is what to tell of connections that are passed on, nil for nothing.
-func (l *Log) Streams() stream.AccessLog {
+func (l *Log) Streams() conduit.AccessLog {
 	if len(l.passed) == 0 {
 		return nil
 	}
@@ -162,8 +162,8 @@ func (l *Log) Connection(c *l7.Connection) {
 	}
 }
 
-// Passed implements stream.AccessLog.
-func (l *Log) Passed(r *stream.Record) {
+// Passed implements conduit.AccessLog.
+func (l *Log) Passed(r *conduit.Record) {
 	for _, o := range l.passed {
 		o.write(r.Node, func(b []byte) []byte { return o.passed.append(b, &passed{r, l.balancer}) })
 	}

@@ -1,47 +1,58 @@
-// Package conduit is the data plane of a network load balancer's listeners that
-// the kernel cannot serve, since bytes must be read or written: those with TLS,
-// and those whose targets are told their clients by the proxy protocol.
+// Package conduit carries TCP connections to targets in user space, for
+// listeners that look into no request: those of classic load balancers, and
+// those of network load balancers that the kernel cannot serve since bytes must
+// be read or written (TLS, and targets that are told their clients by the proxy
+// protocol).
 //
 // A connection chooses its target when it comes, and keeps it. It goes on
 // through changes of the listener and of the targets, and through the end of
-// its listener, but not through the end of the process.
+// its listener, but not through the end of the process. What fails, is cut or
+// says nothing for too long ends with a reset on both sides.
 package conduit
 
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"roadstead.dev/internal/balancer/l7"
 )
 
 // Table is what a listener does with connections.
 type Table struct {
 	// TLS that clients speak; nil for none.
 	TLS *TLS
-	// Idle is how long a connection may say nothing.
+	// Idle is how long a connection may say nothing; 0 means a minute.
 	Idle time.Duration
 	// Pools share the connections by their weights: for each of the load
-	// balancer's own addresses.
+	// balancer's own addresses, and under the zero address for all others.
 	Pools map[netip.Addr][]Pool
+	// Log is told of connections at their end; nil for none.
+	Log AccessLog
 }
 
 // Pool is targets that get new connections.
 type Pool struct {
 	// Weight is the pool's share; one with 0 gets none.
 	Weight int
+	// Group chooses the targets and connects to them, where it is not nil: by
+	// turns, the next one when one cannot be reached. Targets, BySource, Preserve
+	// and TLS say nothing then.
+	Group *l7.Group
 	// Targets share the pool's connections. Without any they are refused.
 	Targets []netip.AddrPort
 	// BySource sends all connections from a client's address to one target.
 	BySource bool
 	// Preserve keeps the client's address as the source.
 	Preserve bool
-	// Proxy tells targets of their clients by the proxy protocol, version 2.
-	Proxy bool
+	// Header is what targets are told of a client before all else, by the proxy
+	// protocol; nil for nothing.
+	Header func(client, own netip.AddrPort) []byte
 	// TLS that targets speak; nil for none.
 	TLS *tls.Config
 }
@@ -51,18 +62,14 @@ type Pool struct {
 // preserved.
 type Dial func(ctx context.Context, own netip.Addr, client netip.AddrPort, target netip.AddrPort) (net.Conn, error)
 
-// Stats counts connections. Counts only grow, but for Active.
-type Stats struct {
-	Connections, Active, TLSErrors, ConnectionErrors *atomic.Int64
-	// BytesIn and BytesOut are what clients sent and were sent.
-	BytesIn, BytesOut *atomic.Int64
-}
-
-// Server serves the listeners of one load balancer. Safe for concurrent use.
+// Server serves listeners of one load balancer. Safe for concurrent use.
 type Server struct {
 	dial  Dial
-	stats Stats
+	stats *l7.Stats
 	log   *slog.Logger
+	// ctx ends with the connections that are cut at the end.
+	ctx context.Context
+	end context.CancelFunc
 
 	mu     sync.Mutex
 	closed bool
@@ -70,9 +77,12 @@ type Server struct {
 	wg     sync.WaitGroup
 }
 
-// NewServer makes a server.
-func NewServer(dial Dial, stats Stats, log *slog.Logger) *Server {
-	return &Server{dial: dial, stats: stats, log: log, conns: map[*conn]struct{}{}}
+// NewServer makes a server. Dial may be nil where all pools have groups. Stats
+// may be shared by several servers.
+func NewServer(dial Dial, stats *l7.Stats, log *slog.Logger) *Server {
+	s := &Server{dial: dial, stats: stats, log: log, conns: map[*conn]struct{}{}}
+	s.ctx, s.end = context.WithCancel(context.Background())
+	return s
 }
 
 // Listener is a port of the load balancer.
@@ -92,6 +102,9 @@ func (s *Server) NewListener(t *Table) *Listener {
 
 // Swap makes connections that come from now on see t. It takes over t.
 func (l *Listener) Swap(t *Table) {
+	if t.Idle == 0 {
+		t.Idle = time.Minute
+	}
 	if t.TLS != nil {
 		t.TLS.prepare()
 	}
@@ -99,32 +112,9 @@ func (l *Listener) Swap(t *Table) {
 }
 
 // Serve accepts connections until ctx ends or nl fails, and closes nl. The
-// connections go on.
+// connections go on: Shutdown waits for them.
 func (l *Listener) Serve(ctx context.Context, nl net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { _ = nl.Close() })
-	defer stop()
-	for delay := time.Duration(0); ; {
-		c, err := nl.Accept()
-		if err == nil {
-			delay = 0
-			l.s.start(l, c)
-			continue
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		// Out of descriptors: wait for some to be freed.
-		var te interface{ Temporary() bool }
-		if !errors.As(err, &te) || !te.Temporary() {
-			return err
-		}
-		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
-		l.s.log.Warn("accepting connections fails", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(delay):
-		}
-	}
+	return l7.Accept(ctx, nl, l.s.log, func(nc net.Conn) { l.s.start(l, nc) })
 }
 
 // start serves a connection in a goroutine of its own.
@@ -181,20 +171,17 @@ func (s *Server) Shutdown(ctx context.Context) {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		s.wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return
-	case <-ctx.Done():
-	}
+	stop := context.AfterFunc(ctx, s.cut)
+	s.wg.Wait()
+	stop()
+	s.end()
+}
+
+func (s *Server) cut() {
+	s.end()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for c := range s.conns {
 		c.cut()
 	}
-	s.mu.Unlock()
-	<-done
 }

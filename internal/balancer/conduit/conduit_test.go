@@ -16,11 +16,11 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"roadstead.dev/internal/balancer/l7"
 	"roadstead.dev/internal/balancer/sni"
 	"roadstead.dev/internal/plan/sslpolicy"
 )
@@ -59,18 +59,17 @@ type world struct {
 	s       *Server
 	l       *Listener
 	address string
-	tlsErrs *atomic.Int64
+	stats   *l7.Stats
 }
 
 // serve serves a listener on a free port. Sources are not kept: they are tested
 // where there are namespaces.
 func serve(t *testing.T, table *Table) *world {
 	t.Helper()
-	count := func() *atomic.Int64 { return new(atomic.Int64) }
-	w := &world{t: t, tlsErrs: count()}
+	w := &world{t: t, stats: new(l7.Stats)}
 	w.s = NewServer(func(ctx context.Context, _ netip.Addr, _, target netip.AddrPort) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", target.String())
-	}, Stats{count(), count(), w.tlsErrs, count(), count(), count()}, slog.New(slog.DiscardHandler))
+	}, w.stats, slog.New(slog.DiscardHandler))
 	w.l = w.s.NewListener(table)
 	nl, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -218,7 +217,8 @@ func TestFailedHandshakeIsTold(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "version") {
 		t.Errorf("got %v", err)
 	}
-	if w.tlsErrs.Load() != 1 {
+	w.s.Shutdown(t.Context())
+	if w.stats.TLSErrors.Load() != 1 {
 		t.Error("the failure is not counted")
 	}
 }
@@ -240,7 +240,7 @@ func TestTellsTargetsOfTheirClients(t *testing.T) {
 			}
 			echo(c)
 		})
-		p := Pool{Proxy: true}
+		p := Pool{Header: ProxyV2}
 		if secure {
 			p.TLS = &tls.Config{InsecureSkipVerify: true}
 		}
@@ -251,7 +251,7 @@ func TestTellsTargetsOfTheirClients(t *testing.T) {
 		if got, err := io.ReadAll(nc); err != nil || string(got) != "got x" {
 			t.Errorf("got %q %v", got, err)
 		}
-		want := Header(addrPort(nc.LocalAddr()), addrPort(nc.RemoteAddr()))
+		want := ProxyV2(addrPort(nc.LocalAddr()), addrPort(nc.RemoteAddr()))
 		if head := <-heads; !bytes.Equal(head, want) {
 			t.Errorf("header % x, want % x", head, want)
 		}
@@ -259,7 +259,7 @@ func TestTellsTargetsOfTheirClients(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	h := Header(netip.MustParseAddrPort("192.0.2.1:1000"), netip.MustParseAddrPort("10.0.0.1:80"))
+	h := ProxyV2(netip.MustParseAddrPort("192.0.2.1:1000"), netip.MustParseAddrPort("10.0.0.1:80"))
 	want := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x13\xc0\x00\x02\x01\x0a\x00\x00\x01\x03\xe8\x00\x50\x03\x00\x04"
 	if string(h[:len(h)-4]) != want {
 		t.Errorf("got % x", h)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"roadstead.dev/internal/balancer/l7"
 )
 
 // conn is a client's connection.
@@ -17,9 +19,12 @@ type conn struct {
 	client net.Conn
 	// to is its target, nil until one was chosen.
 	to atomic.Pointer[netip.AddrPort]
+	// rec is nil where nothing is logged.
+	rec *Record
 
 	mu     sync.Mutex
-	target net.Conn
+	target net.Conn // below TLS
+	link   *l7.Link // to a group's target; nil for others
 	ended  bool
 }
 
@@ -27,13 +32,18 @@ type conn struct {
 const dialTimeout = 10 * time.Second
 
 func (c *conn) serve() {
-	defer c.cut()
 	t := c.l.table.Load()
+	client, own := addrPort(c.client.RemoteAddr()), addrPort(c.client.LocalAddr())
+	if log := t.Log; log != nil {
+		c.rec = newRecord(client, own)
+		defer func() { log.Passed(c.rec) }()
+	}
+	defer c.cut()
 	front := c.client
 	protocol := ""
 	if t.TLS != nil {
-		tc := tls.Server(c.client, c.l.tls)
-		ctx, cancel := context.WithTimeout(context.Background(), t.TLS.HandshakeTimeout)
+		tc := tls.Server(l7.Fast(c.client), c.l.tls)
+		ctx, cancel := context.WithTimeout(c.s.ctx, t.TLS.HandshakeTimeout)
 		err := tc.HandshakeContext(ctx)
 		cancel()
 		if err != nil {
@@ -41,25 +51,34 @@ func (c *conn) serve() {
 			c.end(false) // after the alert
 			return
 		}
+		c.rec.secured(tc)
 		front, protocol = tc, tc.ConnectionState().NegotiatedProtocol
 		t = c.l.table.Load()
 	}
-	back := c.connect(t, protocol)
+	back := c.connect(t, client, own, protocol)
 	if back == nil {
 		return
 	}
-	p := pipe{idle: t.Idle, in: c.s.stats.BytesIn, out: c.s.stats.BytesOut}
+	p := pipe{idle: t.Idle, in: flow{count: &c.s.stats.BytesIn}, out: flow{count: &c.s.stats.BytesOut}, under: [2]net.Conn{c.client, c.target}}
 	if p.join(front, back) {
 		c.end(false)
 	}
+	c.rec.carried(&p)
 }
 
-// connect chooses a target and connects to it.
-func (c *conn) connect(t *Table, protocol string) net.Conn {
-	client, own := addrPort(c.client.RemoteAddr()), addrPort(c.client.LocalAddr())
-	pool := pick(t.Pools[own.Addr()])
+// connect chooses a target and connects to it. It returns nil where that
+// cannot be done.
+func (c *conn) connect(t *Table, client, own netip.AddrPort, protocol string) net.Conn {
+	pools, ok := t.Pools[own.Addr()]
+	if !ok {
+		pools = t.Pools[netip.Addr{}]
+	}
+	pool := pick(pools)
 	if pool == nil {
 		return nil
+	}
+	if pool.Group != nil {
+		return c.join(pool, client, own)
 	}
 	target, ok := pool.choose(client)
 	if !ok {
@@ -70,20 +89,17 @@ func (c *conn) connect(t *Table, protocol string) net.Conn {
 	if pool.Preserve {
 		source = client
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	ctx, cancel := context.WithTimeout(c.s.ctx, dialTimeout)
 	defer cancel()
+	began := time.Now()
 	nc, err := c.s.dial(ctx, own.Addr(), source, target)
 	if err != nil {
 		c.s.stats.ConnectionErrors.Add(1)
 		return nil
 	}
-	if !c.adopt(nc) {
+	c.rec.connected(target.String(), began)
+	if !c.adopt(nc, nil) || !pool.tell(nc, client, own) {
 		return nil
-	}
-	if pool.Proxy {
-		if _, err := nc.Write(Header(client, own)); err != nil {
-			return nil
-		}
 	}
 	if pool.TLS == nil {
 		return nc
@@ -101,15 +117,51 @@ func (c *conn) connect(t *Table, protocol string) net.Conn {
 	return tc
 }
 
-// adopt makes nc end with the connection.
-func (c *conn) adopt(nc net.Conn) bool {
+// join connects to a target of the pool's group.
+func (c *conn) join(pool *Pool, client, own netip.AddrPort) net.Conn {
+	began := time.Now()
+	link, err := pool.Group.Connect(c.s.ctx)
+	if err != nil {
+		c.s.stats.ConnectionErrors.Add(1)
+		return nil
+	}
+	c.rec.connected(link.Target(), began)
+	back := link.Plain()
+	under := back
+	if tc, ok := back.(*tls.Conn); ok {
+		under = tc.NetConn()
+	}
+	if !c.adopt(under, link) {
+		return nil
+	}
+	c.s.stats.Requests.Add(1)
+	if !pool.tell(back, client, own) {
+		return nil
+	}
+	return back
+}
+
+// tell tells a target of its client.
+func (p *Pool) tell(nc net.Conn, client, own netip.AddrPort) bool {
+	if p.Header == nil {
+		return true
+	}
+	_, err := nc.Write(p.Header(client, own))
+	return err == nil
+}
+
+// adopt makes nc, and the link whose it is, end with the connection.
+func (c *conn) adopt(nc net.Conn, link *l7.Link) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		_ = nc.Close()
+		if link != nil {
+			_ = link.Close()
+		}
 		return false
 	}
-	c.target = nc
+	c.target, c.link = nc, link
 	return true
 }
 
@@ -133,6 +185,9 @@ func (c *conn) end(reset bool) {
 			_ = l.SetLinger(0)
 		}
 		_ = nc.Close()
+	}
+	if c.link != nil {
+		_ = c.link.Close()
 	}
 }
 

@@ -22,13 +22,14 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Header tells a target of a connection from src to dst, both IPv4.
-func Header(src, dst netip.AddrPort) []byte {
+// ProxyV2 makes the header of a connection from a client to the load balancer's
+// address own, both IPv4.
+func ProxyV2(client, own netip.AddrPort) []byte {
 	b := append([]byte(signature), versionProxy, tcpOverIPv4, 0, 0)
-	s, d := src.Addr().Unmap().As4(), dst.Addr().Unmap().As4()
+	s, d := client.Addr().Unmap().As4(), own.Addr().Unmap().As4()
 	b = append(append(b, s[:]...), d[:]...)
-	b = binary.BigEndian.AppendUint16(b, src.Port())
-	b = binary.BigEndian.AppendUint16(b, dst.Port())
+	b = binary.BigEndian.AppendUint16(b, client.Port())
+	b = binary.BigEndian.AppendUint16(b, own.Port())
 	return checked(b)
 }
 

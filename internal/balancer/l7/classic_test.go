@@ -228,8 +228,9 @@ func TestForwardByAddress(t *testing.T) {
 			t.Errorf("%q answered", got)
 		}
 	}
-	table.Actions = []Action{{Forward: &Forward{ByAddress: map[netip.Addr]*Group{netip.MustParseAddr("127.0.0.2"): one}}}}
-	b.server.Swap(&table)
+	other := table // the server has the first one
+	other.Actions = []Action{{Forward: &Forward{ByAddress: map[netip.Addr]*Group{netip.MustParseAddr("127.0.0.2"): one}}}}
+	b.server.Swap(&other)
 	c, err := net.Dial("tcp", b.addr)
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"time"
 )
 
 // Link is a connection to a target that carries no requests of HTTP's: it is
@@ -62,22 +61,13 @@ func (l *Link) Close() error {
 	return nil
 }
 
-// Pass copies bytes between a client and a target until both are done, or
-// nothing moved for the idle timeout, and tells how many went each way. It
-// leaves closing to the caller.
-func Pass(client net.Conn, target *Link, idle time.Duration) (in, out int64) {
-	t := newTunnel(client, target.Conn, idle)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		t.out.run()
-		if errors.Is(target.SetReadDeadline(time.Time{}), net.ErrClosed) {
-			_ = client.Close() // it was cut, and did not end by itself
-		}
-	}()
-	t.in.run()
-	<-done
-	return t.in.total, t.out.total
+// Plain is the connection as it was dialled, which the kernel can carry bytes
+// to and from by itself when nothing speaks TLS over it.
+func (l *Link) Plain() net.Conn {
+	if s, ok := l.Conn.(*socket); ok {
+		return s.TCPConn
+	}
+	return l.Conn
 }
 
 // Fast makes a connection cheaper to read and write where that can be done.

@@ -43,7 +43,7 @@ func (c *browser) get(path string) (string, map[string]*http.Cookie) {
 }
 
 // Applications that set their cookie at /login.
-func startApplications(t *testing.T, n int) *lb {
+func startApplications(t *testing.T, id string, n int) *lb {
 	t.Helper()
 	var addrs []string
 	for i := range n {
@@ -54,13 +54,17 @@ func startApplications(t *testing.T, n int) *lb {
 			_, _ = fmt.Fprint(w, i)
 		}))
 	}
-	b := start(t, Settings{}, addrs...)
-	b.group.Set(GroupSettings{Sticky: true, StickyFor: time.Hour, AppCookie: "session"}, b.group.state.Load().targets)
-	return b
+	var ts []*Target
+	for _, a := range addrs {
+		ts = append(ts, NewTarget(a, tcpDial))
+	}
+	g := NewGroup(id)
+	g.Set(GroupSettings{Sticky: true, StickyFor: time.Hour, AppCookie: "session"}, ts)
+	return serve(t, Settings{}, g, Action{Forward: &Forward{Groups: []WeightedGroup{{g, 1}}}})
 }
 
 func TestApplicationStickiness(t *testing.T) {
-	b := startApplications(t, 3)
+	b := startApplications(t, "arn:one", 3)
 	c := &browser{t: t, b: b, cookies: map[string]string{}}
 	who := map[string]bool{}
 	for range 6 {
@@ -136,7 +140,7 @@ func TestApplicationStickiness(t *testing.T) {
 }
 
 func TestApplicationStickinessAcrossOrigins(t *testing.T) {
-	b := startApplications(t, 1)
+	b := startApplications(t, "arn:one", 1)
 	for agent, want := range map[string]bool{
 		"Mozilla/5.0 (X11; Linux x86_64) Chrome/79.0.3945.88 Safari/537.36": false,
 		"Mozilla/5.0 (X11; Linux x86_64) Chrome/80.0.3987.87 Safari/537.36": true,
@@ -158,8 +162,7 @@ func TestApplicationStickinessAcrossOrigins(t *testing.T) {
 
 // One cookie holds the bindings to several groups.
 func TestApplicationStickinessOfGroups(t *testing.T) {
-	one, two := startApplications(t, 3), startApplications(t, 3)
-	two.group.ID = "arn:another"
+	one, two := startApplications(t, "arn:one", 3), startApplications(t, "arn:another", 3)
 	c := &browser{t: t, b: one, cookies: map[string]string{}}
 	first, _ := c.get("/login")
 	c.b = two

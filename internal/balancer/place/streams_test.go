@@ -154,7 +154,7 @@ func TestProxyProtocol(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	want := string(conduit.Header(c.LocalAddr().(*net.TCPAddr).AddrPort(), c.RemoteAddr().(*net.TCPAddr).AddrPort()))
+	want := string(conduit.ProxyV2(c.LocalAddr().(*net.TCPAddr).AddrPort(), c.RemoteAddr().(*net.TCPAddr).AddrPort()))
 	for timeout := time.After(patience); ; {
 		select {
 		case got := <-heads:

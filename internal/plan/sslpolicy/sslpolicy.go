@@ -132,18 +132,24 @@ func (p Policy) Apply(c *tls.Config) {
 	}
 }
 
+// versionNames and suiteNames are crypto/tls's under OpenSSL's names, which are
+// AWS's.
+var versionNames, suiteNames = named(versions), named(suites)
+
+func named(numbers map[string]uint16) map[uint16]string {
+	out := make(map[uint16]string, len(numbers))
+	for name, n := range numbers {
+		out[n] = name
+	}
+	return out
+}
+
 // Negotiated names a version and a cipher suite of crypto/tls as OpenSSL does:
-// TLSv1.2, ECDHE-RSA-AES128-GCM-SHA256.
+// TLSv1.2, ECDHE-RSA-AES128-GCM-SHA256. 0 has no name.
 func Negotiated(version, suite uint16) (protocol, cipher string) {
-	for name, v := range versions {
-		if v == version {
-			protocol = name
-		}
+	protocol, cipher = versionNames[version], suiteNames[suite]
+	if cipher == "" && suite != 0 {
+		cipher = tls.CipherSuiteName(suite) // those of TLS 1.3 have one name
 	}
-	for name, s := range suites {
-		if s == suite {
-			return protocol, name
-		}
-	}
-	return protocol, tls.CipherSuiteName(suite)
+	return protocol, cipher
 }
