@@ -23,7 +23,7 @@ type exchange struct {
 	pump *pump
 	// cookies are Set-Cookie lines for the client.
 	cookies []byte
-	began   time.Time
+	began   time.Duration // by sinceStart; 0 before
 	// stuck tells that a classic load balancer's cookie chose the target, rebind
 	// that one did not whose target is gone.
 	stuck, rebind bool
@@ -121,8 +121,8 @@ func (c *conn) send(x *exchange) (status int, err error) {
 		if c.cutC.Load() {
 			_ = up.c.Close()
 		}
-		if attempt == 0 || x.began.IsZero() {
-			x.began = time.Now()
+		if attempt == 0 || x.began == 0 {
+			x.began = sinceStart()
 		}
 		status, err = c.exchange(x, body, whole)
 		if err == nil {

@@ -146,9 +146,9 @@ func (r *Record) traced(line []byte) {
 // sent to it.
 func (r *Record) answered(x *exchange, status int, took int64) {
 	r.Status, r.TargetStatus = status, status
-	r.Dispatching = max(x.began.Sub(r.Created), 0)
+	r.Dispatching = max(x.began-r.Created.Sub(started), 0)
 	r.Targeting = time.Duration(took)
-	r.Passing = max(time.Since(x.began)-r.Targeting, 0)
+	r.Passing = max(sinceStart()-x.began-r.Targeting, 0)
 	r.Tunnel = status == 101
 }
 

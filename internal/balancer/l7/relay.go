@@ -50,7 +50,7 @@ func (c *conn) bodyMode() bodyMode {
 // whether the connection to the client can go on.
 func (c *conn) relay(x *exchange) bool {
 	up, r := x.up, &c.resp
-	took := int64(time.Since(x.began))
+	took := int64(sinceStart() - x.began)
 	x.stats.Times.Observe(took)
 	for _, s := range [3]*Stats{c.stats, x.stats, &x.target.Stats} {
 		s.TargetResponses[class(r.Status)].Add(1)

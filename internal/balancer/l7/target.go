@@ -61,7 +61,7 @@ type upstream struct {
 	r      *reader // nil once a tunnel began
 	wdl    deadline
 	reused bool
-	idleAt time.Time
+	idleAt time.Duration // by sinceStart
 	// sentAt is when the latest part of a request's body was sent, in Unix
 	// nanoseconds.
 	sentAt atomic.Int64
@@ -221,7 +221,7 @@ func (t *Target) takeIdle() *upstream {
 		return nil
 	}
 	u := t.idle[n-1]
-	if time.Since(u.idleAt) > poolTime {
+	if sinceStart()-u.idleAt > poolTime {
 		// The latest used is too old: so are all.
 		t.dropIdle()
 		return nil
@@ -242,7 +242,7 @@ func (t *Target) put(u *upstream) {
 		_ = u.c.Close()
 		return
 	}
-	u.idleAt = time.Now()
+	u.idleAt = sinceStart()
 	t.idle = append(t.idle, u)
 }
 
@@ -263,7 +263,7 @@ func (t *Target) reap(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := 0
-	for old < len(t.idle) && now.Sub(t.idle[old].idleAt) > poolTime {
+	for old < len(t.idle) && now.Sub(started)-t.idle[old].idleAt > poolTime {
 		_ = t.idle[old].c.Close()
 		old++
 	}

@@ -35,7 +35,7 @@ func (c *conn) tunnel(x *exchange) bool {
 		}
 	}
 	if c.rec != nil {
-		c.rec.answered(x, c.resp.Status, int64(time.Since(x.began)))
+		c.rec.answered(x, c.resp.Status, int64(sinceStart()-x.began))
 	}
 	c.through = up
 	return true
