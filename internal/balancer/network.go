@@ -51,6 +51,7 @@ func (in *instance) applyNetwork(ctx context.Context, lb balance.LoadBalancer) e
 		return errNoForwarder
 	}
 	in.mu.Lock()
+	removed := in.applyOutputs(lb)
 	gone := in.applyGroups(lb.Groups)
 	if in.forwarding == nil {
 		in.forwarding = &forwarding{streams: in.newStreams(), ports: map[int32]*streamPort{}}
@@ -61,7 +62,11 @@ func (in *instance) applyNetwork(ctx context.Context, lb balance.LoadBalancer) e
 	for _, t := range gone {
 		t.close()
 	}
-	if err := in.forward(ctx); err != nil {
+	err := in.forward(ctx)
+	for _, o := range removed {
+		in.fetch(o)
+	}
+	if err != nil {
 		return err
 	}
 	in.awaitDrained()

@@ -78,7 +78,10 @@ func (in *instance) streamTables() (map[int32]*conduit.Table, error) {
 			if !ok {
 				return nil, fmt.Errorf("listener on port %d: SSL policy %q is unknown", l.Port, l.SSLPolicy)
 			}
-			t.TLS = &conduit.TLS{Policy: policy, Certificates: sni.New(l.Certificate, l.Certificates), Protocols: alpn[l.ALPNPolicy]}
+			t.TLS = &conduit.TLS{Policy: policy, Certificates: sni.New(l.Certificate, l.Certificates), Names: l.CertificateARNs, Protocols: alpn[l.ALPNPolicy]}
+			if in.log != nil {
+				t.Sessions, t.Listener = in.log.Secure(), l.ID
+			}
 		}
 		for _, eni := range lb.Interfaces {
 			address, err := netip.ParsePrefix(eni.Address)

@@ -49,9 +49,11 @@ const (
 	LogTypeALBConnection = "ALB_CONNECTION_LOGS"
 )
 
-// LogTypeClassicAccess is the log type of classic load balancers, which have no
-// deliveries.
-const LogTypeClassicAccess = "CLASSIC_ACCESS_LOGS"
+// Log types that go to buckets alone.
+const (
+	LogTypeClassicAccess = "CLASSIC_ACCESS_LOGS"
+	LogTypeNLBAccess     = "NLB_ACCESS_LOGS"
+)
 
 // LogStreamID is the record id of a stream: a child of its group's UID, so
 // that the streams of a deleted group are never those of its namesake.

@@ -21,6 +21,10 @@ var balancerLogs = map[string]string{
 
 // BalancerLogs is who writes the logs of an account's load balancer.
 func BalancerLogs(account, region, balancer string) Principal {
+	if strings.Contains(balancer, ":loadbalancer/net/") {
+		// Network load balancers' logs are delivered by CloudWatch Logs.
+		return Service("delivery.logs.amazonaws.com", account, "arn:aws:logs:"+region+":"+account+":*")
+	}
 	var accounts []string
 	if a := balancerLogs[region]; a != "" {
 		accounts = []string{a}

@@ -5,6 +5,7 @@
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-connection-logs.html
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-access-logs.html
 package accesslog
 
 import (
@@ -24,6 +25,7 @@ const (
 	Access     Kind = model.LogTypeALBAccess
 	Connection Kind = model.LogTypeALBConnection
 	Classic    Kind = model.LogTypeClassicAccess
+	Network    Kind = model.LogTypeNLBAccess
 )
 
 // field is one value of an entry T.

@@ -23,6 +23,7 @@ type Output struct {
 	access     *writer[request]
 	connection *writer[connection]
 	passed     *writer[passed]
+	secured    *writer[secured]
 
 	mu    sync.Mutex
 	nodes []node
@@ -45,6 +46,8 @@ func NewOutput(k Kind, f Format) *Output {
 		o.connection = newWriter(connectionFields, f)
 	case Classic:
 		o.access, o.passed = newWriter(classicFields, f), newWriter(passedFields, f)
+	case Network:
+		o.secured = newWriter(securedFields, f)
 	}
 	return o
 }
@@ -98,13 +101,14 @@ type Log struct {
 	// balancer is the load balancer's resource id, app/name/id, or its name.
 	balancer           string
 	access, connection []*Output
-	passed             []*Output
+	passed, secured    []*Output
 }
 
 var (
-	_ l7.AccessLog      = (*Log)(nil)
-	_ l7.ConnectionLog  = (*Log)(nil)
-	_ conduit.AccessLog = (*Log)(nil)
+	_ l7.AccessLog       = (*Log)(nil)
+	_ l7.ConnectionLog   = (*Log)(nil)
+	_ conduit.AccessLog  = (*Log)(nil)
+	_ conduit.SessionLog = (*Log)(nil)
 )
 
 // NewLog makes the log of a load balancer, whose resource id is app/name/id; a
@@ -119,6 +123,8 @@ func NewLog(balancer string, outputs []*Output) *Log {
 			l.connection = append(l.connection, o)
 		case Classic:
 			l.access, l.passed = append(l.access, o), append(l.passed, o)
+		case Network:
+			l.secured = append(l.secured, o)
 		}
 	}
 	return l
@@ -148,6 +154,15 @@ func (l *Log) Streams() conduit.AccessLog {
 	return l
 }
 
+// Secure is what to tell of connections of a network load balancer's TLS
+// listeners, nil for nothing.
+func (l *Log) Secure() conduit.SessionLog {
+	if len(l.secured) == 0 {
+		return nil
+	}
+	return l
+}
+
 // Request implements l7.AccessLog.
 func (l *Log) Request(r *l7.Record) {
 	for _, o := range l.access {
@@ -166,5 +181,12 @@ func (l *Log) Connection(c *l7.Connection) {
 func (l *Log) Passed(r *conduit.Record) {
 	for _, o := range l.passed {
 		o.write(r.Node, func(b []byte) []byte { return o.passed.append(b, &passed{r, l.balancer}) })
+	}
+}
+
+// Secured implements conduit.SessionLog.
+func (l *Log) Secured(r *conduit.Session) {
+	for _, o := range l.secured {
+		o.write(r.Destination.Addr(), func(b []byte) []byte { return o.secured.append(b, &secured{r, l.balancer}) })
 	}
 }

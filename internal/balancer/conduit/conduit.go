@@ -34,6 +34,10 @@ type Table struct {
 	Pools map[netip.Addr][]Pool
 	// Log is told of connections at their end; nil for none.
 	Log AccessLog
+	// Sessions is told of connections with TLS; nil for none. Listener is the
+	// id that they are logged with.
+	Sessions SessionLog
+	Listener string
 }
 
 // Pool is targets that get new connections.

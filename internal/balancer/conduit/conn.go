@@ -41,24 +41,29 @@ func (c *conn) serve() {
 	defer c.cut()
 	front := c.client
 	protocol := ""
+	var session *Session
 	if t.TLS != nil {
+		session = t.session(c.client)
+		defer session.log(t.Sessions)
 		tc := tls.Server(l7.Fast(c.client), c.l.tls)
-		ctx, cancel := context.WithTimeout(c.s.ctx, t.TLS.HandshakeTimeout)
+		ctx, cancel := context.WithTimeout(session.context(c.s.ctx), t.TLS.HandshakeTimeout)
 		err := tc.HandshakeContext(ctx)
 		cancel()
+		front = session.settle(tc, err)
 		if err != nil {
 			c.s.stats.TLSErrors.Add(1)
 			c.end(false) // after the alert
 			return
 		}
 		c.rec.secured(tc)
-		front, protocol = tc, tc.ConnectionState().NegotiatedProtocol
+		protocol = tc.ConnectionState().NegotiatedProtocol
 		t = c.l.table.Load()
 	}
 	back := c.connect(t, client, own, protocol)
 	if back == nil {
 		return
 	}
+	session.connected(back)
 	p := pipe{idle: t.Idle, in: flow{count: &c.s.stats.BytesIn}, out: flow{count: &c.s.stats.BytesOut}, under: [2]net.Conn{c.client, c.target}}
 	if p.join(front, back) {
 		c.end(false)

@@ -2,6 +2,7 @@ package conduit
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"slices"
 	"time"
@@ -14,6 +15,8 @@ import (
 type TLS struct {
 	Policy       sslpolicy.Policy
 	Certificates *sni.Set
+	// Names are the ARNs of the certificates, by their leaves.
+	Names map[*x509.Certificate]string
 	// Protocols are offered for negotiation (ALPN), the preferred one first;
 	// nil negotiates none.
 	Protocols []string
@@ -28,10 +31,19 @@ func (t *TLS) prepare() {
 	if t.HandshakeTimeout == 0 {
 		t.HandshakeTimeout = 10 * time.Second
 	}
-	t.without = &tls.Config{GetCertificate: t.Certificates.Choose}
+	t.without = &tls.Config{GetCertificate: t.choose}
 	t.Policy.Apply(t.without)
 	t.with = t.without.Clone()
 	t.with.NextProtos = t.Protocols
+}
+
+// choose is Certificates.Choose, which the connection's session learns of.
+func (t *TLS) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c, err := t.Certificates.Choose(hello)
+	if r := sessionFrom(hello); r != nil && c != nil {
+		r.CertificateARN = t.Names[c.Leaf]
+	}
+	return c, err
 }
 
 var errNoTLS = errors.New("listener does not speak TLS any more")
@@ -46,6 +58,7 @@ func (l *Listener) config() *tls.Config {
 			if t == nil {
 				return nil, errNoTLS
 			}
+			sessionFrom(hello).greeted(hello, t)
 			for _, p := range t.Protocols {
 				if slices.Contains(hello.SupportedProtos, p) {
 					return t.with, nil

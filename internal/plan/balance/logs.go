@@ -44,6 +44,10 @@ func logs(in Input) []LogOutput {
 				ID: "s3", Type: model.LogTypeClassicAccess, Bucket: a["access_logs.s3.bucket"], Prefix: a["access_logs.s3.prefix"], Minutes: minutes,
 			})
 		}
+	case in.LoadBalancer.Type == model.LoadBalancerNetwork:
+		if a["access_logs.s3.enabled"] == "true" {
+			out = append(out, LogOutput{ID: "s3", Type: model.LogTypeNLBAccess, Bucket: a["access_logs.s3.bucket"], Prefix: a["access_logs.s3.prefix"]})
+		}
 	case in.LoadBalancer.Type == model.LoadBalancerApplication:
 		for prefix, kind := range map[string]string{"access_logs.s3.": model.LogTypeALBAccess, "connection_logs.s3.": model.LogTypeALBConnection} {
 			if a[prefix+"enabled"] == "true" {

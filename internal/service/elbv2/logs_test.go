@@ -66,3 +66,26 @@ func TestLogsNeedABucketThatTakesThem(t *testing.T) {
 		t.Errorf("%v %q", err, asked)
 	}
 }
+
+// Network load balancers' logs are written by another principal.
+func TestNetworkLogs(t *testing.T) {
+	w := newWorld(t)
+	buckets := &objectstest.Memory{}
+	w.s.Logs = buckets
+	buckets.MakeBucket("near", account, region)
+	var asked []string
+	buckets.Deny = func(who objects.Principal, action string, at objects.Location) bool {
+		asked = append(asked, who.Service+" "+action+" "+at.Bucket+"/"+at.Key)
+		return false
+	}
+	lb, err := w.s.CreateLoadBalancer(w.ctx, &elbv2.CreateLoadBalancerInput{Name: new("tls"), Type: elbv2.LoadBalancerTypeEnumNetwork, Subnets: []string{"subnet-a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.s.ModifyLoadBalancerAttributes(w.ctx, &elbv2.ModifyLoadBalancerAttributesInput{LoadBalancerArn: lb.LoadBalancers[0].LoadBalancerArn, Attributes: []elbv2.LoadBalancerAttribute{
+		{Key: new("access_logs.s3.enabled"), Value: new("true")}, {Key: new("access_logs.s3.bucket"), Value: new("near")},
+	}})
+	if err != nil || strings.Join(asked, ",") != "delivery.logs.amazonaws.com s3:PutObject near/AWSLogs/"+account+"/ELBAccessLogTestFile" {
+		t.Errorf("%v %q", err, asked)
+	}
+}

@@ -28,7 +28,7 @@ func either(word string, check func(string) bool) func(string) bool {
 
 // networkBalancerAttributes are those of network load balancers.
 var networkBalancerAttributes = []attribute{
-	{"access_logs.s3.enabled", "false", nil},
+	{"access_logs.s3.enabled", "false", boolean},
 	{"access_logs.s3.bucket", "", anything},
 	{"access_logs.s3.prefix", "", anything},
 	{deletionProtection, "false", boolean},

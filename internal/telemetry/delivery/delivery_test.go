@@ -157,6 +157,22 @@ func TestIntervals(t *testing.T) {
 	})
 }
 
+func TestNetworkObject(t *testing.T) {
+	b := &bucket{}
+	d := setUp(t, b)
+	d.Append(balance.LoadBalancer{ARN: "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/tls/50dc6c495c0c9188"},
+		balance.LogOutput{Type: model.LogTypeNLBAccess, Bucket: "b"}, n1, []byte("one\n"))
+	d.Deliver(t.Context())
+	for key, text := range b.got {
+		if !regexp.MustCompile(`/123456789012_elasticloadbalancing_us-east-1_net\.tls\.50dc6c495c0c9188_\d{8}T\d{4}Z_\w{8}\.log\.gz$`).MatchString(key) || text != "one\n" {
+			t.Errorf("%s: %q", key, text)
+		}
+	}
+	if len(b.who) != 1 || b.who[0].Service != "delivery.logs.amazonaws.com" || b.who[0].SourceARN != "arn:aws:logs:us-east-1:123456789012:*" {
+		t.Errorf("%+v", b.who)
+	}
+}
+
 // TestKilled holds that what a process left that was killed is delivered, but
 // for the line that it was writing.
 func TestKilled(t *testing.T) {

@@ -184,9 +184,13 @@ func (h *header) key(end time.Time, random string) string {
 	if h.compressed() {
 		suffix += ".gz"
 	}
-	return fmt.Sprintf("%s/%s/elasticloadbalancing/%s/%s/%s%s_elasticloadbalancing_%s_%s_%s_%s_%s%s",
+	node := h.Node.String() + "_"
+	if h.Type == model.LogTypeNLBAccess {
+		node = ""
+	}
+	return fmt.Sprintf("%s/%s/elasticloadbalancing/%s/%s/%s%s_elasticloadbalancing_%s_%s_%s_%s%s%s",
 		Folder(h.Prefix), h.Account, h.Region, end.Format("2006/01/02"), prefixes[h.Type], h.Account, h.Region,
-		strings.ReplaceAll(balance.ResourceID(h.Balancer), "/", "."), end.Format("20060102T1504Z"), h.Node, random, suffix)
+		strings.ReplaceAll(balance.ResourceID(h.Balancer), "/", "."), end.Format("20060102T1504Z"), node, random, suffix)
 }
 
 // Folder is where logs are in a bucket.
