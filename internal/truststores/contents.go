@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"roadstead.dev/internal/durable"
 	"roadstead.dev/internal/id"
 	"roadstead.dev/internal/seal"
 	"roadstead.dev/internal/store"
@@ -50,11 +51,7 @@ func (c *Contents) Put(text []byte) (name string, err error) {
 	if err := os.Rename(f.Name(), filepath.Join(c.dir, name)); err != nil {
 		return "", fmt.Errorf("keep trust store: %w", err)
 	}
-	d, err := os.Open(c.dir)
-	if err != nil {
-		return "", fmt.Errorf("keep trust store: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	if err := durable.SyncDir(c.dir); err != nil {
 		return "", fmt.Errorf("keep trust store: %w", err)
 	}
 	return name, nil

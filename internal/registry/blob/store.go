@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"roadstead.dev/internal/clock"
+	"roadstead.dev/internal/durable"
 	"roadstead.dev/internal/registry/reference"
 )
 
@@ -257,21 +258,9 @@ func rename(from, to string) error {
 	}
 	// The folder, and those above it that may be new.
 	for dir, n := filepath.Dir(to), 0; n < 3; dir, n = filepath.Dir(dir), n+1 {
-		if err := syncDir(dir); err != nil {
+		if err := durable.SyncDir(dir); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	defer func() { _ = d.Close() }() // read only
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync folder: %w", err)
 	}
 	return nil
 }

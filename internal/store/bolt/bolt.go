@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"roadstead.dev/internal/durable"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/local"
 )
@@ -123,7 +124,7 @@ func (f *file) open(o Options) (replayed []local.Change, err error) {
 	if err := f.prepare(); err != nil {
 		return nil, err
 	}
-	if err := syncDir(filepath.Dir(f.path)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(f.path)); err != nil {
 		return nil, err
 	}
 	var first uint64
@@ -331,13 +332,4 @@ func (f *file) closeDamaged() {
 		_ = f.segment.file.Close()
 	}
 	_ = f.db.Close()
-}
-
-// syncDir makes the name of a new file durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

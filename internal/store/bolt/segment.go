@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"roadstead.dev/internal/durable"
 )
 
 // The log lies beside the file of pages, in segments: <path>.log.<number>,
@@ -112,7 +114,7 @@ func createSegment(path string, number uint64, from string) (_ *segment, err err
 			return nil, err
 		}
 	}
-	return s, syncDir(filepath.Dir(path))
+	return s, durable.SyncDir(filepath.Dir(path))
 }
 
 func (s *segment) header() []byte {

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"roadstead.dev/internal/clock"
+	"roadstead.dev/internal/durable"
 	"roadstead.dev/internal/id"
 )
 
@@ -71,7 +72,7 @@ func Open(dir string, c clock.Clock, keys Keys) (*Store, error) {
 			return nil, fmt.Errorf("folder of contents: %w", err)
 		}
 	}
-	return s, errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+	return s, errors.Join(durable.SyncDir(dir), durable.SyncDir(filepath.Dir(dir)))
 }
 
 func (s *Store) incoming() string { return filepath.Join(s.dir, "incoming") }
@@ -181,9 +182,9 @@ func (w *Writer) Commit() (err error) {
 		return fmt.Errorf("keep content: %w", err)
 	}
 	w.done = true
-	err = errors.Join(w.file.Close(), syncDir(folder))
+	err = errors.Join(w.file.Close(), durable.SyncDir(folder))
 	if made == nil {
-		err = errors.Join(err, syncDir(filepath.Dir(folder)))
+		err = errors.Join(err, durable.SyncDir(filepath.Dir(folder)))
 	}
 	if err != nil {
 		w.store.Release(w.ID)
@@ -308,16 +309,4 @@ func (s *Store) inUse(i ID) bool {
 	defer s.mu.Unlock()
 	_, held := s.held[i]
 	return held || s.read[i] > 0
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	defer func() { _ = d.Close() }() // read only
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	return nil
 }
