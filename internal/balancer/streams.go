@@ -2,7 +2,6 @@ package balancer
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -117,15 +116,9 @@ func (in *instance) streamPools(l balance.Listener, zone string) []conduit.Pool 
 	return pools
 }
 
-// targetTLS is how targets are spoken to that speak TLS: any certificate will
-// do, as in overTLS.
-var targetTLS = func() *tls.Config {
-	cfg := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(0)} //nolint:gosec // see above
-	if p, ok := sslpolicy.Lookup(targetPolicy); ok {
-		p.Apply(cfg)
-	}
-	return cfg
-}()
+// targetTLS is shared by all targets of network load balancers: 0 keeps the
+// standard library's number of sessions.
+var targetTLS = targetConfig(0)
 
 // openStreams makes ports do what tables say, and opens those that are not.
 func (in *instance) openStreams(ctx context.Context, tables map[int32]*conduit.Table) error {
