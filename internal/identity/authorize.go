@@ -29,7 +29,7 @@ var free = map[string]bool{
 // Authorize returns nil when the caller of c may do action on every one of
 // resources (ARNs, or "*"), and a *model.Denied that names the first that it
 // may not. Conditions are condition keys beyond those that follow from c;
-// values of aws:TagKeys and acm:DomainNames are separated by commas. Any other error is internal.
+// those of multivalued keys are separated by commas. Any other error is internal.
 func (d *Directory) Authorize(ctx context.Context, c *api.Call, action string, resources []string, conditions map[string]string) error {
 	d.used.note(c, action)
 	if c.Identity.Root || c.Identity.Unsigned || free[action] {
@@ -388,13 +388,21 @@ func addCall(keys policy.Context, c *api.Call, s *model.Session) {
 	}
 }
 
+// multivalued are the keys with several values, which commas separate where they
+// are one text.
+var multivalued = map[string]bool{
+	"aws:tagkeys": true, "acm:domainnames": true,
+	"elasticloadbalancing:listenerprotocol": true, "elasticloadbalancing:securitygroup": true,
+	"elasticloadbalancing:securitypolicy": true, "elasticloadbalancing:subnet": true,
+}
+
 // addConditions adds an operation's own keys, and aws:TagKeys where they hold
 // request tags but not their keys.
 func addConditions(keys policy.Context, conditions map[string]string) {
 	const requestTag = "aws:requesttag/"
 	var tags []string
 	for k, v := range conditions {
-		if strings.EqualFold(k, "aws:TagKeys") || strings.EqualFold(k, "acm:DomainNames") {
+		if multivalued[strings.ToLower(k)] {
 			if v != "" {
 				keys.Set(k, strings.Split(v, ",")...)
 			}

@@ -226,6 +226,7 @@ var taggedTypes = map[string]tagReader{
 	"elasticloadbalancing/targetgroup":   tagged(tables.TargetGroups, func(v *model.TargetGroup) model.Tags { return v.Tags }, byARN(model.TargetGroupID)),
 	"elasticloadbalancing/listener":      tagged(tables.Listeners, func(v *model.Listener) model.Tags { return v.Tags }, byARN(model.ListenerID)),
 	"elasticloadbalancing/listener-rule": tagged(tables.Rules, func(v *model.Rule) model.Tags { return v.Tags }, byARN(model.RuleID)),
+	"elasticloadbalancing/truststore":    tagged(tables.TrustStores, func(v *model.TrustStore) model.Tags { return v.Tags }, byARN(model.TrustStoreID)),
 
 	"iam/instance-profile":   tagged(tables.InstanceProfiles, func(v *model.InstanceProfile) model.Tags { return v.Tags }, lower),
 	"iam/policy":             tagged(tables.Policies, func(v *model.Policy) model.Tags { return v.Tags }, lower),

@@ -65,6 +65,33 @@ func TestResourceTags(t *testing.T) {
 	}
 }
 
+// TestTagsOfTrustStores holds that a trust store's tags are asked for as those of
+// other load balancers' resources are.
+func TestTagsOfTrustStores(t *testing.T) {
+	b := newBench(t)
+	tx := store.NewTxn()
+	tables.TrustStores.Put(tx, account, "us-east-1", "0123456789abcdef", &model.TrustStore{Tags: model.Tags{"team": "red"}})
+	if _, err := tx.Commit(t.Context(), b.store); err != nil {
+		t.Fatal(err)
+	}
+	user := b.addUser(t, `"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/team":"red"}}`)
+	if err := b.Authorize(t.Context(), b.call(t, user, ""), "elasticloadbalancing:DeleteTrustStore", []string{model.MakeARN("elasticloadbalancing", "us-east-1", account, "truststore/t/0123456789abcdef")}, nil); err == nil {
+		t.Error("a denial by tag does not hold")
+	}
+}
+
+// TestSeveralValues holds that a request's subnets are values of their own.
+func TestSeveralValues(t *testing.T) {
+	b := newBench(t)
+	user := b.addUser(t, `"Effect":"Allow","Action":"*","Resource":"*","Condition":{"ForAllValues:StringEquals":{"elasticloadbalancing:Subnet":["subnet-1","subnet-2"]}}`)
+	for subnets, allowed := range map[string]bool{"subnet-2,subnet-1": true, "subnet-1,subnet-3": false} {
+		err := b.Authorize(t.Context(), b.call(t, user, ""), "elasticloadbalancing:SetSubnets", []string{"*"}, map[string]string{"elasticloadbalancing:Subnet": subnets})
+		if (err == nil) != allowed {
+			t.Errorf("%s: %v", subnets, err)
+		}
+	}
+}
+
 func TestEncodedDenials(t *testing.T) {
 	b := newBench(t)
 	user := b.addUser(t, `"Sid":"No","Effect":"Deny","Action":"ec2:Delete*","Resource":"*"`)

@@ -29,7 +29,7 @@ const internetFacing, internal = "internet-facing", "internal"
 // CreateLoadBalancer writes a load balancer, which the controller provisions.
 func (s *Service) CreateLoadBalancer(ctx context.Context, in *elb.CreateLoadBalancerInput) (*elb.CreateLoadBalancerOutput, error) {
 	c := api.CallFrom(ctx)
-	lb, err := wanted(c, in)
+	lb, err := wanted(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,8 @@ func (s *Service) CreateLoadBalancer(ctx context.Context, in *elb.CreateLoadBala
 }
 
 // wanted checks what needs no records.
-func wanted(c *api.Call, in *elb.CreateLoadBalancerInput) (*model.LoadBalancer, error) {
+func wanted(ctx context.Context, in *elb.CreateLoadBalancerInput) (*model.LoadBalancer, error) {
+	c := api.CallFrom(ctx)
 	name := value(in.LoadBalancerName)
 	if err := validName(name); err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func wanted(c *api.Call, in *elb.CreateLoadBalancerInput) (*model.LoadBalancer, 
 	if len(in.Listeners) == 0 {
 		return nil, invalid("Listeners cannot be empty")
 	}
-	tags, err := newTags(in.Tags)
+	tags, err := tagsOf(ctx, model.ClassicLoadBalancerARN(c.Region, c.Account, name), in.Tags)
 	if err != nil {
 		return nil, err
 	}

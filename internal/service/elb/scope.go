@@ -1,15 +1,19 @@
 package elb
 
 import (
+	"cmp"
 	"context"
+	"strings"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elb"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/sslpolicy"
 )
 
-// ScopeOf names the load balancers that an operation changes. Those that
-// describe have no resource-level permissions.
+// ScopeOf names the load balancers that an operation changes, and what policies
+// may demand of them. Operations that describe have no resource-level
+// permissions.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancing.html
 func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) ([]string, map[string]string) {
 	c := api.CallFrom(ctx)
@@ -17,7 +21,46 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) ([]stri
 	for _, name := range changed(in) {
 		arns = append(arns, model.ClassicLoadBalancerARN(c.Region, c.Account, name))
 	}
-	return arns, nil
+	return arns, conditionKeys(in)
+}
+
+// conditionKeys are what a request asks for that policies may limit. Values are
+// separated by commas.
+func conditionKeys(in any) map[string]string {
+	const prefix = "elasticloadbalancing:"
+	keys := map[string]string{}
+	set := func(key string, values ...string) {
+		if text := strings.Join(values, ","); text != "" {
+			keys[prefix+key] = text
+		}
+	}
+	protocols := func(listeners []elb.Listener) {
+		var out []string
+		for _, l := range listeners {
+			out = append(out, strings.ToUpper(value(l.Protocol)))
+		}
+		set("ListenerProtocol", out...)
+	}
+	switch in := in.(type) {
+	case *elb.CreateLoadBalancerInput:
+		set("Scheme", cmp.Or(value(in.Scheme), internetFacing))
+		set("SecurityGroup", in.SecurityGroups...)
+		set("Subnet", in.Subnets...)
+		protocols(in.Listeners)
+	case *elb.CreateLoadBalancerListenersInput:
+		protocols(in.Listeners)
+	case *elb.CreateLoadBalancerPolicyInput:
+		for _, a := range in.PolicyAttributes {
+			if value(a.AttributeName) == sslpolicy.Reference {
+				set("SecurityPolicy", value(a.AttributeValue))
+			}
+		}
+	case *elb.ApplySecurityGroupsToLoadBalancerInput:
+		set("SecurityGroup", in.SecurityGroups...)
+	case *elb.AttachLoadBalancerToSubnetsInput:
+		set("Subnet", in.Subnets...)
+	}
+	return keys
 }
 
 // changed are the names of the load balancers that a request changes.

@@ -6,12 +6,24 @@ import (
 	"slices"
 	"strings"
 
+	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elb"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/loadbalancers"
 )
 
 const maxTags = 50
+
+// tagsOf checks the tags of a load balancer that is to be made, and that the
+// caller may tag it.
+func tagsOf(ctx context.Context, arn string, in []elb.Tag) (model.Tags, error) {
+	tags, err := newTags(in)
+	if err != nil || len(tags) == 0 {
+		return tags, err
+	}
+	return tags, api.CallFrom(ctx).Authorize(ctx, loadbalancers.TagAction, arn, loadbalancers.TagConditions("CreateLoadBalancer", tags))
+}
 
 // newTags checks the tags of a request.
 func newTags(in []elb.Tag) (model.Tags, error) {

@@ -38,7 +38,7 @@ func newWorld(t *testing.T) *world {
 	st := memory.New()
 	t.Cleanup(func() { _ = st.Close() })
 	w := &world{t: t, s: New(Config{Store: st}), st: st}
-	w.ctx = api.WithCall(t.Context(), &api.Call{Account: account, Region: region, Partition: "aws", Time: time.Unix(1700000000, 0).UTC()})
+	w.ctx = api.WithCall(t.Context(), &api.Call{Account: account, Region: region, Partition: "aws", Time: time.Unix(1700000000, 0).UTC(), Authorize: allowAll})
 	w.write(func(tx *store.Txn) {
 		for _, vpc := range []string{"vpc-1", "vpc-2"} {
 			cidr := netip.MustParsePrefix("172.31.0.0/16")
@@ -78,6 +78,9 @@ func (w *world) write(f func(tx *store.Txn)) {
 		w.t.Fatal(err)
 	}
 }
+
+// allowAll lets the caller do everything.
+func allowAll(context.Context, string, string, map[string]string) error { return nil }
 
 // must fails the test on an error.
 func must[T any](out T, err error) func(*world) T {

@@ -54,7 +54,7 @@ func (s *Service) CreateListener(ctx context.Context, in *elbv2.CreateListenerIn
 	if err != nil {
 		return nil, err
 	}
-	tags, err := newTags(in.Tags)
+	tags, err := tagsOf(ctx, "CreateListener", under(value(in.LoadBalancerArn), "listener", "*"), in.Tags)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func (s *Service) wantedLoadBalancer(ctx context.Context, in *elbv2.CreateLoadBa
 	if in.CustomerOwnedIpv4Pool != nil || in.IpamPools != nil || in.EnablePrefixForIpv6SourceNat == "on" {
 		return nil, unsupported("Address pools are not supported")
 	}
-	tags, err := newTags(in.Tags)
+	tags, err := tagsOf(ctx, "CreateLoadBalancer", newLoadBalancer(c, in.Type, name), in.Tags)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func (s *Service) CreateRule(ctx context.Context, in *elbv2.CreateRuleInput) (*e
 	if err != nil {
 		return nil, err
 	}
-	tags, err := newTags(in.Tags)
+	tags, err := tagsOf(ctx, "CreateRule", under(value(in.ListenerArn), "listener-rule", "*"), in.Tags)
 	if err != nil {
 		return nil, err
 	}

@@ -6,13 +6,25 @@ import (
 	"slices"
 	"strings"
 
+	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/loadbalancers"
 	"roadstead.dev/internal/store/tables"
 )
 
 const maxTags = 50
+
+// tagsOf checks the tags of a request that makes something under the ARN, and
+// that the caller may tag it.
+func tagsOf(ctx context.Context, operation, arn string, in []elbv2.Tag) (model.Tags, error) {
+	tags, err := newTags(in)
+	if err != nil || len(tags) == 0 {
+		return tags, err
+	}
+	return tags, api.CallFrom(ctx).Authorize(ctx, loadbalancers.TagAction, arn, loadbalancers.TagConditions(operation, tags))
+}
 
 // newTags checks the tags of a request.
 func newTags(in []elbv2.Tag) (model.Tags, error) {
@@ -44,7 +56,7 @@ func (s *Service) tagged(ctx context.Context, tx *store.Txn, arn string, change 
 	case model.LoadBalancerID(arn) != "":
 		row, err := s.loadBalancer(ctx, arn)
 		if err != nil || change == nil {
-			return tagsOf(row.V, err, func(v *model.LoadBalancer) model.Tags { return v.Tags }), err
+			return present(row.V, err, func(v *model.LoadBalancer) model.Tags { return v.Tags }), err
 		}
 		v := row.Copy()
 		if v.Tags, err = change(v.Tags); err == nil {
@@ -54,7 +66,7 @@ func (s *Service) tagged(ctx context.Context, tx *store.Txn, arn string, change 
 	case model.TargetGroupID(arn) != "":
 		row, err := s.targetGroup(ctx, arn)
 		if err != nil || change == nil {
-			return tagsOf(row.V, err, func(v *model.TargetGroup) model.Tags { return v.Tags }), err
+			return present(row.V, err, func(v *model.TargetGroup) model.Tags { return v.Tags }), err
 		}
 		v := row.Copy()
 		if v.Tags, err = change(v.Tags); err == nil {
@@ -64,7 +76,7 @@ func (s *Service) tagged(ctx context.Context, tx *store.Txn, arn string, change 
 	case model.ListenerID(arn) != "":
 		row, err := s.listener(ctx, arn)
 		if err != nil || change == nil {
-			return tagsOf(row.V, err, func(v *model.Listener) model.Tags { return v.Tags }), err
+			return present(row.V, err, func(v *model.Listener) model.Tags { return v.Tags }), err
 		}
 		v := row.Copy()
 		if v.Tags, err = change(v.Tags); err == nil {
@@ -74,7 +86,7 @@ func (s *Service) tagged(ctx context.Context, tx *store.Txn, arn string, change 
 	case model.RuleID(arn) != "":
 		row, err := s.rule(ctx, arn)
 		if err != nil || change == nil {
-			return tagsOf(row.V, err, func(v *model.Rule) model.Tags { return v.Tags }), err
+			return present(row.V, err, func(v *model.Rule) model.Tags { return v.Tags }), err
 		}
 		v := row.Copy()
 		if v.Tags, err = change(v.Tags); err == nil {
@@ -84,7 +96,7 @@ func (s *Service) tagged(ctx context.Context, tx *store.Txn, arn string, change 
 	case model.TrustStoreID(arn) != "":
 		row, err := s.trustStore(ctx, arn)
 		if err != nil || change == nil {
-			return tagsOf(row.V, err, func(v *model.TrustStore) model.Tags { return v.Tags }), err
+			return present(row.V, err, func(v *model.TrustStore) model.Tags { return v.Tags }), err
 		}
 		v := row.Copy()
 		if v.Tags, err = change(v.Tags); err == nil {
@@ -96,7 +108,7 @@ func (s *Service) tagged(ctx context.Context, tx *store.Txn, arn string, change 
 	}
 }
 
-func tagsOf[T any](v *T, err error, get func(*T) model.Tags) model.Tags {
+func present[T any](v *T, err error, get func(*T) model.Tags) model.Tags {
 	if err != nil {
 		return nil
 	}

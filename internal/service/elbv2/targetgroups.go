@@ -18,7 +18,7 @@ import (
 // CreateTargetGroup writes a target group.
 func (s *Service) CreateTargetGroup(ctx context.Context, in *elbv2.CreateTargetGroupInput) (*elbv2.CreateTargetGroupOutput, error) {
 	c := api.CallFrom(ctx)
-	g, err := wantedTargetGroup(c, in)
+	g, err := wantedTargetGroup(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,8 @@ func sameGroup(a, b *model.TargetGroup) bool {
 		a.VpcID == b.VpcID && a.TargetType == b.TargetType && a.HealthCheck == b.HealthCheck
 }
 
-func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.TargetGroup, error) {
+func wantedTargetGroup(ctx context.Context, in *elbv2.CreateTargetGroupInput) (*model.TargetGroup, error) {
+	c := api.CallFrom(ctx)
 	name := value(in.Name)
 	if err := validName("Target group", name); err != nil {
 		return nil, err
@@ -102,7 +103,7 @@ func wantedTargetGroup(c *api.Call, in *elbv2.CreateTargetGroupInput) (*model.Ta
 	case in.TargetControlPort != nil:
 		return nil, unsupported("Target control ports are not supported")
 	}
-	tags, err := newTags(in.Tags)
+	tags, err := tagsOf(ctx, "CreateTargetGroup", madeUnder(c, "targetgroup/"+name), in.Tags)
 	if err != nil {
 		return nil, err
 	}

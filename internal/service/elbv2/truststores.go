@@ -41,7 +41,7 @@ func renderTrustStore(v *model.TrustStore) elbv2.TrustStore {
 // CreateTrustStore makes a trust store of certificates in S3.
 func (s *Service) CreateTrustStore(ctx context.Context, in *elbv2.CreateTrustStoreInput) (*elbv2.CreateTrustStoreOutput, error) {
 	c := api.CallFrom(ctx)
-	tags, err := newTags(in.Tags)
+	tags, err := tagsOf(ctx, "CreateTrustStore", madeUnder(c, "truststore/"+*in.Name), in.Tags)
 	if err != nil {
 		return nil, err
 	}
