@@ -21,6 +21,9 @@ type exchange struct {
 	up     *upstream
 	// pump sends the rest of the body; nil when it went with the head.
 	pump *pump
+	// unsent tells that the target did not even take the head of a request whose
+	// body is still to come: where the next request begins is not known.
+	unsent bool
 	// cookies are Set-Cookie lines for the client.
 	cookies []byte
 	began   time.Duration // by sinceStart; 0 before
@@ -185,10 +188,12 @@ func (c *conn) exchange(x *exchange, body []byte, whole bool) (status int, err e
 	if werr == nil && len(body) > 0 {
 		_, werr = up.c.Write(body)
 	}
-	if whole {
-		// Keeps what follows the body, perhaps the next request.
-	} else if werr == nil {
+	switch {
+	case whole: // What follows the body may be the next request.
+	case werr == nil:
 		x.pump = startPump(c, up)
+	default:
+		x.unsent = true
 	}
 	// A target that answers before it has read everything may close its side,
 	// which fails the write while the answer is there to be read.
@@ -292,6 +297,7 @@ func (c *conn) failed(x *exchange, status int) bool {
 		}
 	case x.up == nil:
 		keep = c.skipBody()
+	case x.unsent:
 	default:
 		keep = c.keep
 		c.took(max(c.req.Length, 0))

@@ -111,7 +111,7 @@ func (c *conn) relay(x *exchange) bool {
 func (c *conn) endPump(x *exchange) bool {
 	p := x.pump
 	if p == nil {
-		return true
+		return !x.unsent
 	}
 	defer func() { c.received += p.sent }()
 	if p.ended() {
