@@ -315,10 +315,11 @@ func TestHealthCheckFailures(t *testing.T) {
 		name   string
 		port   int32
 		reason string
+		logged string
 	}{
-		{"refused", 1, "Target.FailedHealthChecks"},
-		{"silent", port(silent.Addr().String()), "Target.Timeout"},
-		{"garbage", port(garbage.Addr().String()), "Target.FailedHealthChecks"},
+		{"refused", 1, "Target.FailedHealthChecks", "ConnectionReset"},
+		{"silent", port(silent.Addr().String()), "Target.Timeout", "TimedOut"},
+		{"garbage", port(garbage.Addr().String()), "Target.FailedHealthChecks", "ConnectionReset"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			hc := spec().Groups[0].HealthCheck
@@ -329,7 +330,7 @@ func TestHealthCheckFailures(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.timeout = 50 * time.Millisecond
-			if r := p.run(context.Background()); r.OK || r.Reason != c.reason {
+			if r := p.run(context.Background()); r.OK || r.Reason != c.reason || r.reason != c.logged || r.status != "" {
 				t.Errorf("got %+v", r)
 			}
 		})

@@ -272,11 +272,13 @@ func (t *target) watch(ctx context.Context, hc model.HealthCheck, addr string, a
 		th.Initial = th.Healthy
 	}
 	for {
-		r := p.run(ctx)
+		began := in.b.cfg.Clock.Now()
+		found := p.run(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		t.observe(ctx, r, th)
+		t.logCheck(p, found, began, in.b.cfg.Clock.Now().Sub(began))
+		t.observe(ctx, found.Result, th)
 		timer := in.b.cfg.Clock.NewTimer(time.Duration(hc.IntervalSeconds) * time.Second)
 		select {
 		case <-timer.C:

@@ -3,6 +3,7 @@ package balancer
 import (
 	"net/netip"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -114,6 +115,46 @@ func (in *instance) shipAll() {
 	for _, o := range all {
 		in.fetch(o)
 	}
+}
+
+// logCheck tells of a check of the target, which is made once for the whole
+// load balancer: the node that it came from logs it.
+func (t *target) logCheck(p *probe, found checked, began time.Time, took time.Duration) {
+	in := t.g.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.log == nil {
+		return
+	}
+	in.log.Check(&accesslog.Check{
+		Type: p.kind, Began: began, Took: took, Target: p.addr, Group: groupName(t.g.spec.ARN),
+		Status: found.status, Reason: found.reason, Node: in.nodeFor(found.node, t.spec.Zone),
+	})
+}
+
+// groupName is the name in a target group's ARN.
+func groupName(arn string) string {
+	parts := strings.Split(arn, "/")
+	if len(parts) < 3 {
+		return ""
+	}
+	return parts[len(parts)-2]
+}
+
+// nodeFor is the node at an address, else the one in a zone, else the first.
+// The instance's mu is held.
+func (in *instance) nodeFor(from netip.Addr, zone string) (node netip.Addr) {
+	for _, i := range in.spec.Interfaces {
+		p, err := netip.ParsePrefix(i.Address)
+		switch {
+		case err != nil:
+		case p.Addr() == from:
+			return from
+		case !node.IsValid() || i.Zone == zone:
+			node = p.Addr()
+		}
+	}
+	return node
 }
 
 // ship hands over what load balancers log, now and then.

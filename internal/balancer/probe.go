@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
+	"roadstead.dev/internal/balancer/accesslog"
 	"roadstead.dev/internal/balancer/h1"
 	"roadstead.dev/internal/balancer/l7"
 	"roadstead.dev/internal/model"
@@ -24,6 +28,20 @@ type probe struct {
 	// nil when connecting is all (TCP).
 	exchange func(ctx context.Context, c net.Conn) (int, error)
 	matcher  health.Matcher
+	// kind is what is spoken, as health check logs name it.
+	kind string
+}
+
+// checked is what one check found.
+type checked struct {
+	health.Result
+	// status that the target answered with, empty when it did not.
+	status string
+	// reason of a failure, as health check logs name it.
+	reason string
+	// node is the address that the check came from, invalid when there was no
+	// connection.
+	node netip.Addr
 }
 
 // Bounds of the codes that a matcher may name, for HTTP and for gRPC: those of
@@ -42,7 +60,7 @@ func newProbe(hc model.HealthCheck, version, addr string, dial l7.Dial) (*probe,
 	if err != nil {
 		return nil, err
 	}
-	p := &probe{dial: dial, addr: addr, timeout: time.Duration(hc.TimeoutSeconds) * time.Second}
+	p := &probe{dial: dial, addr: addr, timeout: time.Duration(hc.TimeoutSeconds) * time.Second, kind: strings.ToLower(hc.Protocol)}
 	if hc.Port != "" && hc.Port != "traffic-port" {
 		p.addr = net.JoinHostPort(host, hc.Port)
 	}
@@ -63,10 +81,12 @@ func newProbe(hc model.HealthCheck, version, addr string, dial l7.Dial) (*probe,
 	}
 	switch version {
 	case model.VersionGRPC:
+		p.kind = "grpc"
 		p.exchange = call{addr: p.addr, path: hc.Path, secure: hc.Protocol == protocolHTTPS, grpc: true}.exchange
 		p.matcher, err = health.ParseMatcher(hc.GRPCCode, 0, highestGRPCCode)
 		return p, err
 	case model.VersionHTTP2:
+		p.kind = "h2"
 		p.exchange = call{addr: p.addr, path: hc.Path, secure: hc.Protocol == protocolHTTPS}.exchange
 	default:
 		agent := userAgent
@@ -82,35 +102,78 @@ func newProbe(hc model.HealthCheck, version, addr string, dial l7.Dial) (*probe,
 }
 
 // run makes one check.
-func (p *probe) run(ctx context.Context) health.Result {
+func (p *probe) run(ctx context.Context) (found checked) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	c, err := p.dial(ctx, p.addr)
 	if err != nil {
 		return failure(ctx, err)
 	}
+	defer func() { found.node = nodeOf(c) }()
 	defer c.Close() //nolint:errcheck // nothing was left to be said
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if p.exchange == nil {
-		return health.Passed()
+		return checked{Result: health.Passed()}
 	}
 	status, err := p.exchange(ctx, c)
 	if err != nil {
 		return failure(ctx, err)
 	}
+	found = checked{Result: health.Passed(), status: strconv.Itoa(status)}
 	if !p.matcher.Match(status) {
-		return health.Mismatch(status)
+		found.Result, found.reason = health.Mismatch(status), p.mismatch(status)
 	}
-	return health.Passed()
+	return found
 }
 
-func failure(ctx context.Context, err error) health.Result {
+// mismatch is the reason of a status that is not wanted.
+func (p *probe) mismatch(status int) string {
+	switch {
+	case p.kind == "grpc":
+		return accesslog.CheckGRPCStatus
+	case status >= 500:
+		return accesslog.CheckTargetError
+	default:
+		return accesslog.CheckMismatch
+	}
+}
+
+// nodeOf is the address that a connection comes from.
+func nodeOf(c net.Conn) netip.Addr {
+	a, ok := c.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return a.AddrPort().Addr().Unmap()
+}
+
+func failure(ctx context.Context, err error) checked {
 	var ne net.Error
 	if ctx.Err() != nil || errors.As(err, &ne) && ne.Timeout() {
-		return health.TimedOut()
+		return checked{Result: health.TimedOut(), reason: accesslog.CheckTimedOut}
 	}
-	return health.Failed()
+	found := checked{Result: health.Failed()}
+	var status httpStatusError
+	switch {
+	case errors.Is(err, errGRPCNoStatus):
+		found.reason = accesslog.CheckGRPCNoStatus
+	case errors.As(err, &status):
+		found.status, found.reason = strconv.Itoa(int(status)), accesslog.CheckMismatch
+		if status >= 500 {
+			found.reason = accesslog.CheckTargetError
+		}
+	case errors.Is(err, syscall.EHOSTUNREACH):
+		// Nobody answers for the address.
+		found.reason = accesslog.CheckTimedOut
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
+		found.reason = accesslog.CheckInternalError
+	default:
+		// Refused, ended before there was a response, or none that HTTP or TLS
+		// knows.
+		found.reason = accesslog.CheckConnectionReset
+	}
+	return found
 }
 
 // exchange sends a request and reads the status of the final response.

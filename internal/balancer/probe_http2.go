@@ -29,7 +29,14 @@ type call struct {
 var (
 	errNotHTTP2 = errors.New("target does not speak HTTP/2")
 	errNotGRPC  = errors.New("target does not speak gRPC")
+	// errGRPCNoStatus: the target ends a call of gRPC without telling how.
+	errGRPCNoStatus = errors.New("gRPC status is empty")
 )
+
+// httpStatusError is a status that no call of gRPC is answered with.
+type httpStatusError int
+
+func (e httpStatusError) Error() string { return "HTTP status " + strconv.Itoa(int(e)) }
 
 // maxCheckBody bounds how much of a response is read for the trailers behind
 // it.
@@ -81,7 +88,7 @@ func (k call) request(ctx context.Context, scheme string) *http.Request {
 // grpcStatus is the status that a response of gRPC ends with.
 func grpcStatus(resp *http.Response) (int, error) {
 	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("%w: HTTP status %d", errNotGRPC, resp.StatusCode)
+		return 0, fmt.Errorf("%w: %w", errNotGRPC, httpStatusError(resp.StatusCode))
 	}
 	status := resp.Header.Get("Grpc-Status")
 	if status == "" {
@@ -89,6 +96,9 @@ func grpcStatus(resp *http.Response) (int, error) {
 			return 0, err
 		}
 		status = resp.Trailer.Get("Grpc-Status")
+	}
+	if status == "" {
+		return 0, errGRPCNoStatus
 	}
 	n, err := strconv.Atoi(status)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,20 +85,21 @@ func TestChecksInHTTP2(t *testing.T) {
 		name, version, protocol, path, codes string
 		addr                                 string
 		want                                 string
+		logged                               string
 	}{
-		{"with prior knowledge", "HTTP2", "HTTP", "/health", "200", h2c.Listener.Addr().String(), ok},
-		{"by ALPN", "HTTP2", "HTTPS", "/health", "200", both.Listener.Addr().String(), ok},
-		{"another status", "HTTP2", "HTTP", "/health?503", "200-299", h2c.Listener.Addr().String(), "Target.ResponseCodeMismatch Health checks failed with these codes: [503]"},
-		{"without HTTP/2", "HTTP2", "HTTP", "/health", "200", oldPlain.Listener.Addr().String(), "Target.FailedHealthChecks Health checks failed"},
-		{"without ALPN", "HTTP2", "HTTPS", "/health", "200", old.Listener.Addr().String(), "Target.FailedHealthChecks Health checks failed"},
-		{"silent", "HTTP2", "HTTP", "/", "200", silent.Addr().String(), "Target.Timeout Request timed out"},
-		{"the method that nobody has", "GRPC", "HTTP", "/AWS.ALB/healthcheck", "12", plain, ok},
-		{"the same over TLS", "GRPC", "HTTPS", "/AWS.ALB/healthcheck", "12", secure, ok},
-		{"gRPC's own health service", "GRPC", "HTTP", "/grpc.health.v1.Health/Check", "0", plain, ok},
-		{"another gRPC status", "GRPC", "HTTP", "/AWS.ALB/healthcheck", "0-3,5", plain, "Target.ResponseCodeMismatch Health checks failed with these codes: [12]"},
-		{"not of gRPC", "GRPC", "HTTP", "/health", "0-99", h2c.Listener.Addr().String(), "Target.FailedHealthChecks Health checks failed"},
-		{"no TLS", "GRPC", "HTTPS", "/AWS.ALB/healthcheck", "12", plain, "Target.FailedHealthChecks Health checks failed"},
-		{"gRPC silent", "GRPC", "HTTP", "/AWS.ALB/healthcheck", "12", silent.Addr().String(), "Target.Timeout Request timed out"},
+		{"with prior knowledge", "HTTP2", "HTTP", "/health", "200", h2c.Listener.Addr().String(), ok, "h2 200"},
+		{"by ALPN", "HTTP2", "HTTPS", "/health", "200", both.Listener.Addr().String(), ok, "h2 200"},
+		{"another status", "HTTP2", "HTTP", "/health?503", "200-299", h2c.Listener.Addr().String(), "Target.ResponseCodeMismatch Health checks failed with these codes: [503]", "h2 503 TargetError"},
+		{"without HTTP/2", "HTTP2", "HTTP", "/health", "200", oldPlain.Listener.Addr().String(), "Target.FailedHealthChecks Health checks failed", "h2  ConnectionReset"},
+		{"without ALPN", "HTTP2", "HTTPS", "/health", "200", old.Listener.Addr().String(), "Target.FailedHealthChecks Health checks failed", "h2  ConnectionReset"},
+		{"silent", "HTTP2", "HTTP", "/", "200", silent.Addr().String(), "Target.Timeout Request timed out", "h2  TimedOut"},
+		{"the method that nobody has", "GRPC", "HTTP", "/AWS.ALB/healthcheck", "12", plain, ok, "grpc 12"},
+		{"the same over TLS", "GRPC", "HTTPS", "/AWS.ALB/healthcheck", "12", secure, ok, "grpc 12"},
+		{"gRPC's own health service", "GRPC", "HTTP", "/grpc.health.v1.Health/Check", "0", plain, ok, "grpc 0"},
+		{"another gRPC status", "GRPC", "HTTP", "/AWS.ALB/healthcheck", "0-3,5", plain, "Target.ResponseCodeMismatch Health checks failed with these codes: [12]", "grpc 12 GRPCUnexpectedStatus"},
+		{"not of gRPC", "GRPC", "HTTP", "/health", "0-99", h2c.Listener.Addr().String(), "Target.FailedHealthChecks Health checks failed", "grpc 444 ResponseCodeMismatch"},
+		{"no TLS", "GRPC", "HTTPS", "/AWS.ALB/healthcheck", "12", plain, "Target.FailedHealthChecks Health checks failed", "grpc  ConnectionReset"},
+		{"gRPC silent", "GRPC", "HTTP", "/AWS.ALB/healthcheck", "12", silent.Addr().String(), "Target.Timeout Request timed out", "grpc  TimedOut"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			hc := model.HealthCheck{Protocol: c.protocol, Path: c.path, HTTPCode: c.codes, GRPCCode: c.codes, TimeoutSeconds: 10}
@@ -112,6 +115,12 @@ func TestChecksInHTTP2(t *testing.T) {
 			got := p.run(t.Context())
 			if got.OK != (c.want == ok) || !got.OK && got.Reason+" "+got.Description != c.want {
 				t.Errorf("got %+v, want %q", got, c.want)
+			}
+			if logged := strings.TrimSpace(p.kind + " " + got.status + " " + got.reason); logged != c.logged {
+				t.Errorf("logged %q, want %q", logged, c.logged)
+			}
+			if c.addr != silent.Addr().String() && got.reason == "" && got.node != netip.MustParseAddr("127.0.0.1") {
+				t.Errorf("node %v", got.node)
 			}
 		})
 	}

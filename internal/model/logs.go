@@ -47,6 +47,7 @@ type LogQueryDefinition struct {
 const (
 	LogTypeALBAccess     = "ALB_ACCESS_LOGS"
 	LogTypeALBConnection = "ALB_CONNECTION_LOGS"
+	LogTypeALBChecks     = "ALB_HEALTH_CHECK_LOGS"
 )
 
 // Log types that go to buckets alone.

@@ -57,4 +57,7 @@ var LogFields = map[string][]string{
 		"time", "client_ip", "client_port", "listener_port", "tls_protocol", "tls_cipher", "tls_handshake_latency", "leaf_client_cert_subject",
 		"leaf_client_cert_validity", "leaf_client_cert_serial_number", "tls_verify_status", "conn_trace_id", "tls_keyexchange", "elb", "ip_address",
 	},
+	LogTypeALBChecks: {
+		"type", "time", "latency", "target_addr", "target_group_id", "status", "status_code", "reason_code", "elb", "ip_address",
+	},
 }

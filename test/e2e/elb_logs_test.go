@@ -8,8 +8,8 @@ import (
 )
 
 // TestLoadBalancerLogsAndMetrics sends requests through a load balancer to a
-// container, and reads what it tells of them: access and connection logs in a
-// bucket that lets them in, and metrics.
+// container, and reads what it tells of them: access, connection and
+// health check logs in a bucket that lets them in, and metrics.
 func TestLoadBalancerLogsAndMetrics(t *testing.T) {
 	t.Parallel()
 	st := newStack(t, ownServer(t, "containerd", "--elb-log-period", "1s"))
@@ -22,7 +22,8 @@ elb, s3, cw = boto3.client("elbv2"), boto3.client("s3"), boto3.client("cloudwatc
 lb = elb.describe_load_balancers(Names=[name])["LoadBalancers"][0]["LoadBalancerArn"]
 s3.create_bucket(Bucket=name)
 on = [{"Key": "access_logs.s3.enabled", "Value": "true"}, {"Key": "access_logs.s3.bucket", "Value": name}, {"Key": "access_logs.s3.prefix", "Value": "web"},
-      {"Key": "connection_logs.s3.enabled", "Value": "true"}, {"Key": "connection_logs.s3.bucket", "Value": name}]
+      {"Key": "connection_logs.s3.enabled", "Value": "true"}, {"Key": "connection_logs.s3.bucket", "Value": name},
+      {"Key": "health_check_logs.s3.enabled", "Value": "true"}, {"Key": "health_check_logs.s3.bucket", "Value": name}]
 try: elb.modify_load_balancer_attributes(LoadBalancerArn=lb, Attributes=on)
 except elb.exceptions.ClientError as e: print(e.response["Error"]["Code"], e.response["Error"]["Message"])
 s3.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": [
@@ -36,14 +37,15 @@ for i in range(5):
     urllib.request.urlopen(urllib.request.Request(os.environ["AWS_ENDPOINT_URL"] + f"/logged?i={i}", headers={"Host": dns, "User-Agent": "e2e/1"})).read()
 def lines(part):
     out = []
-    for k in keys(part): out += gzip.decompress(s3.get_object(Bucket=name, Key=k)["Body"].read()).decode().splitlines()
+    for k in [k for k in keys(part) if k.endswith(".gz")]: out += gzip.decompress(s3.get_object(Bucket=name, Key=k)["Body"].read()).decode().splitlines()
     return out
 until = time.time() + 30
-while (len(lines("/000000000000_")) < 5 or len(lines("conn_log.")) < 1) and time.time() < until: time.sleep(0.5)
+while (len(lines("/000000000000_")) < 5 or len(lines("conn_log.")) < 1 or len(lines("health_check_log_")) < 1) and time.time() < until: time.sleep(0.5)
 found = [l for l in lines("/000000000000_") if "logged?i=4" in l]
 print(len(found), found[0])
 print(keys("/000000000000_")[0])
 print(lines("conn_log.")[0])
+print(lines("health_check_log_")[0])
 dims = [{"Name": "LoadBalancer", "Value": lb.split("loadbalancer/")[1]}]
 now = datetime.datetime.now(datetime.timezone.utc)
 def total(metric, dims):
@@ -61,11 +63,12 @@ print(len(zones) > 0, zones[0]["Dimensions"][0]["Value"].startswith("us-east-1")
 `)
 	want := []string{
 		`InvalidConfigurationRequest Access Denied for bucket: ` + st.name + `\. Please check S3bucket permission`,
-		`\['AWSLogs/000000000000/ELBConnectionLogTestFile', 'web/AWSLogs/000000000000/ELBAccessLogTestFile'\]`,
+		`\['AWSLogs/000000000000/ELBConnectionLogTestFile', 'AWSLogs/000000000000/ELBHealthCheckLogTestFile', 'web/AWSLogs/000000000000/ELBAccessLogTestFile'\]`,
 		`1 http \S+Z app/` + st.name + `/[0-9a-f]{16} \S+:\d+ 172\.31\.\S+:80 \d\.\d{3} \d\.\d{3} \d\.\d{3} 200 200 \d+ \d+ "GET http://` + regexp.QuoteMeta(b.dns) +
 			`:80/logged\?i=4 HTTP/1\.1" "e2e/1" - - ` + regexp.QuoteMeta(b.targetGroup) + ` "Root=1-\S+" "-" "-" 0 \S+Z "forward" "-" "-" "172\.31\.\S+:80" "200" "-" "-" TID_[0-9a-f]{32} "-" "-" "-"`,
 		`web/AWSLogs/000000000000/elasticloadbalancing/us-east-1/\d{4}/\d\d/\d\d/000000000000_elasticloadbalancing_us-east-1_app\.` + st.name + `\.[0-9a-f]{16}_\d{8}T\d{4}Z_172\.31\.\d+\.\d+_[0-9a-f]{8}\.log\.gz`,
 		`\S+Z \S+ \d+ 80 - - - "-" - - - TID_[0-9a-f]{32} -`,
+		`http \S+Z \d\.\d{9} 172\.31\.\S+:80 ` + st.name + ` PASS 200 -`,
 		`True True`, `True`, `True True`,
 	}
 	lines := strings.Split(got, "\n")

@@ -1,9 +1,10 @@
-// Package accesslog writes what load balancers log of requests and of
-// connections, in the forms that AWS documents, and keeps it until somebody
+// Package accesslog writes what load balancers log of requests, of connections
+// and of health checks, in the forms that AWS documents, and keeps it until somebody
 // fetches it.
 //
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-connection-logs.html
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-health-check-logs.html
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-access-logs.html
 package accesslog
@@ -24,6 +25,7 @@ type Kind string
 const (
 	Access     Kind = model.LogTypeALBAccess
 	Connection Kind = model.LogTypeALBConnection
+	Checks     Kind = model.LogTypeALBChecks
 	Classic    Kind = model.LogTypeClassicAccess
 	Network    Kind = model.LogTypeNLBAccess
 )
@@ -56,6 +58,8 @@ func Fields(k Kind) []string {
 		return names(accessFields)
 	case Connection:
 		return names(connectionFields)
+	case Checks:
+		return names(checkFields)
 	default:
 		return nil
 	}
@@ -178,10 +182,10 @@ func appendTime(b []byte, t time.Time) []byte {
 	return append(digits(b, t.Nanosecond()/1000, 6), 'Z')
 }
 
-// digits writes n with that many digits.
+// digits writes n with that many digits, nine at most.
 func digits(b []byte, n, width int) []byte {
 	at := len(b)
-	b = append(b, "000000"[:width]...)
+	b = append(b, "000000000"[:width]...)
 	for i := len(b) - 1; i >= at; i-- {
 		b[i] = byte('0' + n%10)
 		n /= 10

@@ -120,6 +120,32 @@ func TestConnectionEntries(t *testing.T) {
 	}
 }
 
+func TestCheckEntries(t *testing.T) {
+	c := Check{
+		Type: "http", Began: at("2025-10-31T12:44:59.875678Z"), Took: 19584011, Target: "172.31.20.97:80", Group: "HCLogsTestIPs",
+		Status: "200", Node: netip.MustParseAddr("172.31.0.9"),
+	}
+	w := newWriter(checkFields, Format{})
+	for want, change := range map[string]func(*Check){
+		`http 2025-10-31T12:44:59.875678Z 0.019584011 172.31.20.97:80 HCLogsTestIPs PASS 200 -`: func(*Check) {},
+		`http 2025-10-31T12:44:58.901409Z 1.121980746 172.31.31.9:80 HCLogsTestIPs FAIL 502 TargetError`: func(c *Check) {
+			c.Began, c.Took, c.Target, c.Status, c.Reason = at("2025-10-31T12:44:58.901409Z"), 1121980746, "172.31.31.9:80", "502", CheckTargetError
+		},
+		`https 2025-10-31T12:44:59.875678Z 5.000000000 172.31.20.97:80 HCLogsTestIPs FAIL - TimedOut`: func(c *Check) {
+			c.Type, c.Took, c.Status, c.Reason = "https", 5*time.Second, "", CheckTimedOut
+		},
+	} {
+		e := c
+		change(&e)
+		if got := string(w.append(nil, &check{&e, lbID})); got != want+"\n" {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+	if got := string(newWriter(checkFields, Format{Fields: []string{"elb", "ip_address"}}).append(nil, &check{&c, lbID})); got != lbID+" 172.31.0.9\n" {
+		t.Error(got)
+	}
+}
+
 func TestChosenFields(t *testing.T) {
 	r := plain()
 	r.Agent = []byte(`a"b`)
@@ -161,7 +187,7 @@ func FuzzEntry(f *testing.F) {
 
 // TestFieldsAreListed holds that the API knows the fields that there are.
 func TestFieldsAreListed(t *testing.T) {
-	for _, k := range []Kind{Access, Connection} {
+	for _, k := range []Kind{Access, Connection, Checks} {
 		if got, want := strings.Join(Fields(k), " "), strings.Join(model.LogFields[string(k)], " "); got != want {
 			t.Errorf("%s: %s, not %s", k, got, want)
 		}

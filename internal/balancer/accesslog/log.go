@@ -24,6 +24,7 @@ type Output struct {
 	connection *writer[connection]
 	passed     *writer[passed]
 	secured    *writer[secured]
+	checks     *writer[check]
 
 	mu    sync.Mutex
 	nodes []node
@@ -46,6 +47,8 @@ func NewOutput(k Kind, f Format) *Output {
 		o.connection = newWriter(connectionFields, f)
 	case Classic:
 		o.access, o.passed = newWriter(classicFields, f), newWriter(passedFields, f)
+	case Checks:
+		o.checks = newWriter(checkFields, f)
 	case Network:
 		o.secured = newWriter(securedFields, f)
 	}
@@ -102,6 +105,7 @@ type Log struct {
 	balancer           string
 	access, connection []*Output
 	passed, secured    []*Output
+	checks             []*Output
 }
 
 var (
@@ -123,6 +127,8 @@ func NewLog(balancer string, outputs []*Output) *Log {
 			l.connection = append(l.connection, o)
 		case Classic:
 			l.access, l.passed = append(l.access, o), append(l.passed, o)
+		case Checks:
+			l.checks = append(l.checks, o)
 		case Network:
 			l.secured = append(l.secured, o)
 		}
@@ -188,5 +194,12 @@ func (l *Log) Passed(r *conduit.Record) {
 func (l *Log) Secured(r *conduit.Session) {
 	for _, o := range l.secured {
 		o.write(r.Destination.Addr(), func(b []byte) []byte { return o.secured.append(b, &secured{r, l.balancer}) })
+	}
+}
+
+// Check tells of a health check.
+func (l *Log) Check(c *Check) {
+	for _, o := range l.checks {
+		o.write(c.Node, func(b []byte) []byte { return o.checks.append(b, &check{c, l.balancer}) })
 	}
 }

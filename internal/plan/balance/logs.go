@@ -49,7 +49,9 @@ func logs(in Input) []LogOutput {
 			out = append(out, LogOutput{ID: "s3", Type: model.LogTypeNLBAccess, Bucket: a["access_logs.s3.bucket"], Prefix: a["access_logs.s3.prefix"]})
 		}
 	case in.LoadBalancer.Type == model.LoadBalancerApplication:
-		for prefix, kind := range map[string]string{"access_logs.s3.": model.LogTypeALBAccess, "connection_logs.s3.": model.LogTypeALBConnection} {
+		for prefix, kind := range map[string]string{
+			"access_logs.s3.": model.LogTypeALBAccess, "connection_logs.s3.": model.LogTypeALBConnection, "health_check_logs.s3.": model.LogTypeALBChecks,
+		} {
 			if a[prefix+"enabled"] == "true" {
 				out = append(out, LogOutput{ID: "s3 " + kind, Type: kind, Bucket: a[prefix+"bucket"], Prefix: a[prefix+"prefix"]})
 			}

@@ -70,7 +70,7 @@ var loadBalancerAttributes = []attribute{
 	{"connection_logs.s3.bucket", "", anything},
 	{"connection_logs.s3.prefix", "", anything},
 	{deletionProtection, "false", boolean},
-	{"health_check_logs.s3.enabled", "false", nil},
+	{"health_check_logs.s3.enabled", "false", boolean},
 	{"health_check_logs.s3.bucket", "", anything},
 	{"health_check_logs.s3.prefix", "", anything},
 	{"idle_timeout.timeout_seconds", "60", between(1, 4000)},

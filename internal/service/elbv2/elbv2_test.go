@@ -443,7 +443,7 @@ func TestAttributes(t *testing.T) {
 		t.Error(err)
 	}
 	refused(t, set("idle_timeout.timeout_seconds", "0"), "ValidationError", "is not valid for 'idle_timeout.timeout_seconds'")
-	refused(t, set("health_check_logs.s3.enabled", "true"), "InvalidConfigurationRequest", "health_check_logs.s3.enabled")
+	refused(t, set("ipv6.deny_all_igw_traffic", "true"), "InvalidConfigurationRequest", "ipv6.deny_all_igw_traffic")
 	refused(t, set("no.such", "true"), "ValidationError", "Load balancer attribute key 'no.such' is not recognized")
 	got := map[string]string{}
 	for _, a := range must(w.s.DescribeLoadBalancerAttributes(w.ctx, &elbv2.DescribeLoadBalancerAttributesInput{LoadBalancerArn: new(lb)}))(w).Attributes {

@@ -20,7 +20,7 @@ type LogObjects interface {
 // loggings are the logs that go to buckets, by the prefix of their attributes,
 // with the name of the object that is written when they are enabled.
 var loggings = map[string]string{
-	"access_logs.s3.": "ELBAccessLogTestFile", "connection_logs.s3.": "ELBConnectionLogTestFile",
+	"access_logs.s3.": "ELBAccessLogTestFile", "connection_logs.s3.": "ELBConnectionLogTestFile", "health_check_logs.s3.": "ELBHealthCheckLogTestFile",
 }
 
 // checkLogs writes a test file into each bucket that logs are to go to from now

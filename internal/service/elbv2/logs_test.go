@@ -65,6 +65,9 @@ func TestLogsNeedABucketThatTakesThem(t *testing.T) {
 	if err := set("connection_logs.s3.enabled", "true", "connection_logs.s3.bucket", "near"); err != nil || !strings.HasSuffix(strings.Join(asked, " "), "near/AWSLogs/"+account+"/ELBConnectionLogTestFile") {
 		t.Errorf("%v %q", err, asked)
 	}
+	if err := set("health_check_logs.s3.enabled", "true", "health_check_logs.s3.bucket", "near", "health_check_logs.s3.prefix", "checks"); err != nil || !strings.HasSuffix(strings.Join(asked, " "), "near/checks/AWSLogs/"+account+"/ELBHealthCheckLogTestFile") {
+		t.Errorf("%v %q", err, asked)
+	}
 }
 
 // Network load balancers' logs are written by another principal.

@@ -66,7 +66,7 @@ func (s *Service) PutDeliverySource(ctx context.Context, in *logs.PutDeliverySou
 	if len(in.Tags) > 0 {
 		return nil, errDeliveryTags
 	}
-	if !slices.Contains([]string{model.LogTypeALBAccess, model.LogTypeALBConnection}, *in.LogType) || len(in.DeliverySourceConfiguration) > 0 {
+	if !slices.Contains([]string{model.LogTypeALBAccess, model.LogTypeALBConnection, model.LogTypeALBChecks}, *in.LogType) || len(in.DeliverySourceConfiguration) > 0 {
 		return nil, refusedDelivery("The log type %s, or its configuration, is not supported for this resource.", *in.LogType)
 	}
 	arn, err := model.ParseARN(*in.ResourceArn)

@@ -39,6 +39,7 @@ func TestDeliveries(t *testing.T) {
 		{source("s", lb, "ALB_ACCESS_LOGS"), ""},
 		{source("s", lb, "ALB_CONNECTION_LOGS"), "ConflictException"},
 		{source("t", lb, "NLB_ACCESS_LOGS"), "ValidationException"},
+		{source("checks", lb, "ALB_HEALTH_CHECK_LOGS"), ""},
 		{source("t", lb+"0", "ALB_ACCESS_LOGS"), "ResourceNotFoundException"},
 		{destination("d", group, types.OutputFormatPlain), ""},
 		{destination("e", "arn:aws:s3:::bucket", types.OutputFormatPlain), "ValidationException"},
@@ -89,6 +90,9 @@ func TestDeliveries(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := f.DeleteDeliveryDestination(ctx, &cwl.DeleteDeliveryDestinationInput{Name: new("d")}); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.DeleteDeliverySource(ctx, &cwl.DeleteDeliverySourceInput{Name: new("checks")}); err != nil {
 		t.Error(err)
 	}
 	if l, err := f.DescribeDeliverySources(ctx, &cwl.DescribeDeliverySourcesInput{}); err != nil || len(l.DeliverySources) != 0 {

@@ -77,15 +77,17 @@ func TestObjects(t *testing.T) {
 		d.Append(lb, to, n1, []byte("two\nthree\n"))
 		d.Append(lb, to, netip.MustParseAddr("10.0.1.1"), []byte("four\n"))
 		d.Append(lb, balance.LogOutput{Type: model.LogTypeALBConnection, Bucket: "c"}, n1, []byte("five\n"))
+		d.Append(lb, balance.LogOutput{Type: model.LogTypeALBChecks, Bucket: "h", Prefix: "q"}, n1, []byte("six\n"))
 		time.Sleep(5 * time.Minute) // of the fake clock
 		synctest.Wait()
 		// The fake clock begins at midnight, at the end of an interval.
 		base := `AWSLogs/123456789012/elasticloadbalancing/us-east-1/2000/01/01/`
 		name := `123456789012_elasticloadbalancing_us-east-1_app\.web\.50dc6c495c0c9188_20000101T0005Z_`
 		for pattern, want := range map[string]string{
-			`^b/p/` + base + name + `10\.0\.0\.1_[0-9a-f]{8}\.log\.gz$`:        "one\ntwo\nthree\n",
-			`^b/p/` + base + name + `10\.0\.1\.1_[0-9a-f]{8}\.log\.gz$`:        "four\n",
-			`^c/` + base + `conn_log\.` + name + `10\.0\.0\.1_\w{8}\.log\.gz$`: "five\n",
+			`^b/p/` + base + name + `10\.0\.0\.1_[0-9a-f]{8}\.log\.gz$`:                 "one\ntwo\nthree\n",
+			`^b/p/` + base + name + `10\.0\.1\.1_[0-9a-f]{8}\.log\.gz$`:                 "four\n",
+			`^c/` + base + `conn_log\.` + name + `10\.0\.0\.1_\w{8}\.log\.gz$`:          "five\n",
+			`^h/q/` + base + `health_check_log_` + name + `10\.0\.0\.1_\w{8}\.log\.gz$`: "six\n",
 		} {
 			found := false
 			for key, text := range b.got {
@@ -95,7 +97,7 @@ func TestObjects(t *testing.T) {
 				t.Errorf("no object like %s with %q: %q", pattern, want, b.got)
 			}
 		}
-		if len(b.got) != 3 {
+		if len(b.got) != 4 {
 			t.Errorf("%q", b.got)
 		}
 		if w := b.who[0]; w.Service != "logdelivery.elasticloadbalancing.amazonaws.com" || w.SourceARN != lb.ARN || w.SourceAccount != "123456789012" || !slices.Equal(w.Accounts, []string{"127311923021"}) {
@@ -104,7 +106,7 @@ func TestObjects(t *testing.T) {
 		// Nothing is delivered twice, nor when there is nothing.
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		if len(b.got) != 3 {
+		if len(b.got) != 4 {
 			t.Errorf("%q", b.got)
 		}
 		cancel()

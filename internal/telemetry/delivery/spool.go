@@ -171,7 +171,7 @@ func (d *Delivery) deliver(ctx context.Context, path string, end time.Time) erro
 }
 
 // prefixes of the objects' names by what is logged.
-var prefixes = map[string]string{model.LogTypeALBConnection: "conn_log."}
+var prefixes = map[string]string{model.LogTypeALBConnection: "conn_log.", model.LogTypeALBChecks: "health_check_log_"}
 
 // compressed tells whether objects are: those of classic load balancers are
 // plain text.
