@@ -49,6 +49,8 @@ type Config struct {
 	Log     *slog.Logger
 	// Period is how often objects are made; 0 means five minutes.
 	Period time.Duration
+	// MaxSpool is how large a spool file grows; 0 means 64 MiB.
+	MaxSpool int64
 }
 
 // Delivery delivers. Safe for concurrent use.
@@ -57,6 +59,10 @@ type Delivery struct {
 
 	mu    sync.Mutex
 	files map[string]*spoolFile
+	// delivering holds who delivers, so that nothing is delivered twice.
+	delivering sync.Mutex
+	// create makes a spool file.
+	create func(path string) (file, error)
 }
 
 // appendTime bounds how long events may take to be stored.
@@ -70,7 +76,10 @@ func New(cfg Config) *Delivery {
 	if cfg.Period == 0 {
 		cfg.Period = 5 * time.Minute
 	}
-	return &Delivery{Config: cfg, files: map[string]*spoolFile{}}
+	if cfg.MaxSpool == 0 {
+		cfg.MaxSpool = maxSpool
+	}
+	return &Delivery{Config: cfg, files: map[string]*spoolFile{}, create: create}
 }
 
 // Append takes entries of the node with an address: whole lines.

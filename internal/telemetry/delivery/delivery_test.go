@@ -207,6 +207,103 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// TestDeliveredTwice holds that an object which is made again, since a kill came
+// before its file was removed, takes the place of the first.
+func TestDeliveredTwice(t *testing.T) {
+	b := &bucket{}
+	d := setUp(t, b)
+	d.Append(lb, to, n1, []byte("one\n"))
+	b.err = errors.New("killed")
+	d.Deliver(t.Context())
+	waiting, _ := filepath.Glob(filepath.Join(d.Dir, "*"+ready))
+	if len(waiting) != 1 {
+		t.Fatal(waiting)
+	}
+	content, err := os.ReadFile(waiting[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.err = nil
+	d.Deliver(t.Context())
+	if err := os.WriteFile(waiting[0], content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	New(Config{Dir: d.Dir, Objects: b, Clock: clock.System{}}).Deliver(t.Context())
+	if len(b.got) != 1 || len(b.who) != 2 {
+		t.Errorf("%d objects of %d: %q", len(b.got), len(b.who), b.got)
+	}
+}
+
+// TestBusyPeriod holds that a period of many entries becomes several objects.
+func TestBusyPeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bucket{}
+		d := New(Config{Dir: t.TempDir(), Objects: b, Clock: clock.System{}, MaxSpool: 1000})
+		time.Sleep(time.Minute) // of the fake clock
+		line := strings.Repeat("x", 99) + "\n"
+		for range 30 {
+			d.Append(lb, to, n1, []byte(line))
+		}
+		d.Deliver(t.Context())
+		total := 0
+		for key, text := range b.got {
+			total += len(text)
+			if len(text) > 1000 {
+				t.Errorf("%s has %d bytes", key, len(text))
+			}
+			if len(text) > 900 && !strings.Contains(key, "T0005Z_") {
+				t.Errorf("%s is not of the period's end", key)
+			}
+		}
+		if len(b.got) < 3 || total != 3000 {
+			t.Errorf("%d objects with %d bytes", len(b.got), total)
+		}
+	})
+}
+
+// full is a file on a disk that takes no more than room.
+type full struct {
+	file
+	room *int
+}
+
+func (f full) Write(b []byte) (int, error) {
+	n := min(len(b), *f.room)
+	*f.room -= n
+	written, err := f.file.Write(b[:n])
+	if err == nil && n < len(b) {
+		err = errors.New("no space left on device")
+	}
+	return written, err
+}
+
+// TestFullDisk holds that what was written stays readable, and that what comes
+// once there is room again is delivered, wherever the disk got full.
+func TestFullDisk(t *testing.T) {
+	for start := 0; start < 600; start += 5 {
+		room := start
+		b := &bucket{}
+		d := setUp(t, b)
+		d.create = func(path string) (file, error) {
+			f, err := create(path)
+			return full{f, &room}, err
+		}
+		d.Append(lb, to, n1, []byte("first\n"))
+		d.Append(lb, to, n1, []byte("second\n"))
+		room = 1 << 20
+		d.Append(lb, to, n1, []byte("third\n"))
+		d.Deliver(t.Context())
+		if len(b.got) != 1 {
+			t.Fatalf("%q", b.got)
+		}
+		for _, got := range b.got {
+			if !slices.Contains([]string{"first\nsecond\nthird\n", "first\nthird\n", "third\n"}, got) {
+				t.Errorf("%q", got)
+			}
+		}
+	}
+}
+
 func TestBucketThatRefuses(t *testing.T) {
 	b := &bucket{err: errors.New("disk full")}
 	d := setUp(t, b)
