@@ -244,7 +244,7 @@ func (a *apis) run(ctx context.Context) error {
 	g.Go(func() error { return a.spool.Run(ctx) })
 	g.Go(func() error { return a.sweep(ctx) })
 	g.Go(func() error { return a.retention.Run(ctx) })
-	g.Go(func() error { return a.metrics.Run(ctx, a.clock) })
+	g.Go(func() error { return a.metrics.Run(ctx, a.clock, a.log) })
 	g.Go(func() error { return a.logs.Run(ctx) })
 	g.Go(func() error { return a.secrets.Run(ctx) })
 	g.Go(func() error { return a.objects.Run(ctx) })

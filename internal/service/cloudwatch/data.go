@@ -176,6 +176,9 @@ func (q *queries) value(ctx context.Context, m *cloudwatch.MetricDataQuery) (met
 	if q.under[id] {
 		return metricmath.Value{}, validation("Error in expression '%s': The expression refers to itself", id)
 	}
+	if err := ctx.Err(); err != nil {
+		return metricmath.Value{}, err
+	}
 	q.under[id] = true
 	defer delete(q.under, id)
 	var v metricmath.Value

@@ -49,6 +49,9 @@ func (env Env) eval(n *node) (Value, error) {
 			case Scalar:
 				return Value{}, errorf("An array holds time series alone")
 			}
+			if len(out.List) > maxSeries {
+				return Value{}, errorf("An array cannot hold more than %d time series", maxSeries)
+			}
 		}
 		return out, nil
 	case nodeOperator:
@@ -324,6 +327,9 @@ func (env Env) fill(n *node) (Value, error) {
 	}
 	out := Value{Kind: v.Kind}
 	for _, s := range list {
+		if s.Period > 0 && last.Sub(first)/s.Period > maxPoints {
+			return Value{}, errorf("The function FILL cannot make more than %d values", maxPoints)
+		}
 		filled := filledWith(s, first, last, with, mode)
 		if v.Kind == TimeSeries {
 			out.Series = filled

@@ -2,6 +2,7 @@ package metricmath
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,4 +112,28 @@ func FuzzParse(f *testing.F) {
 		e.IDs(func(string) {})
 		_, _ = e.Eval(env())
 	})
+}
+
+// TestBounds holds that expressions cannot make more than can be returned.
+func TestBounds(t *testing.T) {
+	values := map[string]Value{"m": timeSeries(Series{Period: time.Second, Times: []time.Time{time.Unix(0, 0), time.Unix(40_000_000, 0)}, Values: []float64{1, 2}})}
+	of := func(expression string) (Value, error) {
+		e, err := Parse(expression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Eval(Env{Of: func(id string) (Value, bool) { v, ok := values[id]; return v, ok }})
+	}
+	var err error
+	if values["e1"], err = of("[" + strings.Repeat("m,", 99) + "m]"); err != nil || len(values["e1"].List) != 100 {
+		t.Fatalf("%d series, %v", len(values["e1"].List), err)
+	}
+	if v, err := of("[e1,e1,e1,e1,e1]"); err != nil || len(v.List) != maxSeries {
+		t.Errorf("%d series, %v", len(v.List), err)
+	}
+	for _, expression := range []string{"[e1,e1,e1,e1,e1,m]", "FILL(m, 0)", "FILL(e1, LINEAR)"} {
+		if _, err := of(expression); err == nil {
+			t.Errorf("%s is not refused", expression)
+		}
+	}
 }

@@ -19,6 +19,14 @@ const (
 	maxLength = 2048
 )
 
+// maxSeries is how many time series an array holds, and maxPoints how many values
+// one of them: what GetMetricData can return. Arrays of arrays would else grow
+// without bounds, and short periods be filled over years.
+const (
+	maxSeries = 500
+	maxPoints = 100_800
+)
+
 // node is a parsed expression: an operator or a function with its arguments, a
 // number, a string or an id.
 type node struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -20,17 +21,14 @@ const (
 )
 
 // Run lets data grow coarser with age, and forgets what is too old, until ctx
-// ends.
-func (s *Store) Run(ctx context.Context, c clock.Clock) error {
-	for timer := c.NewTimer(ageEvery); ; timer.Reset(ageEvery) {
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		}
+// ends. What fails, on a full disk, is tried again.
+func (s *Store) Run(ctx context.Context, c clock.Clock, log *slog.Logger) error {
+	for {
 		if err := s.Age(ctx, c.Now()); err != nil && ctx.Err() == nil {
-			return err
+			log.Error("metrics do not age; it is tried again", "error", err)
+		}
+		if !clock.Sleep(ctx, c, ageEvery) {
+			return nil
 		}
 	}
 }
