@@ -3,6 +3,8 @@ package model
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -81,14 +83,20 @@ type S3Piece struct {
 	Checksum string `json:"checksum,omitempty"`
 }
 
-// S3Object is a version of an object. The record of the newest has the id
-// S3ObjectID.
+// S3Object is a version of an object. The newest version's record has the id
+// S3ObjectID, in the table of objects. Every version that was made while its
+// bucket had versioning, the newest too, has one in the table of versions, with
+// the id S3VersionID.
 type S3Object struct {
 	S3Head
 	Key string `json:"key"`
-	// Version is empty where the bucket was never versioned, "null" for what is
-	// written while versioning is suspended.
+	// Version is the version's id: empty for what was written before the bucket
+	// had versioning, "null" for that once there are later versions and for what
+	// is written while versioning is suspended.
 	Version string `json:"version,omitempty"`
+	// Sequence is one more than that of the version that was the newest before;
+	// 0 where Version is empty.
+	Sequence int64 `json:"sequence,omitempty"`
 	// DeleteMarker: the object has been deleted; there are older versions.
 	DeleteMarker bool  `json:"deleteMarker,omitempty"`
 	Size         int64 `json:"size"`
@@ -104,6 +112,24 @@ type S3Object struct {
 // S3ObjectID is the id of an object's record. Those of a bucket come in the
 // order of their keys' bytes.
 func S3ObjectID(bucketID, key string) string { return bucketID + "/" + key }
+
+// S3NullVersion is the id of the version that has none of its own.
+const S3NullVersion = "null"
+
+// S3VersionPrefix begins the ids of the records of versions of the objects
+// whose keys begin with prefix. They come in the order of the keys' bytes.
+func S3VersionPrefix(bucketID, prefix string) string {
+	return bucketID + "/" + strings.ReplaceAll(prefix, "\x01", "\x01\x02")
+}
+
+// maxS3Sequence is more versions than an object ever has.
+const maxS3Sequence = 1<<48 - 1
+
+// S3VersionID is the id of the record of the version of a key with a sequence.
+// Those of a key come newest first.
+func S3VersionID(bucketID, key string, sequence int64) string {
+	return fmt.Sprintf("%s\x01\x01%012x", S3VersionPrefix(bucketID, key), maxS3Sequence-sequence)
+}
 
 // S3Upload is a multipart upload. Its record's id is S3ObjectID and, behind a
 // slash, the upload's id.

@@ -53,6 +53,7 @@ type Handler interface {
 	HeadObject(ctx context.Context, in *HeadObjectInput) (*HeadObjectOutput, error)
 	ListBuckets(ctx context.Context, in *ListBucketsInput) (*ListBucketsOutput, error)
 	ListMultipartUploads(ctx context.Context, in *ListMultipartUploadsInput) (*ListMultipartUploadsOutput, error)
+	ListObjectVersions(ctx context.Context, in *ListObjectVersionsInput) (*ListObjectVersionsOutput, error)
 	ListObjects(ctx context.Context, in *ListObjectsInput) (*ListObjectsOutput, error)
 	ListObjectsV2(ctx context.Context, in *ListObjectsV2Input) (*ListObjectsV2Output, error)
 	ListParts(ctx context.Context, in *ListPartsInput) (*ListPartsOutput, error)
@@ -122,6 +123,7 @@ func New(h Handler) *api.Service {
 			{Name: "HeadObject", Method: "HEAD", Path: "/{Bucket}/{Key+}", Input: "HeadObjectRequest", Output: "HeadObjectOutput", Errors: []string{"NoSuchKey"}, Unsigned: true, NewInput: func() any { return new(HeadObjectInput) }},
 			{Name: "ListBuckets", Method: "GET", Path: "/", Input: "ListBucketsRequest", Output: "ListBucketsOutput", Paginated: &api.Pagination{InputToken: "ContinuationToken", OutputToken: "ContinuationToken", LimitKey: "MaxBuckets", ResultKey: "Buckets"}, Unsigned: true, NewInput: func() any { return new(ListBucketsInput) }},
 			{Name: "ListMultipartUploads", Method: "GET", Path: "/{Bucket}?uploads", Input: "ListMultipartUploadsRequest", Output: "ListMultipartUploadsOutput", Paginated: &api.Pagination{InputToken: "KeyMarker", OutputToken: "NextKeyMarker", LimitKey: "MaxUploads", ResultKey: "Uploads"}, Unsigned: true, NewInput: func() any { return new(ListMultipartUploadsInput) }},
+			{Name: "ListObjectVersions", Method: "GET", Path: "/{Bucket}?versions", Input: "ListObjectVersionsRequest", Output: "ListObjectVersionsOutput", Paginated: &api.Pagination{InputToken: "KeyMarker", OutputToken: "NextKeyMarker", LimitKey: "MaxKeys", ResultKey: "Versions"}, Unsigned: true, NewInput: func() any { return new(ListObjectVersionsInput) }},
 			{Name: "ListObjects", Method: "GET", Path: "/{Bucket}", Input: "ListObjectsRequest", Output: "ListObjectsOutput", Errors: []string{"NoSuchBucket"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "NextMarker || Contents[-1].Key", LimitKey: "MaxKeys", ResultKey: "Contents"}, Unsigned: true, NewInput: func() any { return new(ListObjectsInput) }},
 			{Name: "ListObjectsV2", Method: "GET", Path: "/{Bucket}?list-type=2", Input: "ListObjectsV2Request", Output: "ListObjectsV2Output", Errors: []string{"NoSuchBucket"}, Paginated: &api.Pagination{InputToken: "ContinuationToken", OutputToken: "NextContinuationToken", LimitKey: "MaxKeys", ResultKey: "Contents"}, Unsigned: true, NewInput: func() any { return new(ListObjectsV2Input) }},
 			{Name: "ListParts", Method: "GET", Path: "/{Bucket}/{Key+}", Input: "ListPartsRequest", Output: "ListPartsOutput", Paginated: &api.Pagination{InputToken: "PartNumberMarker", OutputToken: "NextPartNumberMarker", LimitKey: "MaxParts", ResultKey: "Parts"}, Unsigned: true, NewInput: func() any { return new(ListPartsInput) }},
@@ -165,7 +167,6 @@ func New(h Handler) *api.Service {
 			"ListBucketInventoryConfigurations",
 			"ListBucketMetricsConfigurations",
 			"ListDirectoryBuckets",
-			"ListObjectVersions",
 			"PutBucketAbac",
 			"PutBucketAccelerateConfiguration",
 			"PutBucketAcl",
@@ -300,33 +301,36 @@ func New(h Handler) *api.Service {
 		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListMultipartUploads(ctx, in.(*ListMultipartUploadsInput))
 		}
-		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjects(ctx, in.(*ListObjectsInput)) }
-		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjectsV2(ctx, in.(*ListObjectsV2Input)) }
-		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListParts(ctx, in.(*ListPartsInput)) }
-		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ListObjectVersions(ctx, in.(*ListObjectVersionsInput))
+		}
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjects(ctx, in.(*ListObjectsInput)) }
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjectsV2(ctx, in.(*ListObjectsV2Input)) }
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListParts(ctx, in.(*ListPartsInput)) }
+		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutBucketEncryption(ctx, in.(*PutBucketEncryptionInput))
 		}
-		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutBucketOwnershipControls(ctx, in.(*PutBucketOwnershipControlsInput))
 		}
-		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutBucketPolicy(ctx, in.(*PutBucketPolicyInput))
 		}
-		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutBucketTagging(ctx, in.(*PutBucketTaggingInput))
 		}
-		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutBucketVersioning(ctx, in.(*PutBucketVersioningInput))
 		}
-		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutObject(ctx, in.(*PutObjectInput)) }
-		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutObject(ctx, in.(*PutObjectInput)) }
+		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutObjectTagging(ctx, in.(*PutObjectTaggingInput))
 		}
-		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutPublicAccessBlock(ctx, in.(*PutPublicAccessBlockInput))
 		}
-		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) { return h.UploadPart(ctx, in.(*UploadPartInput)) }
-		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) { return h.UploadPart(ctx, in.(*UploadPartInput)) }
+		s.Operations[55].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UploadPartCopy(ctx, in.(*UploadPartCopyInput))
 		}
 	}
@@ -420,6 +424,8 @@ func New(h Handler) *api.Service {
 		"ListBucketsRequest":                        ListBucketsInput{},
 		"ListMultipartUploadsOutput":                ListMultipartUploadsOutput{},
 		"ListMultipartUploadsRequest":               ListMultipartUploadsInput{},
+		"ListObjectVersionsOutput":                  ListObjectVersionsOutput{},
+		"ListObjectVersionsRequest":                 ListObjectVersionsInput{},
 		"ListObjectsOutput":                         ListObjectsOutput{},
 		"ListObjectsRequest":                        ListObjectsInput{},
 		"ListObjectsV2Output":                       ListObjectsV2Output{},

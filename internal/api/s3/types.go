@@ -577,6 +577,15 @@ type DeleteBucketWebsiteInput struct {
 	ExpectedBucketOwner *string
 }
 
+// DeleteMarkerEntry is a shape of the model.
+type DeleteMarkerEntry struct {
+	IsLatest     *bool
+	Key          *string
+	LastModified *time.Time
+	Owner        *Owner
+	VersionId    *string
+}
+
 // DeleteMarkerReplication is a shape of the model.
 type DeleteMarkerReplication struct {
 	Status DeleteMarkerReplicationStatus
@@ -1284,6 +1293,38 @@ type ListMultipartUploadsInput struct {
 	UploadIdMarker      *string
 }
 
+// ListObjectVersionsOutput is a shape of the model.
+type ListObjectVersionsOutput struct {
+	CommonPrefixes      []CommonPrefix
+	DeleteMarkers       []DeleteMarkerEntry
+	Delimiter           *string
+	EncodingType        EncodingType
+	IsTruncated         *bool
+	KeyMarker           *string
+	MaxKeys             *int32
+	Name                *string
+	NextKeyMarker       *string
+	NextVersionIdMarker *string
+	Prefix              *string
+	RequestCharged      RequestCharged
+	VersionIdMarker     *string
+	Versions            []ObjectVersion
+}
+
+// ListObjectVersionsInput is the model's ListObjectVersionsRequest.
+type ListObjectVersionsInput struct {
+	Bucket                   *string
+	Delimiter                *string
+	EncodingType             EncodingType
+	ExpectedBucketOwner      *string
+	KeyMarker                *string
+	MaxKeys                  *int32
+	OptionalObjectAttributes []OptionalObjectAttributes
+	Prefix                   *string
+	RequestPayer             RequestPayer
+	VersionIdMarker          *string
+}
+
 // ListObjectsOutput is a shape of the model.
 type ListObjectsOutput struct {
 	CommonPrefixes []CommonPrefix
@@ -1591,6 +1632,29 @@ const (
 	ObjectStorageClassExpressOnezone     ObjectStorageClass = "EXPRESS_ONEZONE"
 	ObjectStorageClassFsxOpenzfs         ObjectStorageClass = "FSX_OPENZFS"
 	ObjectStorageClassFsxOntap           ObjectStorageClass = "FSX_ONTAP"
+)
+
+// ObjectVersion is a shape of the model.
+type ObjectVersion struct {
+	ChecksumAlgorithm []ChecksumAlgorithm
+	ChecksumType      ChecksumType
+	ETag              *string
+	IsLatest          *bool
+	Key               *string
+	LastModified      *time.Time
+	Owner             *Owner
+	RestoreStatus     *RestoreStatus
+	Size              *int64
+	StorageClass      ObjectVersionStorageClass
+	VersionId         *string
+}
+
+// ObjectVersionStorageClass is an enumeration of the model.
+type ObjectVersionStorageClass string
+
+// The values of ObjectVersionStorageClass.
+const (
+	ObjectVersionStorageClassStandard ObjectVersionStorageClass = "STANDARD"
 )
 
 // OptionalObjectAttributes is an enumeration of the model.

@@ -216,7 +216,11 @@ func (s *Service) DeleteBucket(ctx context.Context, in *s3.DeleteBucketInput) (*
 		if err := errors.Join(err, undo); err != nil {
 			return nil, fmt.Errorf("delete bucket: %w", err)
 		}
-		return nil, fault(http.StatusConflict, "BucketNotEmpty", "The bucket you tried to delete is not empty", detail("BucketName", b.V.Name))
+		message := "The bucket you tried to delete is not empty"
+		if b.V.Versioning != "" {
+			message += ". You must delete all versions in the bucket."
+		}
+		return nil, fault(http.StatusConflict, "BucketNotEmpty", message, detail("BucketName", b.V.Name))
 	}
 	tx := store.NewTxn()
 	tables.S3Buckets.Delete(tx, b)

@@ -71,6 +71,9 @@ func (s *Service) sourceOf(ctx context.Context, header, expectedOwner *string, c
 		return nil, b, err
 	}
 	o, err := s.object(ctx, b, src.key, src.version)
+	if api.Code(err) == "MethodNotAllowed" {
+		err = fault(http.StatusBadRequest, "InvalidRequest", "The source of a copy request may not specifically refer to a delete marker by version id.")
+	}
 	if err != nil {
 		return nil, b, err
 	}
@@ -104,7 +107,7 @@ func (s *Service) CopyObject(ctx context.Context, in *s3.CopyObjectInput) (*s3.C
 		if err != nil {
 			return nil, err
 		}
-		o, err := copyOf(in, from, fromBucket.V.ID == b.V.ID && from.Key == *in.Key)
+		o, err := copyOf(in, from, fromBucket.V.ID == b.V.ID && from.Key == *in.Key && !strings.Contains(*in.CopySource, "?versionId="))
 		if err != nil {
 			return nil, err
 		}

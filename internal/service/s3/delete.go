@@ -40,7 +40,8 @@ type deleted struct {
 	version string
 }
 
-// remove deletes an object, or a version of one for good.
+// remove deletes an object, in a bucket with versioning by a delete marker, or a
+// version of one for good.
 func (s *Service) remove(ctx context.Context, b bucketRow, key, version string, match *string) (deleted, error) {
 	if !possibleKey(key) {
 		return deleted{}, nil
@@ -65,14 +66,18 @@ func (s *Service) remove(ctx context.Context, b bucketRow, key, version string, 
 				return preconditionFailed("If-Match")
 			}
 		}
-		if version != "" && version != "null" {
-			return errBadVersion
-		}
-		if row.V != nil {
+		switch {
+		case version != "":
+			d, gone, err = s.removeVersion(ctx, tx, b, key, version)
+		case b.V.Versioning != "":
+			marker := &model.S3Object{Key: key, DeleteMarker: true, Modified: now(ctx)}
+			gone, err = s.supersede(ctx, tx, b, row, marker)
+			d = deleted{marker: new(true), version: marker.Version}
+		case row.V != nil:
 			gone = row.V.Pieces
 			tables.S3Objects.Delete(tx, row)
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return deleted{}, s.written(err)

@@ -139,14 +139,17 @@ func (s *Service) find(ctx context.Context, bucket, expectedOwner *string, q *qu
 	return o, cut, err
 }
 
-// object finds an object. Who may not list the bucket does not learn that it is
+// object finds a version of an object that is no delete marker. Who may not list the bucket does not learn that it is
 // not there.
 func (s *Service) object(ctx context.Context, b bucketRow, key, version string) (*model.S3Object, error) {
 	o, err := s.version(ctx, b, key, version)
 	if err != nil {
 		return nil, err
 	}
-	if o == nil {
+	if o != nil && o.DeleteMarker && version != "" {
+		return nil, isMarker(o)
+	}
+	if o == nil || o.DeleteMarker {
 		c := api.CallFrom(ctx)
 		if err := c.Authorize(ctx, "s3:ListBucket", model.S3BucketARN(b.Key.Region, b.V.Name), nil); err != nil {
 			return nil, err
@@ -154,7 +157,11 @@ func (s *Service) object(ctx context.Context, b bucketRow, key, version string) 
 		if version != "" {
 			return nil, noSuchVersion(key, version)
 		}
-		return nil, noSuchKey(key)
+		f := noSuchKey(key)
+		if o != nil {
+			f.Header = markerHeader(o)
+		}
+		return nil, f
 	}
 	return o, nil
 }
@@ -164,14 +171,23 @@ func (s *Service) version(ctx context.Context, b bucketRow, key, version string)
 	if !possibleKey(key) {
 		return nil, nil
 	}
-	row, err := s.newest(ctx, b, key)
-	if err != nil {
-		return nil, err
+	var o *model.S3Object
+	var err error
+	if version == "" {
+		var row objectRow
+		row, err = s.newest(ctx, b, key)
+		o = row.V
+	} else {
+		var h held
+		h, err = s.hold(ctx, b, key, version)
+		o = h.object()
 	}
-	if version != "" && version != "null" {
-		return nil, errBadVersion
+	if err != nil || o == nil || o.Version != "" || b.V.Versioning == "" {
+		return o, err
 	}
-	return row.V, nil
+	v := *o
+	v.Version = model.S3NullVersion
+	return &v, nil
 }
 
 // conditions are HTTP's. https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2

@@ -38,9 +38,24 @@ func pageSize(n *int32, name string) (int, error) {
 	return min(int(*n), maxPage), nil
 }
 
+// listed is a version of an object in a listing.
+type listed struct {
+	*model.S3Object
+	// latest: it is its key's newest version.
+	latest bool
+}
+
+// current is a key as listings of objects show it.
+func current(row objectRow) []listed {
+	if row.V.DeleteMarker {
+		return nil
+	}
+	return []listed{{row.V, true}}
+}
+
 // listing is a page of a bucket's objects.
 type listing struct {
-	objects  []objectRow
+	objects  []listed
 	prefixes []string
 	// truncated: there is more behind last, a key or a common prefix.
 	truncated bool
@@ -48,8 +63,9 @@ type listing struct {
 }
 
 // list reads a page of the keys that begin with prefix, behind after. Keys that
-// hold the delimiter behind the prefix are rolled up to one common prefix.
-func (s *Service) list(ctx context.Context, b bucketRow, prefix, delimiter, after string, size int) (listing, error) {
+// hold the delimiter behind the prefix are rolled up to one common prefix; shown
+// is what is listed of a key, by its newest version's record.
+func (s *Service) list(ctx context.Context, b bucketRow, prefix, delimiter, after string, size int, shown func(objectRow) []listed) (listing, error) {
 	var l listing
 	if size == 0 {
 		return l, nil
@@ -64,7 +80,8 @@ func (s *Service) list(ctx context.Context, b bucketRow, prefix, delimiter, afte
 		for _, row := range rows {
 			key := row.V.Key
 			from = key
-			if row.V.DeleteMarker {
+			entries := shown(row)
+			if len(entries) == 0 {
 				continue
 			}
 			common, rolled := commonPrefix(key, prefix, delimiter)
@@ -77,16 +94,19 @@ func (s *Service) list(ctx context.Context, b bucketRow, prefix, delimiter, afte
 				}
 				key = common
 			}
-			if len(l.objects)+len(l.prefixes) == size {
-				l.truncated = true
-				return l, nil
+			free := size - len(l.objects) - len(l.prefixes)
+			if free > 0 {
+				l.last = key
 			}
-			l.last = key
-			if rolled {
+			if rolled && free > 0 {
 				l.prefixes = append(l.prefixes, common)
 				break
 			}
-			l.objects = append(l.objects, row)
+			l.objects = append(l.objects, entries[:min(free, len(entries))]...)
+			if len(entries) > free {
+				l.truncated = true
+				return l, nil
+			}
 		}
 		if len(rows) < want && !jumped {
 			return l, nil
@@ -126,8 +146,7 @@ func encoded(enc func(string) *string, s *string) *string {
 
 func (l *listing) contents(enc func(string) *string, of *s3.Owner) []s3.Object {
 	out := make([]s3.Object, 0, len(l.objects))
-	for _, row := range l.objects {
-		o := row.V
+	for _, o := range l.objects {
 		e := s3.Object{
 			Key: enc(o.Key), ETag: quoted(o.ETag), LastModified: &o.Modified, Size: &o.Size,
 			StorageClass: s3.ObjectStorageClassStandard, Owner: of,
@@ -167,7 +186,7 @@ func (s *Service) ListObjectsV2(ctx context.Context, in *s3.ListObjectsV2Input) 
 			return nil, invalidArgument("The continuation token provided is incorrect", "continuation-token", *in.ContinuationToken)
 		}
 	}
-	l, err := s.list(ctx, b, prefix, delimiter, after, size)
+	l, err := s.list(ctx, b, prefix, delimiter, after, size, current)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +217,7 @@ func (s *Service) ListObjects(ctx context.Context, in *s3.ListObjectsInput) (*s3
 	if err != nil {
 		return nil, err
 	}
-	l, err := s.list(ctx, b, str(in.Prefix), str(in.Delimiter), str(in.Marker), size)
+	l, err := s.list(ctx, b, str(in.Prefix), str(in.Delimiter), str(in.Marker), size, current)
 	if err != nil {
 		return nil, err
 	}

@@ -160,11 +160,8 @@ func TestSettings(t *testing.T) {
 		"no bucket":       {second(c.GetBucketCors(ctx, &awss3.GetBucketCorsInput{Bucket: aws.String("nobodys")})), "NoSuchBucket"},
 		"another account": {second(w.client("AKIAOTHER").GetBucketCors(ctx, &awss3.GetBucketCorsInput{Bucket: b})), "AccessDenied"},
 		"analytics":       {second(c.ListBucketAnalyticsConfigurations(ctx, &awss3.ListBucketAnalyticsConfigurationsInput{Bucket: b})), "NotImplemented"},
-		"versions": {second(c.PutBucketVersioning(ctx, &awss3.PutBucketVersioningInput{
-			Bucket: b, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
-		})), "NotImplemented"},
-		"KMS": {second(c.PutBucketEncryption(ctx, &awss3.PutBucketEncryptionInput{Bucket: b, ServerSideEncryptionConfiguration: encryption(types.ServerSideEncryptionAwsKms)})), "NotImplemented"},
-		"AES": {second(c.PutBucketEncryption(ctx, &awss3.PutBucketEncryptionInput{Bucket: b, ServerSideEncryptionConfiguration: encryption(types.ServerSideEncryptionAes256)})), ""},
+		"KMS":             {second(c.PutBucketEncryption(ctx, &awss3.PutBucketEncryptionInput{Bucket: b, ServerSideEncryptionConfiguration: encryption(types.ServerSideEncryptionAwsKms)})), "NotImplemented"},
+		"AES":             {second(c.PutBucketEncryption(ctx, &awss3.PutBucketEncryptionInput{Bucket: b, ServerSideEncryptionConfiguration: encryption(types.ServerSideEncryptionAes256)})), ""},
 		"writers own": {second(c.PutBucketOwnershipControls(ctx, &awss3.PutBucketOwnershipControlsInput{
 			Bucket: b, OwnershipControls: &types.OwnershipControls{Rules: []types.OwnershipControlsRule{{ObjectOwnership: types.ObjectOwnershipObjectWriter}}},
 		})), "NotImplemented"},

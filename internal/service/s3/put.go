@@ -105,16 +105,8 @@ func (s *Service) putWith(ctx context.Context, b bucketRow, o *model.S3Object, c
 		if err := change(tx, row.V); err != nil {
 			return err
 		}
-		if row.V != nil {
-			if replaced, err = s.retire(ctx, tx, b, row, o); err != nil {
-				return err
-			}
-			tables.S3Objects.Replace(tx, row, o)
-			return nil
-		}
-		o.Version = versionOf(b)
-		tables.S3Objects.Create(tx, b.Key.Account, b.Key.Region, model.S3ObjectID(b.V.ID, o.Key), o)
-		return nil
+		replaced, err = s.supersede(ctx, tx, b, row, o)
+		return err
 	})
 	fresh := o.Pieces
 	if o.Parts {
@@ -163,14 +155,4 @@ func (s *Service) newest(ctx context.Context, b bucketRow, key string) (objectRo
 		return row, fmt.Errorf("read object: %w", err)
 	}
 	return row, nil
-}
-
-// versionOf is the version of what is written to a bucket now.
-func versionOf(bucketRow) string { return "" }
-
-// retire makes room for o in place of a record. It returns the pieces that
-// nothing refers to afterwards.
-func (s *Service) retire(_ context.Context, _ *store.Txn, b bucketRow, old objectRow, o *model.S3Object) ([]model.S3Piece, error) {
-	o.Version = versionOf(b)
-	return old.V.Pieces, nil
 }

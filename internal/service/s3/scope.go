@@ -105,6 +105,8 @@ func (s *Service) ScopeOf(ctx context.Context, _ *api.Operation, in any) ([]stri
 	switch in := in.(type) {
 	case *s3.ListObjectsInput:
 		set("s3:max-keys", number(in.MaxKeys))
+	case *s3.ListObjectVersionsInput:
+		set("s3:max-keys", number(in.MaxKeys))
 	case *s3.ListObjectsV2Input:
 		set("s3:max-keys", number(in.MaxKeys))
 	}

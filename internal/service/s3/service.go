@@ -114,7 +114,7 @@ func noSuchBucket(name string) error {
 	return fault(http.StatusNotFound, "NoSuchBucket", "The specified bucket does not exist", detail("BucketName", name))
 }
 
-func noSuchKey(key string) error {
+func noSuchKey(key string) *api.Fault {
 	return fault(http.StatusNotFound, "NoSuchKey", "The specified key does not exist.", detail("Key", key))
 }
 

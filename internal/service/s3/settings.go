@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"net/http"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/s3"
@@ -91,20 +90,6 @@ func (s *Service) PutBucketEncryption(ctx context.Context, in *s3.PutBucketEncry
 func (s *Service) DeleteBucketEncryption(ctx context.Context, in *s3.DeleteBucketEncryptionInput) (*s3.DeleteBucketEncryptionOutput, error) {
 	_, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
 	return &s3.DeleteBucketEncryptionOutput{}, err
-}
-
-// GetBucketVersioning implements s3.Handler.
-func (s *Service) GetBucketVersioning(ctx context.Context, in *s3.GetBucketVersioningInput) (*s3.GetBucketVersioningOutput, error) {
-	_, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
-	return &s3.GetBucketVersioningOutput{}, err
-}
-
-// PutBucketVersioning implements s3.Handler.
-func (s *Service) PutBucketVersioning(ctx context.Context, in *s3.PutBucketVersioningInput) (*s3.PutBucketVersioningOutput, error) {
-	if _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner); err != nil {
-		return nil, err
-	}
-	return nil, fault(http.StatusNotImplemented, "NotImplemented", "Versioning of buckets is not implemented.")
 }
 
 // GetBucketCors implements s3.Handler.

@@ -50,8 +50,12 @@ func (s *Service) named(ctx context.Context) (map[contents.ID]struct{}, error) {
 	if err := eachRow(ctx, s.Store, tables.S3Parts, func(p *model.S3Part) { add([]model.S3Piece{p.Piece}) }); err != nil {
 		return nil, err
 	}
-	// Objects after parts: what a part was may become an object's meanwhile.
+	// Objects after parts, and versions after objects: what a part was may
+	// become an object's meanwhile, and what was an object's alone a version's.
 	if err := eachRow(ctx, s.Store, tables.S3Objects, func(o *model.S3Object) { add(o.Pieces) }); err != nil {
+		return nil, err
+	}
+	if err := eachRow(ctx, s.Store, tables.S3Versions, func(o *model.S3Object) { add(o.Pieces) }); err != nil {
 		return nil, err
 	}
 	return out, nil

@@ -9,7 +9,6 @@ import (
 	"roadstead.dev/internal/api/s3"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/store"
-	"roadstead.dev/internal/store/tables"
 )
 
 // tagSet is tags as answers have them.
@@ -86,26 +85,30 @@ func (s *Service) retag(ctx context.Context, bucket, expectedOwner *string, key,
 	if err != nil {
 		return "", err
 	}
+	is := ""
 	err = store.Transact(ctx, s.Store, func(tx *store.Txn) error {
 		o, err := s.object(ctx, b, key, version)
 		if err != nil {
 			return err
 		}
-		row, err := s.newest(ctx, b, key)
+		h, err := s.hold(ctx, b, key, version)
 		if err != nil {
 			return err
 		}
+		row := h.newest
+		if !h.is {
+			row = h.kept
+		}
 		if row.V == nil {
-			return noSuchKey(key)
+			return noSuchKey(key) // it went in between
 		}
 		v := row.Copy()
-		v.Tags = tags
-		version = o.Version
-		tables.S3Objects.Replace(tx, row, v)
+		v.Tags, is = tags, o.Version
+		h.rewrite(tx, v)
 		return nil
 	})
 	if err != nil {
 		return "", s.written(err)
 	}
-	return version, nil
+	return is, nil
 }

@@ -30,5 +30,6 @@ func Indexed() []store.Indexed {
 		Groups,
 		Roles,
 		Certificates,
+		S3Versions,
 	}
 }
