@@ -9,7 +9,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-terraform down build deps test test-fast fuzz hostile sim lint fmt generate check-generated compat presubmit bench clean
+.PHONY: help demo demo-terraform down build deps test test-long test-fast fuzz hostile sim lint fmt generate check-generated compat presubmit bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -34,6 +34,10 @@ deps: ## install what is missing from the distribution
 test: deps ## run all tests, on real containers where root is there
 	$(GO) vet ./...
 	$(GO) test -timeout 14m ./...
+
+LONGTIME ?= 40m
+test-long: deps ## run the end-to-end tests with all that `make test` leaves out of them
+	$(GO) test -count=1 -timeout $(LONGTIME) -v ./test/e2e -args -full
 
 test-fast: ## run the tests that need neither root nor containers
 	$(GO) test -short ./...

@@ -14,6 +14,10 @@ import (
 	"testing"
 )
 
+// full does each thing that a shorter run leaves to another one: `make
+// test-long`.
+var full = flag.Bool("full", false, "plan after each of Terraform's applies and imports")
+
 // built holds the programs under test, compiled once.
 var built struct {
 	roadstead string
