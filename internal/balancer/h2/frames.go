@@ -274,6 +274,7 @@ func (h *Conn) settings(f *frame) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	initial := h.initial
 	for p := f.payload; len(p) > 0; p = p[6:] {
 		v := int64(binary.BigEndian.Uint32(p[2:]))
 		switch binary.BigEndian.Uint16(p) {
@@ -285,20 +286,33 @@ func (h *Conn) settings(f *frame) error {
 			if v > maxWindow {
 				return connError{FlowControlError}
 			}
-			for _, s := range h.streams {
-				if s.sendWindow += v - h.initial; s.sendWindow > maxWindow {
-					return connError{FlowControlError}
-				}
-				s.wakeWriter()
-			}
-			h.initial = v
+			initial = v
 		case settingMaxFrame:
 			if v < 16<<10 || v >= 1<<24 {
 				return connError{ProtocolError}
 			}
 		}
 	}
+	if err := h.resize(initial); err != nil {
+		return err
+	}
 	return h.control(frameSettings, flagAck, 0, nil)
+}
+
+// resize makes the window of new streams another one, and changes those that
+// there are. A frame may say it a thousand times, and what it says last counts.
+func (h *Conn) resize(initial int64) error {
+	if initial == h.initial {
+		return nil
+	}
+	for _, s := range h.streams {
+		if s.sendWindow += initial - h.initial; s.sendWindow > maxWindow {
+			return connError{FlowControlError}
+		}
+		s.wakeWriter()
+	}
+	h.initial = initial
+	return nil
 }
 
 func (h *Conn) windowUpdate(f *frame) error {
@@ -337,7 +351,11 @@ func (h *Conn) windowUpdate(f *frame) error {
 }
 
 // idle tells whether no stream has had the id, as far as can be seen.
-func (h *Conn) idle(id uint32) bool { return id > h.latest || id%2 == 0 }
+func (h *Conn) idle(id uint32) bool { return id%2 == 0 || id > h.latest && !h.late(id) }
+
+// late tells whether a stream comes behind the last one that the client was told
+// will be served: what is on its way of it is ignored.
+func (h *Conn) late(id uint32) bool { return h.leaving && id > h.last }
 
 func (h *Conn) resetByClient(f *frame) error {
 	if len(f.payload) != 4 {

@@ -44,15 +44,15 @@ func (h *Conn) request(id uint32) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case h.wasDropped(id):
-		return nil // trailers that crossed the reset
+	case h.late(id), id <= h.latest && h.wasDropped(id):
+		return nil // trailers that crossed the reset, perhaps
 	case id == h.latest:
 		return connError{StreamClosed}
 	case id < h.latest:
 		return connError{ProtocolError}
-	}
-	if id > h.last {
-		return nil // the client was told
+	case len(h.out) > maxControl:
+		// Answers without a body wait for nobody: the client does not read them.
+		return connError{EnhanceYourCalm}
 	}
 	h.latest = id
 	h.moved = time.Now()
@@ -157,6 +157,15 @@ func (s *Stream) discard() {
 	s.body, s.from = nil, 0
 }
 
+// keep appends to the unread body: in the place of what was read, once that is
+// most of it, so that a long body takes no more room than a window does.
+func (s *Stream) keep(p []byte) {
+	if len(s.body)+len(p) > cap(s.body) && s.from > len(s.body)/2 {
+		s.body, s.from = s.body[:copy(s.body, s.body[s.from:])], 0
+	}
+	s.body = append(s.body, p...)
+}
+
 // took tells the client that n bytes of bodies are not kept any more.
 func (h *Conn) took(n int) {
 	if h.taken += n; h.taken >= connWindow/2 {
@@ -187,7 +196,7 @@ func (h *Conn) data(f *frame) error {
 			return connError{ProtocolError}
 		}
 		h.took(size)
-		if !h.wasDropped(f.id) {
+		if !h.late(f.id) && !h.wasDropped(f.id) {
 			return streamError{f.id, StreamClosed}
 		}
 		return nil
@@ -205,7 +214,7 @@ func (h *Conn) data(f *frame) error {
 	h.took(pad)
 	s.took(pad)
 	s.received += int64(len(f.payload))
-	s.body = append(s.body, f.payload...)
+	s.keep(f.payload)
 	if f.has(flagEndStream) {
 		s.over = true
 		s.settle()
