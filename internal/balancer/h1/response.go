@@ -54,6 +54,12 @@ func (r *Response) Bodiless(head bool) bool {
 	return head || r.Status < 200 || r.Status == 204 || r.Status == 304
 }
 
+// Contradicts tells whether the fields announce a body where none can follow and
+// none may be announced (RFC 9110, 8.6): the sender may send one all the same.
+func (r *Response) Contradicts() bool {
+	return r.Status == 204 && (r.Chunked || r.Length > 0)
+}
+
 // UntilClose tells whether the body ends where the connection does.
 func (r *Response) UntilClose() bool { return !r.Chunked && r.Length < 0 }
 

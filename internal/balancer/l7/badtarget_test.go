@@ -281,3 +281,61 @@ func TestTargetBreaksOff(t *testing.T) {
 		})
 	}
 }
+
+// A target that is gone costs no request that may be repeated, also where a
+// connection to it was kept.
+func TestKeptConnectionToTargetThatIsGone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		c, err := l.Accept()
+		_ = l.Close() // nobody listens from now on
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			_, _ = io.WriteString(c, next)
+		}
+	}()
+	other := backend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "other") })
+	b := start(t, Settings{}, l.Addr().String())
+	o := dialOne(t, b.addr)
+	if status, body, _, err := o.do("GET", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil || status != 200 || body != "next" {
+		t.Fatal(status, body, err)
+	}
+	gone := b.group.state.Load().targets[0]
+	b.group.Set(GroupSettings{Algorithm: LeastOutstanding}, []*Target{gone, NewTarget(other, tcpDial)})
+	for range 4 {
+		if status, body, _, err := o.do("GET", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil || status != 200 || body != "other" {
+			t.Fatal(status, body, err)
+		}
+	}
+	if got, want := b.group.Stats.ConnectionErrors.Load(), gone.Stats.ConnectionErrors.Load(); got == 0 || got != want {
+		t.Errorf("the group has %d connection errors, the target %d", got, want)
+	}
+}
+
+// A body that comes where there can be none is not taken for the next response.
+func TestBodyWhereNoneIs(t *testing.T) {
+	for _, head := range []string{"204 No Content\r\nContent-Length: 40", "204 No Content\r\nTransfer-Encoding: chunked"} {
+		s := script(t, func(c net.Conn, _ *http.Request) bool {
+			_, _ = io.WriteString(c, "HTTP/1.1 "+head+"\r\n\r\n")
+			return true
+		})
+		b := start(t, Settings{}, s.addr)
+		o := dialOne(t, b.addr)
+		get := "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+		if _, body, _, err := o.do("GET", get); err != nil || body != "" {
+			t.Fatal(body, err)
+		}
+		if status, body, _, err := o.do("GET", get); err != nil || status != 200 || body != "next" {
+			t.Fatal(status, body, err)
+		}
+		if n := s.conns.Load(); n != 2 {
+			t.Errorf("%q: %d connections", head, n)
+		}
+	}
+}

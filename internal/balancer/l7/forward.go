@@ -104,16 +104,18 @@ func (c *conn) send(x *exchange) (status int, err error) {
 	x.target.inflight.Add(1)
 	c.stats.Requests.Add(1)
 	x.stats.Requests.Add(1)
-	var fresh bool
-	for attempt := 0; ; attempt++ {
+	var fresh, moved bool
+	for {
 		up, err := x.target.get(context.Background(), fresh, !whole || len(body) > withHead)
 		if err != nil {
-			// Nothing was sent, so another target may be tried.
-			if attempt == 0 && len(x.state.targets) > 1 {
+			x.stats.ConnectionErrors.Add(1)
+			// Nothing was sent, or what may be repeated: another target may be
+			// tried.
+			if !moved && len(x.state.targets) > 1 {
+				moved, fresh = true, false
 				c.elsewhere(x)
 				continue
 			}
-			x.stats.ConnectionErrors.Add(1)
 			return dialStatus(err), err
 		}
 		if !up.reused {
@@ -124,7 +126,7 @@ func (c *conn) send(x *exchange) (status int, err error) {
 		if c.cutC.Load() {
 			_ = up.c.Close()
 		}
-		if attempt == 0 || x.began == 0 {
+		if x.began == 0 {
 			x.began = sinceStart()
 		}
 		status, err = c.exchange(x, body, whole)
@@ -285,7 +287,7 @@ func (c *conn) failed(x *exchange, status int) bool {
 	switch {
 	case x.pump != nil:
 		err := x.pump.stop(c)
-		c.received += x.pump.sent
+		c.pumped(x.pump)
 		switch {
 		case err == nil || errors.Is(err, errToTarget):
 		case isTimeout(err):
@@ -332,7 +334,10 @@ func dialStatus(err error) int {
 
 // pump sends the rest of a request's body while the response is awaited.
 type pump struct {
-	done chan struct{}
+	// restore takes a buffer back that the pump lent the reader; nil when it
+	// lent none.
+	restore func()
+	done    chan struct{}
 	err  error // valid once done is closed
 	sent int64 // likewise
 	quit atomic.Bool
@@ -387,8 +392,9 @@ func (p *pump) run(c *conn, up *upstream, length int64, chunked bool, timeout ti
 		if (chunked && scan.Done()) || (!chunked && length == 0) {
 			return nil
 		}
-		if len(c.r.buf) < largeBuffer {
-			c.r.buf, c.r.r, c.r.w = make([]byte, largeBuffer), 0, 0
+		if p.restore == nil {
+			// The head stays where it is: what it says is still needed.
+			p.restore = c.r.lend()
 		}
 		c.r.dl.extend(c.c.SetReadDeadline, timeout)
 		if p.quit.Load() {
@@ -405,6 +411,15 @@ func (p *pump) run(c *conn, up *upstream, length int64, chunked bool, timeout ti
 
 // errQuit: the pump was told to stop.
 var errQuit = errors.New("the response is complete before the request")
+
+// pumped takes the reader over from a pump that has ended. The request's head is
+// lost.
+func (c *conn) pumped(p *pump) {
+	c.received += p.sent
+	if p.restore != nil {
+		p.restore()
+	}
+}
 
 func (p *pump) ended() bool {
 	select {

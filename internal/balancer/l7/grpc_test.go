@@ -54,6 +54,7 @@ func (s *service) StreamingOutputCall(in *pb.StreamingOutputCallRequest, out pb.
 	if len(in.GetResponseParameters()) == 0 {
 		<-out.Context().Done()
 		s.ended <- context.Cause(out.Context())
+		return status.FromContextError(out.Context().Err()).Err()
 	}
 	return nil
 }

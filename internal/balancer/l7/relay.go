@@ -87,7 +87,7 @@ func (c *conn) relay(x *exchange) bool {
 	// lent a larger one below.
 	c.out = c.appendResponse(c.out[:0], x, mode)
 	c.headed(len(c.out))
-	reuse := r.KeepsAlive() && (mode == bodyNone || !r.UntilClose())
+	reuse := r.KeepsAlive() && (mode == bodyNone || !r.UntilClose()) && !r.Contradicts()
 	began, err := c.relayBody(up, mode)
 	if err != nil {
 		x.target.drop(up)
@@ -113,7 +113,7 @@ func (c *conn) endPump(x *exchange) bool {
 	if p == nil {
 		return !x.unsent
 	}
-	defer func() { c.received += p.sent }()
+	defer c.pumped(p)
 	if p.ended() {
 		return p.err == nil
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -78,5 +79,48 @@ func TestBodyThatWasNotSent(t *testing.T) {
 				t.Errorf("%d requests were refused", n)
 			}
 		})
+	}
+}
+
+// What a request said is still there when its target answers, though its body
+// went through the same buffers, and those are small again afterwards.
+func TestRequestOutlivesItsBody(t *testing.T) {
+	b := start(t, Settings{})
+	app := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "s"})
+	})
+	b.group.Set(GroupSettings{Sticky: true, StickyFor: time.Hour, AppCookie: "session"}, []*Target{NewTarget(app, tcpDial)})
+	o := dialOne(t, b.addr)
+	body := strings.Repeat("x", 100_000)
+	for i := range 3 {
+		_, _ = io.WriteString(o.c, "POST / HTTP/1.1\r\nHost: x\r\nOrigin: https://a.test\r\nUser-Agent: Chrome/99.0\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n")
+		if resp, err := http.ReadResponse(o.r, nil); err != nil || resp.StatusCode != 100 {
+			t.Fatal(resp, err)
+		}
+		_, _ = io.WriteString(o.c, body)
+		resp, err := http.ReadResponse(o.r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		found := false
+		for _, k := range resp.Cookies() {
+			found = found || k.Name == bindingCookie && k.SameSite == http.SameSiteNoneMode
+		}
+		if !found {
+			t.Errorf("request %d: cookies %v", i, resp.Cookies())
+		}
+	}
+	b.server.mu.Lock()
+	defer b.server.mu.Unlock()
+	for c := range b.server.conns {
+		c := c.(*conn)
+		for until := time.Now().Add(10 * time.Second); !c.idle.Load() && time.Now().Before(until); {
+			runtime.Gosched()
+		}
+		if !c.idle.Load() || cap(c.r.buf) > 4*smallBuffer {
+			t.Errorf("an idle connection has a buffer of %d bytes", cap(c.r.buf))
+		}
 	}
 }
