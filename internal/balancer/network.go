@@ -84,7 +84,7 @@ func (in *instance) cut(flows []l4.Flow) error {
 }
 
 // outlived are the flows that end with their targets' deregistration: those of
-// UDP, which would never end by themselves, and those of groups that say so.
+// groups that say so, which the ones with datagrams do by default.
 func (in *instance) outlived(gone []*target) []l4.Flow {
 	var cut []l4.Flow
 	for _, t := range gone {
@@ -92,11 +92,8 @@ func (in *instance) outlived(gone []*target) []l4.Flow {
 		if g == nil || g.targets[t.address().String()] != nil {
 			continue
 		}
-		terminates := g.spec.Attributes["deregistration_delay.connection_termination.enabled"] == "true"
-		for _, f := range t.flows() {
-			if terminates || f.Protocol == l4.UDP {
-				cut = append(cut, f)
-			}
+		if balance.EndsDeregistered(g.spec.Attributes, g.spec.Protocol) {
+			cut = append(cut, t.flows()...)
 		}
 	}
 	return cut
@@ -192,10 +189,7 @@ func (in *instance) reforward(ctx context.Context, t *target, before, after stri
 func (in *instance) givesUp(t *target) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if t.g.spec.Attributes["target_health_state.unhealthy.connection_termination.enabled"] == "false" {
-		return false
-	}
-	return !in.chosen(t)
+	return balance.EndsUnhealthy(t.g.spec.Attributes, t.g.spec.Protocol) && !in.chosen(t)
 }
 
 // chosen tells whether a target gets new flows.
@@ -232,13 +226,13 @@ func (in *instance) table() (l4.Table, error) {
 			for _, w := range forwardsTo(l) {
 				if g := in.groups[w.TargetGroupARN]; g != nil {
 					pools = append(pools, l4.Pool{
-						Weight: int(w.Weight), Targets: in.pool(g, eni.Zone),
+						Name: g.spec.ARN, Weight: int(w.Weight), Targets: in.pool(g, eni.Zone),
 						BySource: g.spec.Attributes["stickiness.enabled"] == "true", Preserve: preserves(g.spec),
 					})
 				}
 			}
 			for _, p := range ps {
-				n.Ports = append(n.Ports, l4.Port{Protocol: p, Port: uint16(l.Port), Pools: pools, Idle: idleSeconds(l)})
+				n.Ports = append(n.Ports, l4.Port{Protocol: p, Port: uint16(l.Port), Pools: pools, Sticky: sticky(l), Idle: idleSeconds(l)})
 			}
 		}
 		t.Nodes = append(t.Nodes, n)
@@ -272,6 +266,18 @@ func forwardsTo(l balance.Listener) []model.WeightedTargetGroup {
 		}
 	}
 	return nil
+}
+
+// sticky tells whether a listener binds clients to groups.
+func sticky(l balance.Listener) bool {
+	for _, r := range l.Rules {
+		for _, a := range r.Actions {
+			if r.Default && a.Forward != nil && a.Forward.Sticky {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // preserves tells whether a group's targets see the clients' addresses.

@@ -68,7 +68,7 @@ func (in *instance) streamTables() (map[int32]*conduit.Table, error) {
 		if !in.streams(l) {
 			continue
 		}
-		t := &conduit.Table{Idle: tcpIdle, Pools: map[netip.Addr][]conduit.Pool{}}
+		t := &conduit.Table{Idle: tcpIdle, Sticky: sticky(l), Pools: map[netip.Addr][]conduit.Pool{}}
 		if n := idleSeconds(l); n > 0 {
 			t.Idle = time.Duration(n) * time.Second
 		}
@@ -102,7 +102,7 @@ func (in *instance) streamPools(l balance.Listener, zone string) []conduit.Pool 
 			continue
 		}
 		p := conduit.Pool{
-			Weight: int(w.Weight), Targets: in.pool(g, zone), Preserve: preserves(g.spec),
+			Name: g.spec.ARN, Weight: int(w.Weight), Targets: in.pool(g, zone), Preserve: preserves(g.spec),
 			BySource: g.spec.Attributes["stickiness.enabled"] == "true",
 		}
 		if proxies(g.spec) {

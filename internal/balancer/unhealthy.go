@@ -5,15 +5,16 @@ import (
 	"time"
 
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
 )
 
 // drainFor is how long a target that has become unhealthy keeps its flows,
 // where that is neither no time nor forever.
-func drainFor(attributes map[string]string) time.Duration {
-	if attributes["target_health_state.unhealthy.connection_termination.enabled"] != "false" {
+func drainFor(g balance.TargetGroup) time.Duration {
+	if balance.EndsUnhealthy(g.Attributes, g.Protocol) {
 		return 0
 	}
-	n, err := strconv.Atoi(attributes["target_health_state.unhealthy.draining_interval_seconds"])
+	n, err := strconv.Atoi(g.Attributes["target_health_state.unhealthy.draining_interval_seconds"])
 	if err != nil {
 		return 0
 	}
@@ -23,7 +24,7 @@ func drainFor(attributes map[string]string) time.Duration {
 // drains tells whether a target is unhealthy and keeps its flows for a time,
 // and how much of that is left: less than nothing when they should have ended.
 func (t *target) drains(now time.Time) (left time.Duration, ok bool) {
-	interval := drainFor(t.g.spec.Attributes)
+	interval := drainFor(t.g.spec)
 	if t.state.Status != model.TargetHealthUnhealthy || interval == 0 {
 		return 0, false
 	}
@@ -62,7 +63,7 @@ func (in *instance) endDrained(t *target, since time.Time, left time.Duration) {
 		return
 	}
 	in.mu.Lock()
-	still := t.state.Status == model.TargetHealthUnhealthy && t.state.Since.Equal(since) && drainFor(t.g.spec.Attributes) > 0 && !in.chosen(t) &&
+	still := t.state.Status == model.TargetHealthUnhealthy && t.state.Since.Equal(since) && drainFor(t.g.spec) > 0 && !in.chosen(t) &&
 		!t.spec.Draining && t.g.targets[t.address().String()] == t // else it is deregistered, which is another matter
 	in.mu.Unlock()
 	if still {

@@ -224,3 +224,64 @@ func TestFailsOpen(t *testing.T) {
 		t.Error("flows are cut though all targets get them")
 	}
 }
+
+// What the kernel is told of a listener that shares flows among groups.
+func TestStickyListener(t *testing.T) {
+	k := new(kernel)
+	w := newWorldWith(t, Config{Clock: hurried{}, Forwarder: k})
+	lb := spec(newApp(t, "a").Target)
+	lb.Type = model.LoadBalancerNetwork
+	lb.Interfaces = []balance.Interface{{ID: "eni", Address: "127.0.0.1/8"}}
+	lb.Listeners[0].Protocol, lb.Groups[0].Protocol = "TCP", "TCP"
+	for _, sticky := range []bool{false, true} {
+		lb.Listeners[0].Rules = []model.Rule{{Default: true, Actions: []model.RuleAction{{Forward: &model.ForwardAction{
+			TargetGroups: []model.WeightedTargetGroup{{TargetGroupARN: lb.Groups[0].ARN, Weight: 7}, {TargetGroupARN: "gone", Weight: 3}}, Sticky: sticky,
+		}}}}}
+		w.apply(lb)
+		k.mu.Lock()
+		p := k.table.Nodes[0].Ports[0]
+		k.mu.Unlock()
+		if p.Sticky != sticky || len(p.Pools) != 1 || p.Pools[0].Name != lb.Groups[0].ARN {
+			t.Errorf("sticky %v: %+v", sticky, p)
+		}
+	}
+}
+
+// The flows that end when their target has been deregistered.
+func TestDeregisteredTargetsFlows(t *testing.T) {
+	for _, c := range []struct {
+		protocol, attribute string
+		cut                 []uint8
+	}{
+		{"TCP", "", nil},
+		{"TCP", "true", []uint8{l4.TCP}},
+		{"UDP", "", []uint8{l4.UDP}},
+		{"UDP", "false", nil},
+		{"TCP_UDP", "", []uint8{l4.TCP, l4.UDP}},
+	} {
+		t.Run(c.protocol+" "+c.attribute, func(t *testing.T) {
+			k := new(kernel)
+			w := newWorldWith(t, Config{Clock: hurried{}, Forwarder: k})
+			a := newApp(t, "a")
+			lb := spec(a.Target)
+			lb.Type = model.LoadBalancerNetwork
+			lb.Interfaces = []balance.Interface{{ID: "eni", Address: "127.0.0.1/8"}}
+			lb.Listeners[0].Protocol, lb.Groups[0].Protocol = c.protocol, c.protocol
+			if c.attribute != "" {
+				lb.Groups[0].Attributes = map[string]string{"deregistration_delay.connection_termination.enabled": c.attribute}
+			}
+			w.apply(lb)
+			lb.Groups[0].Targets = nil
+			w.apply(lb)
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			var got []uint8
+			for _, f := range k.cut {
+				got = append(got, f.Protocol)
+			}
+			if !slices.Equal(got, c.cut) {
+				t.Errorf("cut are flows of %v", got)
+			}
+		})
+	}
+}

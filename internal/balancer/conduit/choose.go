@@ -29,6 +29,18 @@ func pick(pools []Pool) *Pool {
 // seed makes no two processes distribute flows alike.
 var seed = maphash.MakeSeed()
 
+// stick chooses the pool that a client has been bound to by the weights.
+func stick(pools []Pool, client netip.Addr) *Pool {
+	shares := make([]l4.Pool, len(pools))
+	for i := range pools {
+		shares[i] = l4.Pool{Name: pools[i].Name, Weight: pools[i].Weight}
+	}
+	if i := l4.Assigned(shares, l4.SlotOf(client)); i >= 0 {
+		return &pools[i]
+	}
+	return nil
+}
+
 // choose chooses a pool's target for a client.
 func (p *Pool) choose(client netip.AddrPort) (netip.AddrPort, bool) {
 	if len(p.Targets) == 0 {

@@ -32,6 +32,9 @@ type Table struct {
 	// Pools share the connections by their weights: for each of the load
 	// balancer's own addresses, and under the zero address for all others.
 	Pools map[netip.Addr][]Pool
+	// Sticky sends a client's connections to the same pool, as long as the
+	// weights let it.
+	Sticky bool
 	// Log is told of connections at their end; nil for none.
 	Log AccessLog
 	// Sessions is told of connections with TLS; nil for none. Listener is the
@@ -42,6 +45,8 @@ type Table struct {
 
 // Pool is targets that get new connections.
 type Pool struct {
+	// Name tells a sticky listener's pools apart, and stays.
+	Name string
 	// Weight is the pool's share; one with 0 gets none.
 	Weight int
 	// Group chooses the targets and connects to them, where it is not nil: by

@@ -374,3 +374,23 @@ func TestChooses(t *testing.T) {
 		t.Errorf("by source: %v", spread)
 	}
 }
+
+// A sticky listener's clients keep to a pool, and are shared by the weights.
+func TestSticks(t *testing.T) {
+	pools := []Pool{{Name: "a", Weight: 3}, {Name: "b", Weight: 1}, {Name: "c"}}
+	got := map[string]int{}
+	for i := range 1000 {
+		source := netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
+		first := stick(pools, source)
+		got[first.Name]++
+		if again := stick(pools, source); again != first {
+			t.Fatal("a client goes to two pools")
+		}
+	}
+	if got["a"] < 650 || got["a"] > 850 || got["c"] != 0 {
+		t.Errorf("by weight: %v", got)
+	}
+	if stick([]Pool{{}}, netip.IPv4Unspecified()) != nil {
+		t.Error("a pool without weight is chosen")
+	}
+}

@@ -79,6 +79,9 @@ func (c *conn) connect(t *Table, client, own netip.AddrPort, protocol string) ne
 		pools = t.Pools[netip.Addr{}]
 	}
 	pool := pick(pools)
+	if t.Sticky {
+		pool = stick(pools, client.Addr())
+	}
 	if pool == nil {
 		return nil
 	}

@@ -42,12 +42,17 @@ type Port struct {
 	Port     uint16
 	// Pools share the new flows by their weights.
 	Pools []Pool
+	// Sticky sends the flows from a client's address to the same pool, as long
+	// as the weights let it: see Assigned.
+	Sticky bool
 	// Idle is how many seconds a flow of TCP may say nothing; 0 means 350.
 	Idle uint32
 }
 
 // Pool is targets that get new flows.
 type Pool struct {
+	// Name tells a sticky port's pools apart, and stays.
+	Name string
 	// Weight is the pool's share of the flows; one with 0 gets none.
 	Weight int
 	// Targets share the pool's flows. Without any they are refused.

@@ -244,17 +244,18 @@ func (w *writer) port(n *Node, p *Port) (string, error) {
 	}
 	var elements []nftables.SetElement
 	total := 0
+	chains := make([]string, len(pools))
 	for i := range pools {
-		chain, err := w.pool(n, &pools[i], name+"-"+strconv.Itoa(i))
-		if err != nil {
+		var err error
+		if chains[i], err = w.pool(n, &pools[i], name+"-"+strconv.Itoa(i)); err != nil {
 			return "", err
 		}
-		for range pools[i].Weight {
-			if chain != "" {
-				elements = append(elements, nftables.SetElement{Key: number(uint32(total)), VerdictData: goTo(chain)})
-			}
-			total++
+	}
+	for _, i := range p.sharing(pools) {
+		if i >= 0 && chains[i] != "" {
+			elements = append(elements, nftables.SetElement{Key: number(uint32(total)), VerdictData: goTo(chains[i])})
 		}
+		total++
 	}
 	if len(elements) == 0 {
 		return "", nil
@@ -264,7 +265,7 @@ func (w *writer) port(n *Node, p *Port) (string, error) {
 		return "", err
 	}
 	chain := w.conn.AddChain(&nftables.Chain{Name: name, Table: w.table})
-	load, length := flow(false)
+	load, length := flow(p.Sticky)
 	w.rule(chain, load, []expr.Any{
 		&expr.Hash{SourceRegister: 2, DestRegister: 1, Length: length, Modulus: uint32(total), Seed: weightSeed, Type: expr.HashTypeJenkins},
 		&expr.Lookup{SourceRegister: 1, DestRegister: 0, IsDestRegSet: true, SetName: weights.Name, SetID: weights.ID},

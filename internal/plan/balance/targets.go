@@ -83,3 +83,24 @@ func DeregistrationDelay(g *model.TargetGroup) time.Duration {
 func PreservesByDefault(targetType, protocol string) bool {
 	return targetType != model.TargetTypeIP || protocol == "UDP" || protocol == "TCP_UDP"
 }
+
+// isDatagram tells whether a group's protocol has flows without an end.
+func isDatagram(protocol string) bool { return protocol == "UDP" || protocol == "TCP_UDP" }
+
+// EndsDeregistered tells whether the flows to a network load balancer's target
+// end when its deregistration delay has passed.
+func EndsDeregistered(attributes map[string]string, protocol string) bool {
+	if v := attributes["deregistration_delay.connection_termination.enabled"]; v != "" {
+		return v == "true"
+	}
+	return isDatagram(protocol)
+}
+
+// EndsUnhealthy tells whether the flows to a network load balancer's target end
+// when it becomes unhealthy.
+func EndsUnhealthy(attributes map[string]string, protocol string) bool {
+	if v := attributes["target_health_state.unhealthy.connection_termination.enabled"]; v != "" {
+		return v == "true"
+	}
+	return !isDatagram(protocol)
+}

@@ -132,7 +132,8 @@ func forwardAction(in *elbv2.Action) (*model.ForwardAction, error) {
 	}
 	if st := c.TargetGroupStickinessConfig; st != nil {
 		f.Sticky, f.StickySeconds = value(st.Enabled), value(st.DurationSeconds)
-		if f.Sticky && (f.StickySeconds < 1 || f.StickySeconds > maxStickySeconds) {
+		// Application load balancers alone need a duration: checkListener.
+		if f.Sticky && (st.DurationSeconds != nil && f.StickySeconds < 1 || f.StickySeconds > maxStickySeconds) {
 			return nil, invalid("The duration of target group stickiness must be between 1 and %d seconds", maxStickySeconds)
 		}
 	}

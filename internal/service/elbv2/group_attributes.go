@@ -16,6 +16,7 @@ const (
 	stickinessType    = "stickiness.type"
 	appCookieName     = "stickiness.app_cookie.cookie_name"
 	appCookie         = "app_cookie"
+	sourceIP          = "source_ip"
 	dnsFailover       = "target_group_health.dns_failover.minimum_healthy_targets."
 	stateRouting      = "target_group_health.unhealthy_state_routing.minimum_healthy_targets."
 )

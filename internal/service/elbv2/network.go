@@ -126,19 +126,60 @@ func (s *Service) checkListener(ctx context.Context, lb *model.LoadBalancer, pro
 	if len(acts) != 1 || acts[0].Forward == nil {
 		return elbv2.NewInvalidLoadBalancerActionException("Listeners with protocol '%s' must have one action of type 'forward'", protocol)
 	}
-	if acts[0].Forward.Sticky {
+	if acts[0].Forward.Sticky && protocol == "TLS" {
 		return elbv2.NewInvalidLoadBalancerActionException("Target group stickiness is not supported for listeners with protocol '%s'", protocol)
 	}
 	if err := s.checkUsedBalancers(ctx, lb, acts); err != nil {
 		return err
 	}
+	return s.checkFlowGroups(ctx, protocol, acts)
+}
+
+// checkFlowGroups refuses groups that a network load balancer's listener with
+// the protocol cannot forward to, or not together.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-listeners.html#default-actions
+func (s *Service) checkFlowGroups(ctx context.Context, protocol string, acts []model.RuleAction) error {
+	var first *model.TargetGroup
 	for _, arn := range balance.ForwardsTo(acts) {
-		g, err := s.targetGroup(ctx, arn)
+		row, err := s.targetGroup(ctx, arn)
 		if err != nil {
 			return err
 		}
-		if !forwardable(protocol, g.V) {
-			return elbv2.NewIncompatibleProtocolsException("Target group '%s' has protocol '%s', which a listener with protocol '%s' cannot forward to", arn, g.V.Protocol, protocol)
+		g := row.V
+		if first == nil {
+			first = g
+		}
+		switch sticky := g.Attributes[stickinessEnabled] == "true"; {
+		case !forwardable(protocol, g):
+			return elbv2.NewIncompatibleProtocolsException("Target group '%s' has protocol '%s', which a listener with protocol '%s' cannot forward to", arn, g.Protocol, protocol)
+		case protocol == "TLS" && g.Protocol != first.Protocol:
+			return elbv2.NewIncompatibleProtocolsException("All target groups of a listener with protocol 'TLS' must have the same protocol: '%s' has protocol '%s', and '%s' has protocol '%s'", first.ARN, first.Protocol, arn, g.Protocol)
+		case sticky && protocol == "TLS":
+			return unsupported("Stickiness is not supported for listeners with protocol 'TLS': it is enabled for the target group '%s'", arn)
+		case sticky && unbound(acts, arn):
+			return unsupported("You must enable group stickiness on a rule if you enabled target stickiness on one of its target groups")
+		}
+	}
+	return nil
+}
+
+// checkStickyListeners refuses stickiness of a group that a TLS listener
+// forwards to.
+func (s *Service) checkStickyListeners(ctx context.Context, g *model.TargetGroup) error {
+	if g.Attributes[stickinessEnabled] != "true" {
+		return nil
+	}
+	users, err := s.usersOf(ctx, g.ARN)
+	if err != nil {
+		return err
+	}
+	for _, u := range users {
+		l, err := s.listener(ctx, u.V.ListenerARN)
+		if err != nil {
+			return err
+		}
+		if l.V.Protocol == "TLS" {
+			return unsupported("Stickiness is not supported for target groups of listeners with protocol 'TLS': '%s'", l.V.ARN)
 		}
 	}
 	return nil

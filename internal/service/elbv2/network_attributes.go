@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
@@ -16,6 +17,8 @@ const (
 	preserveClientIP = "preserve_client_ip.enabled"
 	crossZoneEnabled = "load_balancing.cross_zone.enabled"
 	proxyProtocol    = "proxy_protocol_v2.enabled"
+
+	deregistrationTermination = "deregistration_delay.connection_termination.enabled"
 
 	unhealthyTermination = "target_health_state.unhealthy.connection_termination.enabled"
 	unhealthyDraining    = "target_health_state.unhealthy.draining_interval_seconds"
@@ -46,13 +49,13 @@ var networkListenerAttributes = []attribute{
 
 // networkGroupAttributes are those of the groups of network load balancers.
 var networkGroupAttributes = []attribute{
-	{"deregistration_delay.connection_termination.enabled", "false", boolean},
+	{deregistrationTermination, "false", boolean},
 	{"deregistration_delay.timeout_seconds", "300", between(0, 3600)},
 	{crossZoneEnabled, "use_load_balancer_configuration", oneOf("use_load_balancer_configuration", "true", "false")},
 	{preserveClientIP, "true", boolean},
 	{proxyProtocol, "false", boolean},
 	{"stickiness.enabled", "false", boolean},
-	{"stickiness.type", "source_ip", nil},
+	{stickinessType, sourceIP, anything},
 	{"target_group_health.dns_failover.minimum_healthy_targets.count", "1", either("off", between(1, maxTargets))},
 	{"target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", between(1, 100)},
 	{"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", between(1, maxTargets)},
@@ -85,10 +88,16 @@ func groupAttributesOf(g *model.TargetGroup) []attribute {
 	if !isLayer4(g.Protocol) {
 		return targetGroupAttributes
 	}
-	known := append([]attribute(nil), networkGroupAttributes...)
+	known := slices.Clone(networkGroupAttributes)
 	for i := range known {
-		if known[i].key == preserveClientIP && !balance.PreservesByDefault(g.TargetType, g.Protocol) {
-			known[i].standard = "false"
+		a := &known[i]
+		switch a.key {
+		case preserveClientIP:
+			a.standard = strconv.FormatBool(balance.PreservesByDefault(g.TargetType, g.Protocol))
+		case deregistrationTermination:
+			a.standard = strconv.FormatBool(balance.EndsDeregistered(nil, g.Protocol))
+		case unhealthyTermination:
+			a.standard = strconv.FormatBool(balance.EndsUnhealthy(nil, g.Protocol))
 		}
 	}
 	return known
@@ -107,20 +116,33 @@ func preservesSource(g *model.TargetGroup) bool {
 
 // checkNetworkAttributes refuses what a group cannot have: datagrams, and
 // what comes to application load balancers, are always their clients'.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/network/edit-target-group-attributes.html
 func (s *Service) checkNetworkAttributes(ctx context.Context, g *model.TargetGroup) error {
 	a := g.Attributes
-	stream := g.Protocol == "TCP" || g.Protocol == "TLS"
+	stream, alb := g.Protocol == "TCP" || g.Protocol == "TLS", g.TargetType == model.TargetTypeALB
 	switch {
+	case a[stickinessType] != "" && a[stickinessType] != sourceIP:
+		return unsupported("Stickiness type '%s' is not supported for target groups with the %s protocol", a[stickinessType], g.Protocol)
 	case a[preserveClientIP] == "false" && !stream:
 		return unsupported("Client IP preservation cannot be disabled for target groups with protocol '%s'", g.Protocol)
-	case a[preserveClientIP] == "false" && g.TargetType == model.TargetTypeALB:
+	case a[preserveClientIP] == "false" && alb:
 		return unsupported("Client IP preservation cannot be disabled for target groups with target type 'alb'")
-	case a[proxyProtocol] == "true" && (!stream || g.TargetType == model.TargetTypeALB):
+	case a[proxyProtocol] == "true" && (!stream || alb):
 		return unsupported("Proxy protocol v2 is not supported for target groups with protocol '%s' and target type '%s'", g.Protocol, g.TargetType)
 	case a[stickinessEnabled] == "true" && g.Protocol == "TLS":
 		return unsupported("Stickiness is not supported for target groups with protocol 'TLS'")
-	case a[unhealthyDraining] != "" && a[unhealthyDraining] != "0" && a[unhealthyTermination] != "false":
+	case alb && (a[crossZoneEnabled] == "true" || a[crossZoneEnabled] == "false"):
+		return unsupported("Target group attribute '%s' must be 'use_load_balancer_configuration' for target groups with target type 'alb'", crossZoneEnabled)
+	case a[unhealthyTermination] == "true" && !stream:
+		return unsupported("Target group attribute '%s' cannot be 'true' for target groups with protocol '%s'", unhealthyTermination, g.Protocol)
+	case a[unhealthyDraining] != "" && a[unhealthyDraining] != "0" && balance.EndsUnhealthy(a, g.Protocol):
 		return unsupported("Target group attribute '%s' cannot be set while '%s' is 'true'", unhealthyDraining, unhealthyTermination)
+	}
+	if err := s.checkStickiness(ctx, g); err != nil {
+		return err
+	}
+	if err := s.checkStickyListeners(ctx, g); err != nil {
+		return err
 	}
 	if !preservesSource(g) || g.TargetType != model.TargetTypeIP {
 		return nil

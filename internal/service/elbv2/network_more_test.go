@@ -61,14 +61,65 @@ func TestNetworkListenersShareFlows(t *testing.T) {
 		t.Error(err)
 	}
 	refused(t, set("59"), "ValidationError", "59")
-	action.ForwardConfig.TargetGroupStickinessConfig = &elbv2.TargetGroupStickinessConfig{Enabled: new(true), DurationSeconds: new(int32(60))}
+	stick := func(arn string) error {
+		_, err := w.s.ModifyTargetGroupAttributes(w.ctx, &elbv2.ModifyTargetGroupAttributesInput{
+			TargetGroupArn: new(arn), Attributes: []elbv2.TargetGroupAttribute{{Key: new(stickinessEnabled), Value: new("true")}},
+		})
+		return err
+	}
+	refused(t, stick(a), "InvalidConfigurationRequest", "group stickiness")
+	action.ForwardConfig.TargetGroupStickinessConfig = &elbv2.TargetGroupStickinessConfig{Enabled: new(true)}
+	l = must(w.s.ModifyListener(w.ctx, &elbv2.ModifyListenerInput{ListenerArn: l.ListenerArn, DefaultActions: []elbv2.Action{action}}))(w).Listeners[0]
+	if st := l.DefaultActions[0].ForwardConfig.TargetGroupStickinessConfig; !*st.Enabled || st.DurationSeconds != nil {
+		t.Errorf("clients are bound to groups: %+v", st)
+	}
+	if err := stick(a); err != nil {
+		t.Error(err)
+	}
+	action.ForwardConfig.TargetGroupStickinessConfig.Enabled = new(false)
 	_, err := w.s.ModifyListener(w.ctx, &elbv2.ModifyListenerInput{ListenerArn: l.ListenerArn, DefaultActions: []elbv2.Action{action}})
-	refused(t, err, "InvalidLoadBalancerAction", "stickiness")
+	refused(t, err, "InvalidConfigurationRequest", "group stickiness")
+}
+
+// A TLS listener has groups of one protocol, and binds nobody.
+func TestTLSListenersGroups(t *testing.T) {
+	w := newWorld(t)
+	lb, arn := w.network("net"), w.certificate("a")
+	tcp, tls, sticky := w.flowGroup("tcp", "TCP"), w.flowGroup("tls", "TLS"), w.flowGroup("sticky", "TCP")
+	stick := func(group string) error {
+		_, err := w.s.ModifyTargetGroupAttributes(w.ctx, &elbv2.ModifyTargetGroupAttributesInput{
+			TargetGroupArn: new(group), Attributes: []elbv2.TargetGroupAttribute{{Key: new(stickinessEnabled), Value: new("true")}},
+		})
+		return err
+	}
+	if err := stick(sticky); err != nil {
+		t.Fatal(err)
+	}
+	create := func(port int32, bound bool, groups ...string) error {
+		f := &elbv2.ForwardActionConfig{TargetGroupStickinessConfig: &elbv2.TargetGroupStickinessConfig{Enabled: &bound}}
+		for _, g := range groups {
+			f.TargetGroups = append(f.TargetGroups, elbv2.TargetGroupTuple{TargetGroupArn: new(g), Weight: new(int32(1))})
+		}
+		_, err := w.s.CreateListener(w.ctx, &elbv2.CreateListenerInput{
+			LoadBalancerArn: new(lb), Port: &port, Protocol: "TLS", Certificates: named(arn), DefaultActions: []elbv2.Action{{Type: "forward", ForwardConfig: f}},
+		})
+		return err
+	}
+	refused(t, create(443, false, tcp, tls), "IncompatibleProtocols", "same protocol")
+	refused(t, create(443, true, tcp), "InvalidLoadBalancerAction", "stickiness")
+	refused(t, create(443, false, sticky), "InvalidConfigurationRequest", "Stickiness")
+	if err := create(443, false, tcp); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, stick(tcp), "InvalidConfigurationRequest", "TLS")
 }
 
 func TestNetworkGroupAttributes(t *testing.T) {
 	w := newWorld(t)
 	tcp, udp, tls := w.flowGroup("tcp", "TCP"), w.flowGroup("udp", "UDP"), w.flowGroup("tls", "TLS")
+	alb := *must(w.s.CreateTargetGroup(w.ctx, &elbv2.CreateTargetGroupInput{
+		Name: new("alb"), Protocol: "TCP", Port: new(int32(80)), VpcId: new("vpc-1"), TargetType: elbv2.TargetTypeEnumAlb,
+	}))(w).TargetGroups[0].TargetGroupArn
 	set := func(arn string, pairs ...string) error {
 		in := &elbv2.ModifyTargetGroupAttributesInput{TargetGroupArn: new(arn)}
 		for i := 0; i < len(pairs); i += 2 {
@@ -92,6 +143,13 @@ func TestNetworkGroupAttributes(t *testing.T) {
 		{"draining", set(tcp, unhealthyTermination, "false", unhealthyDraining, "60"), "", ""},
 		{"termination while draining", set(tcp, unhealthyTermination, "true"), "InvalidConfigurationRequest", unhealthyDraining},
 		{"failover", set(tcp, "target_group_health.dns_failover.minimum_healthy_targets.count", "off", "target_group_health.dns_failover.minimum_healthy_targets.percentage", "50"), "", ""},
+		{"termination of datagrams", set(udp, unhealthyTermination, "true"), "InvalidConfigurationRequest", "UDP"},
+		{"draining of datagrams", set(udp, unhealthyDraining, "60"), "", ""},
+		{"datagrams go on", set(udp, deregistrationTermination, "false"), "", ""},
+		{"a cookie", set(tcp, stickinessType, "lb_cookie"), "InvalidConfigurationRequest", "Stickiness type 'lb_cookie' is not supported for target groups with the TCP protocol"},
+		{"zones of an inner load balancer", set(alb, crossZoneEnabled, "true"), "InvalidConfigurationRequest", "alb"},
+		{"an inner load balancer's own zones", set(alb, crossZoneEnabled, "use_load_balancer_configuration"), "", ""},
+		{"failover of gateway load balancers", set(tcp, "target_failover.on_unhealthy", "rebalance"), "ValidationError", "not recognized"},
 		{"too much failover", set(tcp, "target_group_health.dns_failover.minimum_healthy_targets.percentage", "101"), "ValidationError", "101"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -159,6 +159,11 @@ func TestNetworkTargetGroups(t *testing.T) {
 	if a, b := attribute(tcp, preserveClientIP), attribute(udp, preserveClientIP); a != "false" || b != "true" {
 		t.Errorf("clients' addresses are preserved: TCP %s, UDP %s", a, b)
 	}
+	for _, c := range []struct{ key, tcp, udp string }{{deregistrationTermination, "false", "true"}, {unhealthyTermination, "true", "false"}} {
+		if a, b := attribute(tcp, c.key), attribute(udp, c.key); a != c.tcp || b != c.udp {
+			t.Errorf("%s is %s for TCP, %s for UDP", c.key, a, b)
+		}
+	}
 	refused(t, set(udp, preserveClientIP, "false"), "InvalidConfigurationRequest", "UDP")
 	refused(t, set(tcp, "slow_start.duration_seconds", "30"), "ValidationError", "not recognized")
 	// The shortest interval is as long as the default timeout.

@@ -81,6 +81,11 @@ func (s *Service) checkForwards(ctx context.Context, protocol string, acts []mod
 	if kind, is := guarded(acts); is && protocol != string(elbv2.ProtocolEnumHttps) {
 		return badAction("Actions of type '%s' are supported for HTTPS listeners only", kind)
 	}
+	for _, a := range acts {
+		if f := a.Forward; f != nil && f.Sticky && f.StickySeconds == 0 {
+			return invalid("The duration of target group stickiness must be between 1 and %d seconds", maxStickySeconds)
+		}
+	}
 	for _, arn := range balance.ForwardsTo(acts) {
 		g, err := s.targetGroup(ctx, arn)
 		if err != nil {

@@ -107,9 +107,23 @@ resource "aws_lb_listener" "tcp" {
   port              = var.revision > 1 ? 6380 : 6379
   protocol          = "TCP"
 
+  # Clients keep to a group, and then to a target of the one that binds them.
   default_action {
-    type             = "forward"
-    target_group_arn = aws_lb_target_group.tcp.arn
+    type = "forward"
+    forward {
+      target_group {
+        arn    = aws_lb_target_group.tcp.arn
+        weight = 90
+      }
+      target_group {
+        arn    = aws_lb_target_group.plain.arn
+        weight = var.revision > 1 ? 0 : 10
+      }
+      stickiness {
+        enabled  = true
+        duration = 3600
+      }
+    }
   }
 }
 
@@ -174,6 +188,13 @@ resource "aws_lb_target_group" "plain" {
   vpc_id      = data.aws_vpc.default.id
 }
 
+resource "aws_lb_target_group" "next" {
+  name     = "tf-net-next"
+  port     = 8443
+  protocol = "TLS"
+  vpc_id   = data.aws_vpc.default.id
+}
+
 resource "aws_lb_listener" "tls" {
   load_balancer_arn = aws_lb.facing.arn
   port              = 443
@@ -190,7 +211,7 @@ resource "aws_lb_listener" "tls" {
         weight = var.revision > 1 ? 10 : 90
       }
       target_group {
-        arn    = aws_lb_target_group.plain.arn
+        arn    = aws_lb_target_group.next.arn
         weight = var.revision > 1 ? 90 : 10
       }
     }
