@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -114,7 +115,7 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 		NewAPI:  func() linklocal.APIServer { return s.newEdge(inVPC, guests) },
 		APIPort: s.port(), Log: s.log,
 		Resolver: dns.New(dns.Config{
-			Zone:      ctrnetwork.Names{Store: s.store, Endpoint: network.MetadataAddr}.Lookup,
+			Zone:      ctrnetwork.Names{Store: s.store, Endpoint: network.MetadataAddr, Draw: rand.IntN}.Lookup,
 			Upstreams: dns.HostResolvers("/etc/resolv.conf"), Log: s.log,
 		}).Handler,
 	})

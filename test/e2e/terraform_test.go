@@ -55,7 +55,7 @@ func TestTerraform(t *testing.T) {
 			applied: balancerApplied, imported: balancerImports, changed: balancerChanged, destroyed: balancerDestroyed,
 		},
 		{
-			name: "forwarder", first: "21 added, 0 changed, 0 destroyed", second: "0 added, 6 changed, 0 destroyed",
+			name: "forwarder", first: "22 added, 0 changed, 0 destroyed", second: "0 added, 6 changed, 0 destroyed",
 			applied: forwarderApplied, imported: forwarderImports, changed: forwarderChanged, destroyed: forwarderDestroyed,
 		},
 		{

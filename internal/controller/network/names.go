@@ -22,6 +22,8 @@ type Names struct {
 	// of its APIs and registries, which are all names that end in .localhost
 	// but for load balancers'.
 	Endpoint netip.Addr
+	// Draw draws a number below n, each as likely; nil always draws 0.
+	Draw func(n int) int
 }
 
 const loadBalancerSuffix = ".elb.localhost"
@@ -60,31 +62,6 @@ func (n Names) vpc(ctx context.Context, vpcID string) (store.Row[model.VPC], err
 		}
 	}
 	return store.Row[model.VPC]{}, err
-}
-
-func (n Names) loadBalancer(ctx context.Context, vpcID, name string) ([]netip.Addr, bool, error) {
-	row, err := tables.LoadBalancerByDNSName(ctx, n.Store, name)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	lb := row.V
-	var addrs []netip.Addr
-	for _, i := range lb.Status.Interfaces {
-		if i.Idle {
-			continue
-		}
-		text := i.PublicIPv4Address
-		if lb.VpcID == vpcID || lb.Scheme == "internal" {
-			text = i.PrivateIPv4Address
-		}
-		if a, err := netip.ParseAddr(text); err == nil {
-			addrs = append(addrs, a)
-		}
-	}
-	return addrs, true, nil
 }
 
 // private answers names made of addresses, ip-10-0-0-1.ec2.internal, for the

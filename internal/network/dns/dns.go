@@ -20,6 +20,20 @@ import (
 // elsewhere. A known name may have no address.
 type Zone func(ctx context.Context, vpcID, name string) (addrs []netip.Addr, known bool, err error)
 
+type clientKey struct{}
+
+// WithClient makes a context in which a Zone knows who asks.
+func WithClient(ctx context.Context, client netip.Addr) context.Context {
+	return context.WithValue(ctx, clientKey{}, client)
+}
+
+// Client is the address of who asks a Zone; the zero address where that is not
+// known.
+func Client(ctx context.Context) netip.Addr {
+	a, _ := ctx.Value(clientKey{}).(netip.Addr)
+	return a
+}
+
 // ErrOff is a Zone's answer for VPCs that have turned their resolver off.
 var ErrOff = errors.New("the VPC has no DNS support")
 
@@ -63,6 +77,9 @@ func (r *Resolver) Handler(vpcID string) dns.Handler {
 		ctx, cancel := context.WithTimeout(context.Background(), 4*r.cfg.Timeout)
 		defer cancel()
 		_, tcp := w.RemoteAddr().(*net.TCPAddr)
+		if from, err := netip.ParseAddrPort(w.RemoteAddr().String()); err == nil {
+			ctx = WithClient(ctx, from.Addr().Unmap())
+		}
 		m := r.Answer(ctx, vpcID, q, tcp)
 		if !tcp {
 			size := uint16(dns.MinMsgSize)

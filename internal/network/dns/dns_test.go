@@ -136,6 +136,22 @@ func TestResolver(t *testing.T) {
 	})
 }
 
+// A zone knows who asks, over both protocols.
+func TestZoneKnowsItsClient(t *testing.T) {
+	r := New(Config{Zone: func(ctx context.Context, _, _ string) ([]netip.Addr, bool, error) {
+		return []netip.Addr{Client(ctx)}, true, nil
+	}})
+	server := serve(t, r.Handler("vpc-1"))
+	for _, network := range []string{"udp", "tcp"} {
+		if got := addrs(ask(t, server, network, "web.example.", dns.TypeA)); !got["127.0.0.1"] {
+			t.Errorf("over %s it is %v", network, got)
+		}
+	}
+	if Client(t.Context()).IsValid() {
+		t.Error("nobody has an address")
+	}
+}
+
 func TestNoResolverAnswers(t *testing.T) {
 	r := New(Config{Zone: zone})
 	q := new(dns.Msg).SetQuestion("www.example.", dns.TypeA)

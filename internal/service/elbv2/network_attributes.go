@@ -35,8 +35,8 @@ var networkBalancerAttributes = []attribute{
 	{"access_logs.s3.bucket", "", anything},
 	{"access_logs.s3.prefix", "", anything},
 	{deletionProtection, "false", boolean},
-	{"dns_record.client_routing_policy", "any_availability_zone", nil},
-	{"ipv6.deny_all_igw_traffic", "false", nil},
+	{"dns_record.client_routing_policy", "any_availability_zone", oneOf("availability_zone_affinity", "partial_availability_zone_affinity")},
+	{denyGateways, "false", nil},
 	{crossZoneEnabled, "false", boolean},
 	{"secondary_ips.auto_assigned.per_subnet", "0", nil},
 	{"zonal_shift.config.enabled", "false", nil},
@@ -64,11 +64,22 @@ var networkGroupAttributes = []attribute{
 	{unhealthyDraining, "0", between(0, 360000)},
 }
 
+// denyGateways is true for internal load balancers, which no internet gateway
+// leads to.
+const denyGateways = "ipv6.deny_all_igw_traffic"
+
 func attributesOf(lb *model.LoadBalancer) []attribute {
+	known := loadBalancerAttributes
 	if lb.Type == model.LoadBalancerNetwork {
-		return networkBalancerAttributes
+		known = networkBalancerAttributes
 	}
-	return loadBalancerAttributes
+	known = slices.Clone(known)
+	for i := range known {
+		if known[i].key == denyGateways {
+			known[i].standard = strconv.FormatBool(lb.Scheme == string(elbv2.LoadBalancerSchemeEnumInternal))
+		}
+	}
+	return known
 }
 
 func listenerAttributesOf(l *model.Listener) []attribute {

@@ -266,3 +266,43 @@ func TestApplicationLoadBalancersAsTargets(t *testing.T) {
 	must(w.s.DeleteListener(w.ctx, &elbv2.DeleteListenerInput{ListenerArn: new(listener)}))(w)
 	must(w.s.DeleteLoadBalancer(w.ctx, &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: new(alb)}))(w)
 }
+
+// Attributes of network load balancers themselves.
+func TestNetworkBalancerAttributes(t *testing.T) {
+	w := newWorld(t)
+	facing := w.network("net")
+	internal := *must(w.s.CreateLoadBalancer(w.ctx, &elbv2.CreateLoadBalancerInput{
+		Name: new("in"), Type: elbv2.LoadBalancerTypeEnumNetwork, Scheme: elbv2.LoadBalancerSchemeEnumInternal, Subnets: []string{"subnet-a"},
+	}))(w).LoadBalancers[0].LoadBalancerArn
+	const routing = "dns_record.client_routing_policy"
+	attribute := func(arn, key string) string {
+		for _, a := range must(w.s.DescribeLoadBalancerAttributes(w.ctx, &elbv2.DescribeLoadBalancerAttributesInput{LoadBalancerArn: new(arn)}))(w).Attributes {
+			if *a.Key == key {
+				return *a.Value
+			}
+		}
+		return "none"
+	}
+	set := func(v string) error {
+		_, err := w.s.ModifyLoadBalancerAttributes(w.ctx, &elbv2.ModifyLoadBalancerAttributesInput{
+			LoadBalancerArn: new(facing), Attributes: []elbv2.LoadBalancerAttribute{{Key: new(routing), Value: new(v)}},
+		})
+		return err
+	}
+	for _, c := range []struct{ arn, key, want string }{
+		{facing, routing, "any_availability_zone"},
+		{facing, crossZoneEnabled, "false"},
+		{facing, denyGateways, "false"},
+		{internal, denyGateways, "true"},
+	} {
+		if got := attribute(c.arn, c.key); got != c.want {
+			t.Errorf("%s is %s, want %s", c.key, got, c.want)
+		}
+	}
+	for _, v := range []string{"partial_availability_zone_affinity", "availability_zone_affinity", "any_availability_zone"} {
+		if err := set(v); err != nil || attribute(facing, routing) != v {
+			t.Errorf("%s: %v, it is %s", v, err, attribute(facing, routing))
+		}
+	}
+	refused(t, set("no_zone"), "ValidationError", "no_zone")
+}
