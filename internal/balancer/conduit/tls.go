@@ -61,10 +61,10 @@ func (l *Listener) config() *tls.Config {
 			sessionFrom(hello).greeted(hello, t)
 			for _, p := range t.Protocols {
 				if slices.Contains(hello.SupportedProtos, p) {
-					return t.with, nil
+					return t.Policy.For(hello, t.with)
 				}
 			}
-			return t.without, nil
+			return t.Policy.For(hello, t.without)
 		},
 	}
 }

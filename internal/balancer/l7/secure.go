@@ -61,7 +61,7 @@ func (s *Server) tlsConfig() *tls.Config {
 			if session, ok := hello.Context().Value(sessionKey{}).(*Session); ok {
 				session.terms = t
 			}
-			return t.config, nil
+			return t.Policy.For(hello, t.config)
 		},
 	}
 }

@@ -31,6 +31,10 @@ func TestPoliciesWithOpenSSL(t *testing.T) {
 		"ELBSecurityPolicy-FS-1-2-Res-2020-10":    "no no yes no",
 		"ELBSecurityPolicy-TLS13-1-2-Res-2021-06": "no no yes yes",
 		"ELBSecurityPolicy-TLS13-1-3-2021-06":     "no no no yes",
+
+		"ELBSecurityPolicy-TLS13-1-2-Ext0-FIPS-2023-04": "no no yes yes",
+		"ELBSecurityPolicy-TLS13-1-0-FIPS-PQ-2025-09":   "yes yes yes yes",
+		"ELBSecurityPolicy-TLS13-1-3-FIPS-2023-04":      "no no no yes",
 	} {
 		b.swapTLS(secure(t, policy, certificate(t, 1, rsaKey(), "a.test")))
 		var got []string
@@ -46,6 +50,32 @@ func TestPoliciesWithOpenSSL(t *testing.T) {
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %s, want %s", policy, got, want)
+		}
+	}
+}
+
+// TestFIPSWithOpenSSL has OpenSSL prefer what policies of FIPS do not have.
+func TestFIPSWithOpenSSL(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("there is no openssl")
+	}
+	b := startTLS(t, secure(t, modern, certificate(t, 1, rsaKey(), "a.test")))
+	const chacha, aes = "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_256_GCM_SHA384"
+	for _, c := range []struct{ policy, suites, groups, want string }{
+		{"ELBSecurityPolicy-TLS13-1-2-2021-06", chacha, "X25519", "TLSv1.3, Cipher is " + chacha},
+		{"ELBSecurityPolicy-TLS13-1-2-FIPS-2023-04", chacha + ":" + aes, "P-256", "TLSv1.2, Cipher is ECDHE-RSA-AES"},
+		{"ELBSecurityPolicy-TLS13-1-2-FIPS-2023-04", chacha, "P-256", "TLSv1.2, Cipher is ECDHE-RSA-AES"},
+		{"ELBSecurityPolicy-TLS13-1-2-FIPS-2023-04", aes, "P-384", "TLSv1.3, Cipher is " + aes},
+		{"ELBSecurityPolicy-TLS13-1-2-FIPS-2023-04", aes, "X25519", "(NONE), Cipher is (NONE)"},
+		{"ELBSecurityPolicy-TLS13-1-2-FIPS-2023-04", aes, "X25519:P-256", "TLSv1.3, Cipher is " + aes},
+		{"ELBSecurityPolicy-TLS13-1-3-FIPS-2023-04", chacha + ":" + aes, "P-256", "(NONE), Cipher is (NONE)"},
+	} {
+		b.swapTLS(secure(t, c.policy, certificate(t, 1, rsaKey(), "a.test")))
+		cmd := exec.CommandContext(t.Context(), openssl, "s_client", "-connect", b.addr, "-servername", "a.test", "-ciphersuites", c.suites, "-groups", c.groups)
+		out, _ := cmd.CombinedOutput() // which fails where the certificate is not trusted
+		if !bytes.Contains(out, []byte("New, "+c.want)) {
+			t.Errorf("%+v: %s", c, out)
 		}
 	}
 }

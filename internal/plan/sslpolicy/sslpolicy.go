@@ -21,6 +21,9 @@ type Policy struct {
 	Ciphers []string
 	// PostQuantum policies offer hybrid key exchanges with ML-KEM as well.
 	PostQuantum bool
+	// FIPS policies offer algorithms of FIPS 140-3 alone. What implements them
+	// is not a validated module for that.
+	FIPS bool
 }
 
 // The groups of ciphers that policies are made of.
@@ -51,35 +54,63 @@ var (
 	only13 = []string{"TLSv1.3"}
 )
 
+// fips are the policies of FIPS, each with and without post-quantum key
+// exchanges where AWS has both.
+func fips() (all []Policy) {
+	for _, p := range []struct {
+		name      string
+		protocols []string
+		ciphers   []string
+		hybrid    bool
+	}{
+		{"TLS13-1-3", only13, nil, true},
+		{"TLS13-1-2", with13(only12), ecdheSHA2, true},
+		{"TLS13-1-2-Res", with13(only12), ecdheGCM, true},
+		{"TLS13-1-2-Ext0", with13(only12), ecdhe, true},
+		{"TLS13-1-2-Ext1", with13(only12), slices.Concat(ecdheSHA2, rsaSHA2), true},
+		{"TLS13-1-2-Ext2", with13(only12), slices.Concat(ecdhe, rsa), true},
+		{"TLS13-1-1", with13(from11), slices.Concat(ecdhe, rsa), false},
+		{"TLS13-1-0", with13(from10), slices.Concat(ecdhe, rsa), true},
+	} {
+		v := Policy{Name: "ELBSecurityPolicy-" + p.name + "-FIPS-2023-04", Protocols: p.protocols, Ciphers: slices.Concat(tls13[:2], p.ciphers), FIPS: true}
+		all = append(all, v)
+		if p.hybrid {
+			v.Name, v.PostQuantum = "ELBSecurityPolicy-"+p.name+"-FIPS-PQ-2025-09", true
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
 func with13(older []string) []string { return append(slices.Clip(older), "TLSv1.3") }
 
 // policies are those that this server can keep to. What is not among them are
-// the FIPS policies, which leave out a suite of TLS 1.3 that cannot be turned
-// off and promise a validated implementation, and those of RFC 9151.
-var policies = []Policy{
-	{"ELBSecurityPolicy-2016-08", from10, slices.Concat(ecdhe, rsa), false},
-	{"ELBSecurityPolicy-TLS13-1-2-2021-06", with13(only12), slices.Concat(tls13, ecdheSHA2), false},
-	{"ELBSecurityPolicy-TLS13-1-2-Res-2021-06", with13(only12), slices.Concat(tls13, ecdheGCM), false},
-	{"ELBSecurityPolicy-TLS13-1-2-Ext1-2021-06", with13(only12), slices.Concat(tls13, ecdheSHA2, rsaSHA2), false},
-	{"ELBSecurityPolicy-TLS13-1-2-Ext2-2021-06", with13(only12), slices.Concat(tls13, ecdhe, rsa), false},
-	{"ELBSecurityPolicy-TLS13-1-1-2021-06", with13(from11), slices.Concat(tls13, ecdhe, rsa), false},
-	{"ELBSecurityPolicy-TLS13-1-0-2021-06", with13(from10), slices.Concat(tls13, ecdhe, rsa), false},
-	{"ELBSecurityPolicy-TLS13-1-3-2021-06", only13, tls13, false},
-	{"ELBSecurityPolicy-TLS13-1-3-PQ-2025-09", only13, tls13, true},
-	{"ELBSecurityPolicy-TLS13-1-2-PQ-2025-09", with13(only12), slices.Concat(tls13, ecdheSHA2), true},
-	{"ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09", with13(only12), slices.Concat(tls13, ecdheGCM), true},
-	{"ELBSecurityPolicy-TLS13-1-2-Ext1-PQ-2025-09", with13(only12), slices.Concat(tls13, ecdheSHA2, rsaSHA2), true},
-	{"ELBSecurityPolicy-TLS13-1-2-Ext2-PQ-2025-09", with13(only12), slices.Concat(tls13, ecdhe, rsa), true},
-	{"ELBSecurityPolicy-TLS-1-2-2017-01", only12, slices.Concat(ecdheSHA2, rsaSHA2), false},
-	{"ELBSecurityPolicy-TLS-1-2-Ext-2018-06", only12, slices.Concat(ecdhe, rsa), false},
-	{"ELBSecurityPolicy-TLS-1-1-2017-01", from11, slices.Concat(ecdhe, rsa), false},
-	{"ELBSecurityPolicy-TLS-1-0-2015-04", from10, slices.Concat(ecdhe, rsa, []string{"DES-CBC3-SHA"}), false},
-	{"ELBSecurityPolicy-FS-2018-06", from10, ecdhe, false},
-	{"ELBSecurityPolicy-FS-1-1-2019-08", from11, ecdhe, false},
-	{"ELBSecurityPolicy-FS-1-2-2019-08", only12, ecdhe, false},
-	{"ELBSecurityPolicy-FS-1-2-Res-2019-08", only12, ecdheSHA2, false},
-	{"ELBSecurityPolicy-FS-1-2-Res-2020-10", only12, ecdheGCM, false},
-}
+// those of RFC 9151, which leave out a suite of TLS 1.3 that is preferred here.
+var policies = append([]Policy{
+	{Name: "ELBSecurityPolicy-2016-08", Protocols: from10, Ciphers: slices.Concat(ecdhe, rsa)},
+	{Name: "ELBSecurityPolicy-TLS13-1-2-2021-06", Protocols: with13(only12), Ciphers: slices.Concat(tls13, ecdheSHA2)},
+	{Name: "ELBSecurityPolicy-TLS13-1-2-Res-2021-06", Protocols: with13(only12), Ciphers: slices.Concat(tls13, ecdheGCM)},
+	{Name: "ELBSecurityPolicy-TLS13-1-2-Ext1-2021-06", Protocols: with13(only12), Ciphers: slices.Concat(tls13, ecdheSHA2, rsaSHA2)},
+	{Name: "ELBSecurityPolicy-TLS13-1-2-Ext2-2021-06", Protocols: with13(only12), Ciphers: slices.Concat(tls13, ecdhe, rsa)},
+	{Name: "ELBSecurityPolicy-TLS13-1-1-2021-06", Protocols: with13(from11), Ciphers: slices.Concat(tls13, ecdhe, rsa)},
+	{Name: "ELBSecurityPolicy-TLS13-1-0-2021-06", Protocols: with13(from10), Ciphers: slices.Concat(tls13, ecdhe, rsa)},
+	{Name: "ELBSecurityPolicy-TLS13-1-3-2021-06", Protocols: only13, Ciphers: tls13},
+	{Name: "ELBSecurityPolicy-TLS13-1-3-PQ-2025-09", Protocols: only13, Ciphers: tls13, PostQuantum: true},
+	{Name: "ELBSecurityPolicy-TLS13-1-2-PQ-2025-09", Protocols: with13(only12), Ciphers: slices.Concat(tls13, ecdheSHA2), PostQuantum: true},
+	{Name: "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09", Protocols: with13(only12), Ciphers: slices.Concat(tls13, ecdheGCM), PostQuantum: true},
+	{Name: "ELBSecurityPolicy-TLS13-1-2-Ext1-PQ-2025-09", Protocols: with13(only12), Ciphers: slices.Concat(tls13, ecdheSHA2, rsaSHA2), PostQuantum: true},
+	{Name: "ELBSecurityPolicy-TLS13-1-2-Ext2-PQ-2025-09", Protocols: with13(only12), Ciphers: slices.Concat(tls13, ecdhe, rsa), PostQuantum: true},
+	{Name: "ELBSecurityPolicy-TLS13-1-0-PQ-2025-09", Protocols: with13(from10), Ciphers: slices.Concat(tls13, ecdhe, rsa), PostQuantum: true},
+	{Name: "ELBSecurityPolicy-TLS-1-2-2017-01", Protocols: only12, Ciphers: slices.Concat(ecdheSHA2, rsaSHA2)},
+	{Name: "ELBSecurityPolicy-TLS-1-2-Ext-2018-06", Protocols: only12, Ciphers: slices.Concat(ecdhe, rsa)},
+	{Name: "ELBSecurityPolicy-TLS-1-1-2017-01", Protocols: from11, Ciphers: slices.Concat(ecdhe, rsa)},
+	{Name: "ELBSecurityPolicy-TLS-1-0-2015-04", Protocols: from10, Ciphers: slices.Concat(ecdhe, rsa, []string{"DES-CBC3-SHA"})},
+	{Name: "ELBSecurityPolicy-FS-2018-06", Protocols: from10, Ciphers: ecdhe},
+	{Name: "ELBSecurityPolicy-FS-1-1-2019-08", Protocols: from11, Ciphers: ecdhe},
+	{Name: "ELBSecurityPolicy-FS-1-2-2019-08", Protocols: only12, Ciphers: ecdhe},
+	{Name: "ELBSecurityPolicy-FS-1-2-Res-2019-08", Protocols: only12, Ciphers: ecdheSHA2},
+	{Name: "ELBSecurityPolicy-FS-1-2-Res-2020-10", Protocols: only12, Ciphers: ecdheGCM},
+}, fips()...)
 
 // All lists the policies. The slice must not be changed.
 func All() []Policy { return policies }
@@ -127,6 +158,9 @@ func (p Policy) Apply(c *tls.Config) {
 		}
 	}
 	c.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
+	if p.FIPS {
+		c.CurvePreferences = c.CurvePreferences[1:]
+	}
 	if p.PostQuantum {
 		c.CurvePreferences = append([]tls.CurveID{tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024}, c.CurvePreferences...)
 	}

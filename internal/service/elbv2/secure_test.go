@@ -162,7 +162,7 @@ func TestSSLPolicies(t *testing.T) {
 			break
 		}
 	}
-	if len(names) != 22 {
+	if len(names) != 38 {
 		t.Errorf("policies %v", names)
 	}
 	p := must(w.s.DescribeSSLPolicies(w.ctx, &elbv2.DescribeSSLPoliciesInput{Names: []string{"ELBSecurityPolicy-TLS13-1-2-Res-2021-06"}}))(w).SslPolicies[0]
