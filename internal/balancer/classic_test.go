@@ -83,7 +83,7 @@ type records struct {
 
 func classicRecords(x *instances, check string, listeners ...*model.Listener) *records {
 	r := &records{tg: model.ClassicGroupARN("us-east-1", "1", "c", "0123456789abcdef"), lis: listeners}
-	lb := &model.LoadBalancer{ID: "lb", ARN: "classic", Type: model.LoadBalancerClassic, Classic: &model.ClassicLoadBalancer{}, Attributes: map[string]string{"load_balancing.cross_zone.enabled": "true"}}
+	lb := &model.LoadBalancer{ID: "lb", ARN: "classic", Type: model.LoadBalancerClassic, Classic: &model.ClassicLoadBalancer{}, AvailabilityZones: []model.LoadBalancerZone{{ZoneName: "a"}, {ZoneName: "b"}}, Attributes: map[string]string{"load_balancing.cross_zone.enabled": "true"}}
 	hc := model.HealthCheck{Enabled: true, Protocol: check, Port: strconv.Itoa(int(x.port)), Path: "/health", HTTPCode: "200", IntervalSeconds: 5, TimeoutSeconds: 2, HealthyThreshold: 2, UnhealthyThreshold: 2}
 	g := &model.TargetGroup{ID: "lb", ARN: r.tg, TargetType: model.TargetTypeIP, Classic: true, HealthCheck: hc}
 	r.in = balance.Input{

@@ -148,7 +148,9 @@ func TestNetworkBalancer(t *testing.T) {
 			_, _ = st.ecs.DeleteService(context.Background(), &ecs.DeleteServiceInput{Cluster: new(st.name), Service: new(name), Force: new(true)})
 		})
 	}
-	serve("web", web, ecstypes.LaunchTypeFargate, st.register("web", nil, st.container("serve", "-name", "flown")), st.network(*open.GroupId))
+	within := st.network(*open.GroupId)
+	within.AwsvpcConfiguration.Subnets = st.subnets[:2] // where the load balancer is
+	serve("web", web, ecstypes.LaunchTypeFargate, st.register("web", nil, st.container("serve", "-name", "flown")), within)
 	n.joined(instance)
 	bridged := st.container("serve", "-name", "ported")
 	bridged.PortMappings[0].HostPort = new(int32(0))

@@ -103,6 +103,10 @@ func TestTargetState(t *testing.T) {
 			t.Errorf("%s: %v", state, got)
 		}
 	}
+	elsewhere := &model.TargetHealth{State: model.TargetHealthUnused, Reason: model.ReasonNotInUse, Description: model.DescriptionZoneNotEnabled}
+	if got, why := targetState(elsewhere); got != deployment.TargetUnhealthy || why != model.DescriptionZoneNotEnabled {
+		t.Errorf("in a zone that is not enabled: %v, %q", got, why)
+	}
 }
 
 // A rollback makes the spec that of the deployment gone back to, which becomes

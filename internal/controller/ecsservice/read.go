@@ -177,8 +177,8 @@ func targetState(h *model.TargetHealth) (deployment.TargetState, string) {
 	case model.TargetHealthHealthy:
 		return deployment.TargetHealthy, ""
 	case model.TargetHealthUnused:
-		if h.Reason == model.ReasonInvalidState {
-			return deployment.TargetUnhealthy, h.Description // its instance does not run
+		if h.Reason == model.ReasonInvalidState || h.Description == model.DescriptionZoneNotEnabled {
+			return deployment.TargetUnhealthy, h.Description // nothing will ever be sent there
 		}
 		return deployment.TargetHealthy, ""
 	case model.TargetHealthUnhealthy, model.TargetHealthUnhealthyDraining:

@@ -51,7 +51,6 @@ func TestInstanceTargetFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
-		w.zones()
 		w.instance(nil)
 		w.instanceTarget(49153)
 		if got := w.health(); got != "unused Target.NotInUse" {
@@ -71,7 +70,7 @@ func TestInstanceTargetFollows(t *testing.T) {
 			}, "unused Target.InvalidState", nil},
 			{"starts", func(i *model.Instance) { i.Status.State = model.InstancePending }, "unused Target.InvalidState", nil},
 			{"runs again", nil, "healthy ", []string{"172.31.0.9:49153 false"}},
-			{"in another zone", func(i *model.Instance) { i.Spec.Zone = region + "c" }, "unused Target.NotInUse", nil},
+			{"in another zone", func(i *model.Instance) { i.Spec.Zone = region + "c" }, "unused Target.NotInUse", []string{"172.31.0.9:49153 true"}},
 			{"back", nil, "healthy ", []string{"172.31.0.9:49153 false"}},
 			{"terminates", func(i *model.Instance) { i.Desired.State = model.InstanceTerminated }, "draining Target.DeregistrationInProgress", nil},
 		}
@@ -97,7 +96,6 @@ func TestInstancePorts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
-		w.zones()
 		w.listen()
 		w.instance(nil)
 		w.instanceTarget(49153)
@@ -112,17 +110,4 @@ func TestInstancePorts(t *testing.T) {
 			t.Errorf("gone: %q, %d targets", got, w.targets())
 		}
 	})
-}
-
-// zones names the zones of the load balancer's subnets.
-func (w *world) zones() {
-	row, err := tables.LoadBalancers.Get(w.t.Context(), w.st, account, region, lbID)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	v := row.Copy()
-	for i, z := range v.AvailabilityZones {
-		v.AvailabilityZones[i].ZoneName = region + z.SubnetID[7:]
-	}
-	w.write(func(tx *store.Txn) { tables.LoadBalancers.Put(tx, account, region, lbID, v) })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -37,10 +38,10 @@ func description(lb *model.LoadBalancer) string {
 }
 
 // ensureInterfaces makes the interfaces, one in each subnet, with the load
-// balancer's security groups.
-func (c *LoadBalancers) ensureInterfaces(ctx context.Context, row store.Row[model.LoadBalancer]) ([]eni.Row, error) {
+// balancer's security groups. Refused is what EC2 says of a subnet where there
+// can be none; the others have theirs.
+func (c *LoadBalancers) ensureInterfaces(ctx context.Context, row store.Row[model.LoadBalancer]) (rows []eni.Row, refused *eni.Error, err error) {
 	lb := row.V
-	var rows []eni.Row
 	for _, z := range lb.AvailabilityZones {
 		wanted := eni.Spec{
 			Account: row.Key.Account, Region: row.Key.Region, ID: interfaceID(lb.ID, z.SubnetID),
@@ -57,13 +58,17 @@ func (c *LoadBalancers) ensureInterfaces(ctx context.Context, row store.Row[mode
 		if z.PrivateIPv4Address != "" {
 			ip, err := netip.ParseAddr(z.PrivateIPv4Address)
 			if err != nil {
-				return nil, fmt.Errorf("address in %s: %w", z.SubnetID, err)
+				return nil, nil, fmt.Errorf("address in %s: %w", z.SubnetID, err)
 			}
 			wanted.PrivateIP = ip
 		}
 		r, err := eni.Create(ctx, c.Store, c.Clock.Now(), wanted)
+		if e, ok := errors.AsType[*eni.Error](err); ok {
+			refused = e
+			continue
+		}
 		if err != nil {
-			return nil, fmt.Errorf("interface in %s: %w", z.SubnetID, err)
+			return nil, nil, fmt.Errorf("interface in %s: %w", z.SubnetID, err)
 		}
 		if !slices.Equal(r.V.GroupIDs, lb.SecurityGroups) && len(lb.SecurityGroups) > 0 {
 			r, err = tables.NetworkInterfaces.Update(ctx, c.Store, row.Key.Account, row.Key.Region, r.Key.ID, func(v *model.NetworkInterface) error {
@@ -71,12 +76,12 @@ func (c *LoadBalancers) ensureInterfaces(ctx context.Context, row store.Row[mode
 				return nil
 			})
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		rows = append(rows, r)
 	}
-	return rows, nil
+	return rows, refused, nil
 }
 
 // dropInterfaces removes those interfaces of the load balancer that which

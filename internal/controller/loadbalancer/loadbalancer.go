@@ -12,7 +12,6 @@ import (
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
 	"roadstead.dev/internal/store"
-	"roadstead.dev/internal/store/eni"
 	"roadstead.dev/internal/store/tables"
 )
 
@@ -44,18 +43,19 @@ func (c *LoadBalancers) loadBalancer(ctx context.Context, key controller.Key) (c
 	default:
 		return controller.Result{}, fmt.Errorf("load balancer %s has type %s", key.ID, row.V.Type)
 	}
-	interfaces, err := c.ensureInterfaces(ctx, row)
-	if refused, ok := errors.AsType[*eni.Error](err); ok {
-		c.Log.Warn("load balancer gets no interface", "loadBalancer", key.ID, "error", err)
-		return controller.Result{RequeueAfter: refusedDelay}, c.setStatus(ctx, row, func(s *model.LoadBalancerStatus) {
-			if s.State != model.LoadBalancerActive {
-				s.State = model.LoadBalancerFailed
-			}
-			s.Reason = refused.Message
-		})
-	}
+	interfaces, refused, err := c.ensureInterfaces(ctx, row)
 	if err != nil {
 		return controller.Result{}, err
+	}
+	reason := ""
+	if refused != nil {
+		c.Log.Warn("load balancer gets no interface", "loadBalancer", key.ID, "error", refused)
+		if reason = refused.Message; row.V.Status.State != model.LoadBalancerActive || len(interfaces) == 0 {
+			return controller.Result{RequeueAfter: refusedDelay}, c.setStatus(ctx, row, func(s *model.LoadBalancerStatus) {
+				s.State, s.Reason = model.LoadBalancerFailed, reason
+			})
+		}
+		// It goes on without the zone that it was to have besides.
 	}
 	st, err := c.read(ctx, row)
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *LoadBalancers) loadBalancer(ctx context.Context, key controller.Key) (c
 		return controller.Result{}, err
 	}
 	if err := c.setStatus(ctx, row, func(s *model.LoadBalancerStatus) {
-		*s = model.LoadBalancerStatus{State: model.LoadBalancerActive, Interfaces: statusOf(interfaces, balance.IdleZones(composed, seen))}
+		*s = model.LoadBalancerStatus{State: model.LoadBalancerActive, Reason: reason, Interfaces: statusOf(interfaces, balance.IdleZones(composed, seen))}
 	}); err != nil {
 		return controller.Result{}, err
 	}
@@ -89,6 +89,9 @@ func (c *LoadBalancers) loadBalancer(ctx context.Context, key controller.Key) (c
 		return controller.Result{}, err
 	}
 	again, err := c.record(ctx, st, seen)
+	if refused != nil && (again == 0 || again > refusedDelay) {
+		again = refusedDelay
+	}
 	return controller.Result{RequeueAfter: again}, err
 }
 
@@ -147,8 +150,6 @@ type groupState struct {
 	instances map[string]*model.Instance
 	// balancers that are targets, by ARN.
 	balancers map[string]*model.LoadBalancer
-	// lb is the load balancer that uses the group, nil for none.
-	lb *model.LoadBalancer
 }
 
 // read reads what belongs to a load balancer.
@@ -200,7 +201,6 @@ func (c *LoadBalancers) read(ctx context.Context, row store.Row[model.LoadBalanc
 			if err != nil {
 				return nil, err
 			}
-			gs.lb = row.V
 			st.groups = append(st.groups, gs)
 			st.input.Groups[arn] = g.V
 			for _, t := range gs.targets {

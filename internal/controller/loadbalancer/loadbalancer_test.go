@@ -63,7 +63,7 @@ func newWorldWith(t *testing.T, open Certificates, trust ...TrustStores) *world 
 		tables.LoadBalancers.Put(tx, account, region, lbID, &model.LoadBalancer{
 			ID: lbID, ARN: lbARN, Name: "lb", Type: "application", Scheme: "internet-facing", VpcID: "vpc-1",
 			DNSName: "lb-1.us-east-1.elb.localhost", SecurityGroups: []string{"sg-1"},
-			AvailabilityZones: []model.LoadBalancerZone{{SubnetID: "subnet-a"}, {SubnetID: "subnet-b"}},
+			AvailabilityZones: []model.LoadBalancerZone{{SubnetID: "subnet-a", ZoneName: "us-east-1a"}, {SubnetID: "subnet-b", ZoneName: "us-east-1b"}},
 		})
 		tables.TargetGroups.Put(tx, account, region, tgID, &model.TargetGroup{ID: tgID, ARN: tgARN, VpcID: "vpc-1"})
 	})
@@ -243,6 +243,69 @@ func TestTargetHealth(t *testing.T) {
 		time.Sleep(1500 * time.Millisecond) // the bubble's clock
 		if got := w.health(); got != "" || w.targets() != 0 {
 			t.Errorf("drained: %q, %d targets", got, w.targets())
+		}
+	})
+}
+
+// TestZoneNotEnabled holds that a target in a zone where the load balancer is not
+// gets nothing new, but may finish what it has.
+func TestZoneNotEnabled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		w.listen()
+		w.target(func(v *model.Target) { v.ID = "172.31.32.9" }) // of subnet-c
+		if got := w.health(); got != "unused Target.NotInUse" {
+			t.Errorf("in another zone: %q", got)
+		}
+		lb, _ := w.plane.LoadBalancer(lbID)
+		if ts := lb.Groups[0].Targets; len(ts) != 1 || !ts[0].Draining {
+			t.Errorf("in another zone: %+v", ts)
+		}
+		_, err := tables.LoadBalancers.Update(t.Context(), w.st, account, region, lbID, func(v *model.LoadBalancer) error {
+			v.AvailabilityZones = append(v.AvailabilityZones, model.LoadBalancerZone{SubnetID: "subnet-c", ZoneName: "us-east-1c"})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.health(); got != "healthy " {
+			t.Errorf("once the zone is enabled: %q", got)
+		}
+	})
+}
+
+// TestRefusedSubnet holds that a load balancer which cannot have an interface in
+// another subnet goes on where it is.
+func TestRefusedSubnet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		synctest.Wait()
+		_, err := tables.LoadBalancers.Update(t.Context(), w.st, account, region, lbID, func(v *model.LoadBalancer) error {
+			v.AvailabilityZones = append(v.AvailabilityZones, model.LoadBalancerZone{SubnetID: "subnet-none", ZoneName: "us-east-1d"})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.listen()
+		w.target(nil)
+		if got := w.health(); got != "healthy " {
+			t.Errorf("%q", got)
+		}
+		row, err := tables.LoadBalancers.Get(t.Context(), w.st, account, region, lbID)
+		if err != nil || row.V.Status.State != model.LoadBalancerActive || row.V.Status.Reason == "" || len(row.V.Status.Interfaces) != 2 {
+			t.Errorf("%+v %v", row.V.Status, err)
+		}
+		w.write(func(tx *store.Txn) {
+			tables.Subnets.Put(tx, account, region, "subnet-none", &model.Subnet{ID: "subnet-none", VPCID: "vpc-1", Zone: "us-east-1d", CIDR: netip.MustParsePrefix("172.31.48.0/20")})
+		})
+		time.Sleep(refusedDelay + time.Second) // the bubble's clock
+		synctest.Wait()
+		row, err = tables.LoadBalancers.Get(t.Context(), w.st, account, region, lbID)
+		if err != nil || row.V.Status.Reason != "" || len(row.V.Status.Interfaces) != 3 {
+			t.Errorf("once there is room: %+v %v", row.V.Status, err)
 		}
 	})
 }

@@ -40,7 +40,7 @@ func (c *LoadBalancers) targetGroup(ctx context.Context, key controller.Key) (co
 	if err != nil {
 		return controller.Result{}, err
 	}
-	again, err := c.recordGroup(ctx, gs, nil)
+	again, err := c.recordGroup(ctx, gs, nil, nil)
 	return controller.Result{RequeueAfter: again}, err
 }
 
@@ -72,7 +72,7 @@ func (c *LoadBalancers) record(ctx context.Context, st *state, seen map[string]m
 	var again time.Duration
 	var errs []error
 	for _, gs := range st.groups {
-		a, err := c.recordGroup(ctx, gs, seen[gs.group.V.ID])
+		a, err := c.recordGroup(ctx, gs, &st.input, seen[gs.group.V.ID])
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -83,10 +83,12 @@ func (c *LoadBalancers) record(ctx context.Context, st *state, seen map[string]m
 	return again, errors.Join(errs...)
 }
 
-func (c *LoadBalancers) recordGroup(ctx context.Context, gs groupState, seen map[string]balance.Seen) (time.Duration, error) {
+// recordGroup is record for one group. In is what the load balancer was made from
+// that uses it, nil when there is none.
+func (c *LoadBalancers) recordGroup(ctx context.Context, gs groupState, in *balance.Input, seen map[string]balance.Seen) (time.Duration, error) {
 	var again time.Duration
 	var errs []error
-	delay, inUse := balance.DeregistrationDelay(gs.group.V), gs.lb != nil
+	delay, inUse := balance.DeregistrationDelay(gs.group.V), in != nil
 	for _, t := range gs.targets {
 		var before *model.TargetHealth
 		old, had := gs.health[t.Key.ID]
@@ -96,17 +98,19 @@ func (c *LoadBalancers) recordGroup(ctx context.Context, gs groupState, seen map
 		}
 		var known *balance.Seen
 		if inUse {
-			ips, unusable := balance.Addresses(t.V, gs.instances, gs.balancers, gs.lb)
+			ips, unusable := in.Addresses(t.V)
 			var at []balance.Seen
-			if unusable != nil {
-				at = append(at, balance.Seen{Health: *unusable})
-			}
 			for _, ip := range ips {
 				if s, ok := seen[net.JoinHostPort(ip, strconv.Itoa(int(t.V.Port)))]; ok {
 					at = append(at, s)
 				}
 			}
-			known = balance.Merge(at)
+			if known = balance.Merge(at); unusable != nil {
+				if known == nil {
+					known = &balance.Seen{}
+				}
+				known.Health = *unusable
+			}
 		}
 		v := balance.Judge(t.V, before, delay, inUse, known, inUse, c.Clock.Now())
 		if v.Again > 0 && (again == 0 || v.Again < again) {

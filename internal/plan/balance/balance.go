@@ -165,7 +165,7 @@ func Compose(in Input) LoadBalancer {
 	}
 	for arn := range used {
 		if g := in.Groups[arn]; g != nil {
-			lb.Groups = append(lb.Groups, composeGroup(g, in))
+			lb.Groups = append(lb.Groups, composeGroup(g, &in))
 		}
 	}
 	lb.Logs = logs(in)
@@ -177,17 +177,14 @@ func Compose(in Input) LoadBalancer {
 	return lb
 }
 
-func composeGroup(g *model.TargetGroup, in Input) TargetGroup {
+func composeGroup(g *model.TargetGroup, in *Input) TargetGroup {
 	out := TargetGroup{ID: g.ID, ARN: g.ARN, Protocol: g.Protocol, Version: g.ProtocolVersion, TargetType: g.TargetType, HealthCheck: g.HealthCheck, Attributes: g.Attributes}
 	out.Classic = g.Classic
 	for _, t := range in.Targets[g.ARN] {
-		ips, unusable := addresses(t, in)
-		if unusable != nil {
-			continue
-		}
+		ips, unusable := in.Addresses(t)
 		for _, ip := range ips {
 			out.Targets = append(out.Targets, Target{
-				IP: ip, Port: t.Port, Zone: zoneOf(ip, in.Subnets), RegisteredAt: t.RegisteredAt, Draining: t.DeregisteringAt != nil,
+				IP: ip, Port: t.Port, Zone: zoneOf(ip, in.Subnets), RegisteredAt: t.RegisteredAt, Draining: t.DeregisteringAt != nil || unusable != nil,
 				Health: in.Health[model.TargetKey(g.ID, t.ID, t.Port)],
 			})
 		}

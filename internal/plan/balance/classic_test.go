@@ -21,7 +21,7 @@ func classicInput(crossZone string) Input {
 	forward := []*model.Rule{{Default: true, Actions: []model.RuleAction{{Forward: &model.ForwardAction{TargetGroups: []model.WeightedTargetGroup{{TargetGroupARN: arn}}}}}}}
 	return Input{
 		LoadBalancer: &model.LoadBalancer{
-			ID: "lb", Type: model.LoadBalancerClassic, Attributes: map[string]string{"load_balancing.cross_zone.enabled": crossZone},
+			ID: "lb", Type: model.LoadBalancerClassic, AvailabilityZones: []model.LoadBalancerZone{{ZoneName: "a"}, {ZoneName: "b"}}, Attributes: map[string]string{"load_balancing.cross_zone.enabled": crossZone},
 			Classic: &model.ClassicLoadBalancer{
 				Policies: []model.ClassicPolicy{
 					{Name: "sticky", Type: model.PolicyLBCookie, Attributes: []model.ClassicPolicyAttribute{{Name: "CookieExpirationPeriod", Value: "60"}}},

@@ -1,36 +1,23 @@
 package balance
 
-import (
-	"slices"
+import "roadstead.dev/internal/model"
 
-	"roadstead.dev/internal/model"
-)
-
-// Locate is the address that a target of the load balancer is reached at. For
-// one that cannot be reached it tells why, as its health: an instance that does
-// not run, or in a zone where the load balancer is not.
-func Locate(t *model.Target, instances map[string]*model.Instance, lb *model.LoadBalancer) (ip string, unusable *model.TargetHealth) {
-	if !t.IsInstance() {
-		return t.ID, nil
-	}
-	unused := func(reason, description string) (string, *model.TargetHealth) {
-		return "", &model.TargetHealth{State: model.TargetHealthUnused, Reason: reason, Description: description}
-	}
-	i := instances[t.ID]
+// instance is Addresses for a target that is an instance: it must run.
+func (in *Input) instance(i *model.Instance) (ips []string, unusable *model.TargetHealth) {
 	if Gone(i) {
-		return unused(model.ReasonInvalidState, model.DescriptionTerminated)
+		return nil, unused(model.ReasonInvalidState, model.DescriptionTerminated)
 	}
 	switch i.State() {
 	case model.InstanceRunning:
 	case model.InstanceStopping, model.InstanceStopped:
-		return unused(model.ReasonInvalidState, model.DescriptionStopped)
+		return nil, unused(model.ReasonInvalidState, model.DescriptionStopped)
 	default:
-		return unused(model.ReasonInvalidState, model.DescriptionInvalidState)
+		return nil, unused(model.ReasonInvalidState, model.DescriptionInvalidState)
 	}
-	if !slices.ContainsFunc(lb.AvailabilityZones, func(z model.LoadBalancerZone) bool { return z.ZoneName == i.Spec.Zone }) {
-		return unused(model.ReasonNotInUse, model.DescriptionZoneNotEnabled)
+	if !in.enabled(i.Spec.Zone) {
+		unusable = unused(model.ReasonNotInUse, model.DescriptionZoneNotEnabled)
 	}
-	return i.Spec.PrivateIP.String(), nil
+	return []string{i.Spec.PrivateIP.String()}, unusable
 }
 
 // Refuses tells, in the words of the load balancer, why an instance cannot be a
