@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -61,6 +62,14 @@ func (r *refusal) Unwrap() error { return r.cause }
 // verdict is how the client hears of a refusal.
 func (r *refusal) verdict() l7.Verdict {
 	return l7.Verdict{Action: actionAuthenticate, Status: r.status, Reason: r.reason, Outcome: r.outcome}
+}
+
+// failure is how the client hears of any error.
+func failure(err error) l7.Verdict {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r.verdict()
+	}
+	return l7.Verdict{Action: actionAuthenticate, Status: http.StatusInternalServerError, Outcome: l7.AuthError}
 }
 
 const actionAuthenticate = "authenticate"

@@ -37,21 +37,17 @@ func (c *Callback) Check(ctx context.Context, v *l7.Visit) l7.Verdict {
 		return refused.verdict()
 	}
 	s, err := o.client.exchange(ctx, &o.Provider, code, redirectURI(v.Host))
-	if r, ok := err.(*refusal); ok { //nolint:errorlint // made by exchange
-		return r.verdict()
-	}
 	if err != nil {
-		return l7.Verdict{Action: actionAuthenticate, Status: http.StatusInternalServerError, Outcome: l7.AuthError}
+		return failure(err)
 	}
-	now := o.client.cfg.Now()
-	s.Until = now.Add(o.Timeout).Unix()
-	sealed, err := o.box.seal(o.purpose, s)
+	s.Until = o.client.cfg.Now().Add(o.Timeout).Unix()
+	cookies, err := o.cookies(s)
 	if err != nil {
-		return l7.Verdict{Action: actionAuthenticate, Status: http.StatusInternalServerError, Outcome: l7.AuthError}
+		return failure(err)
 	}
 	return l7.Verdict{
 		Action: actionAuthenticate, Status: http.StatusFound, Location: "https://" + st.Host + st.Target,
-		Cookies: shards(o.CookieName, sealed, now), Outcome: l7.AuthSuccess,
+		Cookies: cookies, Outcome: l7.AuthSuccess,
 	}
 }
 

@@ -28,7 +28,9 @@ type keySet struct {
 	keys   []namedKey
 	at     time.Time // of keys
 	asked  time.Time
-	reason string // why there are none
+	reason string // why the endpoint gave none when it was asked last
+	// asking is closed when the endpoint has answered; nil while nobody asks.
+	asking chan struct{}
 }
 
 type namedKey struct {
@@ -47,40 +49,60 @@ func (s *keySet) find(id string) (out []*rsa.PublicKey) {
 }
 
 // keysOf finds the keys that a token may be signed by. Reason tells why the
-// endpoint gives none; where it has none of that id there is no reason.
+// endpoint gives none; where it has none of that id there is no reason. Keys that
+// are known are used until there are others: whoever makes the endpoint be asked,
+// by the id of a key that nobody has, keeps nobody else waiting.
 func (c *Client) keysOf(ctx context.Context, endpoint, id string) (keys []*rsa.PublicKey, reason string) {
+	s := c.keySet(endpoint)
+	for {
+		now := c.cfg.Now()
+		s.mu.Lock()
+		keys, reason = s.find(id), s.reason
+		asking := s.asking
+		good := len(keys) > 0 && now.Sub(s.at) < keysLife
+		paused := !s.asked.IsZero() && now.Sub(s.asked) < keysPause
+		if !good && !paused && asking == nil {
+			s.asked, s.asking = now, make(chan struct{})
+			s.mu.Unlock()
+			c.learn(context.WithoutCancel(ctx), s, endpoint)
+			continue
+		}
+		s.mu.Unlock()
+		switch {
+		case len(keys) > 0:
+			return keys, ""
+		case asking == nil:
+			return nil, reason
+		}
+		select {
+		case <-asking:
+		case <-ctx.Done():
+			return nil, jwksFailed
+		}
+	}
+}
+
+func (c *Client) keySet(endpoint string) *keySet {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	s := c.keys[endpoint]
 	if s == nil {
 		s = &keySet{}
 		c.keys[endpoint] = s
 	}
-	c.mu.Unlock()
-	// One request asks, and the others wait for what it learns.
+	return s
+}
+
+// learn asks an endpoint for its keys, for all who wait for them.
+func (c *Client) learn(ctx context.Context, s *keySet, endpoint string) {
+	got, reason := c.fetchKeys(ctx, endpoint)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := c.cfg.Now()
-	keys = s.find(id)
-	if len(keys) > 0 && now.Sub(s.at) < keysLife {
-		return keys, ""
+	if s.reason = reason; reason == "" {
+		s.keys, s.at = got, c.cfg.Now()
 	}
-	if !s.asked.IsZero() && now.Sub(s.asked) < keysPause {
-		return keys, s.reason
-	}
-	got, reason := c.fetchKeys(ctx, endpoint)
-	if ctx.Err() != nil {
-		return nil, jwksFailed // the client went away: the endpoint is not to blame
-	}
-	s.asked, s.reason = now, reason
-	if reason != "" {
-		if len(keys) > 0 {
-			s.reason = "" // the keys of before are better than none
-			return keys, ""
-		}
-		return nil, reason
-	}
-	s.keys, s.at = got, now
-	return s.find(id), ""
+	close(s.asking)
+	s.asking = nil
 }
 
 func (c *Client) fetchKeys(ctx context.Context, endpoint string) ([]namedKey, string) {

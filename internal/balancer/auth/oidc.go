@@ -76,18 +76,18 @@ func (o *OIDC) Check(ctx context.Context, v *l7.Visit) l7.Verdict {
 		}
 		renewed := *fresh
 		renewed.Until = s.Until
-		sealed, err := o.box.seal(o.purpose, &renewed)
+		cookies, err := o.cookies(&renewed)
 		if err != nil {
-			return l7.Verdict{Action: actionAuthenticate, Status: http.StatusInternalServerError, Outcome: l7.AuthError}
+			return failure(err)
 		}
-		s, out.Cookies = &renewed, shards(o.CookieName, sealed, o.client.cfg.Now())
+		s, out.Cookies = &renewed, cookies
 		if first {
 			out.Outcome = l7.AuthRefreshed
 		}
 	}
 	fields, err := o.fields(s)
 	if err != nil {
-		return l7.Verdict{Action: actionAuthenticate, Status: http.StatusInternalServerError, Outcome: l7.AuthError}
+		return failure(err)
 	}
 	out.Fields = fields
 	return out
@@ -155,11 +155,11 @@ func (o *OIDC) unauthenticated(v *l7.Visit, reason string) l7.Verdict {
 	now := o.client.cfg.Now()
 	nonce, err := o.nonce(v, now)
 	if err != nil {
-		return l7.Verdict{Action: actionAuthenticate, Status: http.StatusInternalServerError, Outcome: l7.AuthError}
+		return failure(err)
 	}
 	sealed, err := o.box.seal(stateOf+o.LoadBalancer, state{Guard: o.purpose, Host: v.Host, Target: v.Target, Nonce: digest(nonce), At: now.Unix()})
 	if err != nil {
-		return l7.Verdict{Action: actionAuthenticate, Status: http.StatusInternalServerError, Outcome: l7.AuthError}
+		return failure(err)
 	}
 	return l7.Verdict{
 		Action: actionAuthenticate, Status: http.StatusFound, Reason: reason,

@@ -57,7 +57,7 @@ func NewClient(cfg Config) *Client {
 	c := &Client{cfg: cfg, byPost: map[string]bool{}, keys: map[string]*keySet{}, refreshes: map[string]*refreshing{}}
 	c.http = &http.Client{
 		Transport: &http.Transport{
-			DialTLSContext: c.dialTLS, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
+			DialContext: refusePlain, DialTLSContext: c.dialTLS, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -66,6 +66,11 @@ func NewClient(cfg Config) *Client {
 
 // Close ends connections to providers that are idle.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// refusePlain keeps secrets off connections without TLS.
+func refusePlain(context.Context, string, string) (net.Conn, error) { return nil, errPlain }
+
+var errPlain = errors.New("the endpoint is not one of HTTPS")
 
 func (c *Client) dialTLS(ctx context.Context, _, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)

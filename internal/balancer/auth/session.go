@@ -21,8 +21,9 @@ const (
 	// shardSize is how much of a session one cookie holds: browsers limit
 	// cookies, with their names, to 4096 bytes.
 	shardSize = 3900
-	// maxShards is more than any session takes.
-	maxShards = 8
+	// maxShards is how many cookies a session may take: with more of them a
+	// browser's requests would be refused for their size.
+	maxShards = 4
 	// cookieLife is how long browsers keep the cookies of a session, however
 	// long that lasts.
 	cookieLife = 7 * 24 * time.Hour
@@ -80,9 +81,17 @@ func (b *box) open(purpose, sealed string, into any) error {
 	return json.Unmarshal(plain, into)
 }
 
-// shards are the cookies that hold a session, and one that takes the place of
-// what a longer session left.
-func shards(name, sealed string, now time.Time) []string {
+// cookies are those that hold a session, and one that takes the place of what a
+// longer session left.
+func (o *OIDC) cookies(s *session) ([]string, error) {
+	sealed, err := o.box.seal(o.purpose, s)
+	if err != nil {
+		return nil, &refusal{http.StatusInternalServerError, "", l7.AuthError, err}
+	}
+	name, now := o.CookieName, o.client.cfg.Now()
+	if len(sealed) > maxShards*(shardSize-len(name)) {
+		return nil, &refusal{http.StatusInternalServerError, reasonUserInfoTooLarge, l7.AuthOversize, nil}
+	}
 	var out []string
 	n := 0
 	for ; n == 0 || len(sealed) > 0; n++ {
@@ -93,7 +102,7 @@ func shards(name, sealed string, now time.Time) []string {
 	if n < maxShards {
 		out = append(out, cookie(name+"-"+strconv.Itoa(n), "", time.Unix(0, 0)))
 	}
-	return out
+	return out, nil
 }
 
 // join puts a session's cookies together; empty when there is none.
