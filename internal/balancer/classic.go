@@ -3,7 +3,6 @@ package balancer
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -53,7 +52,8 @@ func (in *instance) compileClassic(lb balance.LoadBalancer, l balance.Listener) 
 		if all != nil {
 			f.Groups = []l7.WeightedGroup{{Group: all, Weight: 1}}
 		}
-		set.Classic, set.CookieKey = true, classicCookieKey(lb)
+		// Its name, and so its ARN, may be another's later.
+		set.Classic, set.CookieKey = true, in.cookieKey(lb.ARN+" "+lb.ID)
 		t := &l7.Table{Settings: set, TLS: secure, Actions: []l7.Action{{Forward: f}}}
 		if in.log != nil {
 			t.Access = in.log.Access()
@@ -233,10 +233,4 @@ func publicKey(text string) ([]byte, bool) {
 // rekeyed tells whether other keys than before are trusted.
 func rekeyed(before, after *balance.Following) bool {
 	return before != nil && after != nil && !slices.Equal(before.PublicKeys, after.PublicKeys)
-}
-
-// classicCookieKey seals the cookies of a classic load balancer, whose name may
-// be another's later.
-func classicCookieKey(lb balance.LoadBalancer) [32]byte {
-	return sha256.Sum256([]byte("stickiness of " + lb.ARN + " " + lb.ID))
 }

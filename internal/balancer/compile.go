@@ -40,6 +40,7 @@ func (in *instance) compileRules(lb balance.LoadBalancer, l balance.Listener) (*
 		})
 	}
 	t := &l7.Table{Settings: settings(lb, l), TLS: secure}
+	t.Settings.CookieKey = in.cookieKey(lb.ARN)
 	if t.Rules, err = rules.Compile(rs); err != nil {
 		return nil, err
 	}
@@ -138,11 +139,19 @@ func settings(lb balance.LoadBalancer, l balance.Listener) l7.Settings {
 		Desync:            l7.Desync(a["routing.http.desync_mitigation_mode"]),
 		HideServer:        l.Attributes["routing.http.response.server.enabled"] == "false",
 		Add:               added(l.Attributes),
-		// The cookie must be opened by every process that serves the load
-		// balancer. It hides targets' addresses; nothing is trusted in it but
-		// that it names a registered target.
-		CookieKey: sha256.Sum256([]byte("stickiness of " + lb.ARN)),
 	}
+}
+
+// cookieKey seals the stickiness cookies of the load balancer with an id. Every
+// process that serves it must open them. They hide targets' addresses; nothing is
+// trusted in them but that they name a registered target, so that without secrets
+// a key that can be guessed does.
+func (in *instance) cookieKey(id string) [32]byte {
+	purpose := "stickiness of " + id
+	if in.b.cfg.Secrets == nil {
+		return sha256.Sum256([]byte(purpose))
+	}
+	return [32]byte(in.b.cfg.Secrets.Derive(purpose))
 }
 
 // fieldName is what a listener calls a header that tells targets of TLS.

@@ -10,6 +10,7 @@
 package accesslog
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"time"
@@ -144,10 +145,18 @@ func (w *writer[T]) appendJSON(b []byte, e *T) []byte {
 // escapeBackslashes makes the escapes of plain text, which have no quotes or
 // control characters left, a part of a JSON string.
 func escapeBackslashes(b []byte, from int) []byte {
-	for i := from; i < len(b); i++ {
-		if b[i] == '\\' {
-			b = slices.Insert(b, i, '\\')
-			i++
+	n := bytes.Count(b[from:], []byte{'\\'})
+	if n == 0 {
+		return b
+	}
+	end := len(b)
+	b = append(b, make([]byte, n)...)
+	for to := len(b); end > from; {
+		end, to = end-1, to-1
+		b[to] = b[end]
+		if b[end] == '\\' {
+			to--
+			b[to] = '\\'
 		}
 	}
 	return b

@@ -193,3 +193,13 @@ func TestFieldsAreListed(t *testing.T) {
 		}
 	}
 }
+
+// What a client sends is escaped in time that grows with it, and no faster.
+func TestEscapedJSON(t *testing.T) {
+	for _, in := range []string{"", "plain", `\`, `a\b`, `\\`, strings.Repeat(`\x22`, 1<<20)} {
+		got := string(escapeBackslashes([]byte(`before\`+in), len(`before\`)))
+		if want := `before\` + strings.ReplaceAll(in, `\`, `\\`); got != want {
+			t.Errorf("%.20q: got %.40q, want %.40q", in, got, want)
+		}
+	}
+}

@@ -3,6 +3,10 @@ package h1
 // Chunked follows a chunked body as it passes by, to find its end. The zero
 // value is at the body's beginning.
 type Chunked struct {
+	// Request is set for the body of a request: its trailers must not pass for
+	// headers by which the proxy tells the recipient something.
+	Request bool
+
 	state  chunkState
 	left   int64 // of the current chunk's data
 	digits int   // of the current chunk's size
@@ -156,6 +160,9 @@ func (c *Chunked) trailerName(b byte) bool {
 		return false
 	}
 	c.state = trailerValue
+	if c.Request && proxysOwn(c.name[:min(c.nameN, len(c.name))]) {
+		return false
+	}
 	if c.nameN > len(c.name) {
 		return true
 	}
@@ -165,6 +172,21 @@ func (c *Chunked) trailerName(b byte) bool {
 	default:
 		return false
 	}
+}
+
+// proxysOwn tells whether a name begins as those of the fields do by which the
+// proxy tells who the client is. Servers may take an underscore for a hyphen.
+func proxysOwn(name []byte) bool {
+	for _, own := range [2]string{"x-amzn-", "x-forwarded-"} {
+		i := 0
+		for i < len(own) && i < len(name) && (name[i]|0x20 == own[i] || own[i] == '-' && (name[i] == '-' || name[i] == '_')) {
+			i++
+		}
+		if i == len(own) {
+			return true
+		}
+	}
+	return false
 }
 
 func hexDigit(b byte) int {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"testing"
 )
 
 // stricter lists what this parser refuses of what the standard library's
@@ -79,4 +80,23 @@ func listed(head []byte, r *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// The trailers of a request say nothing that the proxy says itself; those of a
+// response may.
+func TestTrailersOfTheProxy(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"X-Sum": true, "Grpc-Status": true, "X-Amzn": true, "X-Amznews": true, "X-Forwarded": true,
+		"X-Amzn-Oidc-Identity": false, "x_amzn_oidc_data": false, "X-Amzn-Mtls-Clientcert-Serial-Number": false, "X-Forwarded-Host": false,
+		"X_FORWARDED_HOST": false,
+	} {
+		for _, request := range []bool{true, false} {
+			body := []byte("0\r\n" + name + ": v\r\n\r\n")
+			c := Chunked{Request: request}
+			n, err := c.Scan(body, nil)
+			if whole := err == nil && n == len(body) && c.Done(); whole != (ok || !request) {
+				t.Errorf("%s, of a request %v: %v", name, request, err)
+			}
+		}
+	}
 }

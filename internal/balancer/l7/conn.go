@@ -148,17 +148,6 @@ func (c *conn) cut() {
 
 func (c *conn) settings() *Settings { return &c.table.Settings }
 
-// serve handles request after request until the connection ends.
-func (c *conn) serve() {
-	c.requests()
-	if c.tunnels() {
-		done := make(chan struct{})
-		c.pass(func() { close(done) })
-		<-done
-	}
-	c.finish()
-}
-
 // finish does what comes last.
 func (c *conn) finish() { _ = c.c.Close() }
 
@@ -185,7 +174,7 @@ func (c *conn) request() bool {
 		return false
 	}
 	c.idle.Store(false)
-	if c.s.isClosing() {
+	if c.s.interrupted() {
 		c.r.dl = deadline{} // it was not set here
 	}
 	c.table = c.s.table.Load()
@@ -264,6 +253,7 @@ func (c *conn) readHead() (int, bool) {
 		if !began {
 			began = true
 			c.idle.Store(false)
+			c.s.interrupted() // the deadline that follows is the last to be set
 			return c.r.dl.set(c.c.SetReadDeadline, timeout)
 		}
 		return nil
@@ -326,6 +316,10 @@ func (c *conn) dispatch() bool {
 	}
 	if c.rec != nil {
 		c.rec.Matched, c.rec.Priority = true, a.Priority
+	}
+	if len(a.Guards) > 0 || c.table.Callback != nil {
+		// Nobody but the load balancer tells who the user is.
+		c.req.Drop(tellsIdentity)
 	}
 	if len(a.Guards) > 0 {
 		if admitted, again := c.admit(a.Guards); !admitted {

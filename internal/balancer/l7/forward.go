@@ -338,9 +338,9 @@ type pump struct {
 	// lent none.
 	restore func()
 	done    chan struct{}
-	err  error // valid once done is closed
-	sent int64 // likewise
-	quit atomic.Bool
+	err     error // valid once done is closed
+	sent    int64 // likewise
+	quit    atomic.Bool
 }
 
 // errToTarget marks that the target did not take the body.
@@ -366,7 +366,7 @@ func startPump(c *conn, up *upstream) *pump {
 
 // run copies the body. It owns c's reader.
 func (p *pump) run(c *conn, up *upstream, length int64, chunked bool, timeout time.Duration) error {
-	var scan h1.Chunked
+	scan := h1.Chunked{Request: true}
 	for {
 		b := c.r.buffered()
 		if chunked {

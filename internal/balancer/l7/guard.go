@@ -128,8 +128,6 @@ func tellsIdentity(name []byte) bool {
 // where it may not it has been answered, and again tells whether the
 // connection can go on.
 func (c *conn) admit(guards []Guard) (admitted, again bool) {
-	// Nobody but the load balancer tells who the user is.
-	c.req.Drop(tellsIdentity)
 	for _, g := range guards {
 		v := c.ask(g)
 		for _, f := range v.Fields {

@@ -69,6 +69,16 @@ func TestGuards(t *testing.T) {
 			t.Errorf("%q: got %q, want %s %q", c.raw, got, c.status, c.want)
 		}
 	}
+	// Nobody says it to targets that are asked without a guard either.
+	open := *b.server.table.Load()
+	open.Actions = []Action{{Forward: &Forward{Groups: []WeightedGroup{{g, 1}}}}}
+	b.server.Swap(&open)
+	if got := talk(t, b.addr, "GET / HTTP/1.1\r\nHost: a\r\n"+strings.Replace(told, ", X-Amzn-Oidc-Identity", "", 1)+"\r\n"); !strings.HasSuffix(got, "[] [] []") {
+		t.Errorf("got %q", got)
+	}
+	again := table
+	again.Actions = []Action{{Guards: table.Actions[0].Guards, Forward: &Forward{Groups: []WeightedGroup{{g, 1}}}}}
+	b.server.Swap(&again)
 	// What one client was told no other one is.
 	got := talk(t, b.addr, "GET / HTTP/1.1\r\nHost: a\r\nCookie: who=me\r\nAuthorization: Bearer x\r\n\r\nGET / HTTP/1.1\r\n\r\n")
 	if _, bad, _ := strings.Cut(got, "400 Bad Request"); strings.Contains(bad, "Set-Cookie") || bad == "" {
@@ -76,6 +86,27 @@ func TestGuards(t *testing.T) {
 	}
 	if n := b.stats.Auth[AuthFailure].Load(); n != 1 {
 		t.Errorf("%d failures are counted", n)
+	}
+}
+
+// A mistake in serving one request costs its connection, and no other.
+func TestMistakesAreContained(t *testing.T) {
+	g := NewGroup("g")
+	b := serve(t, Settings{}, g, Action{Guards: []Guard{guardFunc(func(_ context.Context, v *Visit) Verdict {
+		if v.Target == "/panic" {
+			panic("a mistake")
+		}
+		return Verdict{}
+	})}, Fixed: &model.FixedResponseAction{StatusCode: "200"}})
+	other := dialOne(t, b.addr)
+	for range 3 {
+		o := dialOne(t, b.addr)
+		if status, _, _, err := o.do("GET", "GET /panic HTTP/1.1\r\nHost: a\r\n\r\n"); err == nil {
+			t.Errorf("status %d", status)
+		}
+		if status, _, _, err := other.do("GET", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil || status != 200 {
+			t.Errorf("another connection: %d, %v", status, err)
+		}
 	}
 }
 

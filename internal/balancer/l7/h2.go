@@ -31,12 +31,21 @@ func newMultiplexed(s *Server, c *tls.Conn, session *Session) *multiplexed {
 	return m
 }
 
-func (m *multiplexed) serve() {
+var _ served = (*multiplexed)(nil)
+
+func (m *multiplexed) requests() {
 	if m.s.isClosing() {
 		m.interruptIdle()
 	}
 	m.front.Serve()
 }
+
+// What a tunnel would be on a connection of its own cannot be asked for.
+func (*multiplexed) tunnels() bool { return false }
+func (*multiplexed) pass(func())   {}
+
+// finish has nothing left to do.
+func (*multiplexed) finish() {}
 
 // interruptIdle tells the client to open no more streams.
 func (m *multiplexed) interruptIdle() { m.front.Leave() }
@@ -57,7 +66,9 @@ func (m *multiplexed) stream(s *h2.Stream) {
 		m.front.Leave()
 	}
 	s.OnCancel(c.cut)
-	c.request()
+	sound := m.s.contain(c, func() { c.request() })
 	s.OnCancel(nil)
-	c.release()
+	if sound {
+		c.release()
+	}
 }

@@ -66,19 +66,6 @@ func (s *Server) tlsConfig() *tls.Config {
 	}
 }
 
-// served is a connection that a Server serves.
-type served interface {
-	// serve returns when the connection has ended.
-	serve()
-	// interruptIdle ends it once no request is under way. The caller has set
-	// Server.closing.
-	interruptIdle()
-	// cut ends it at once.
-	cut()
-	// release comes last.
-	release()
-}
-
 // secureConn is a connection that begins with a handshake.
 type secureConn struct {
 	s     *Server
@@ -89,16 +76,6 @@ type secureConn struct {
 	// inner serves the requests once the handshake is done.
 	inner served
 	ended bool
-}
-
-func (x *secureConn) serve() {
-	x.requests()
-	if x.tunnels() {
-		done := make(chan struct{})
-		x.pass(func() { close(done) })
-		<-done
-	}
-	x.finish()
 }
 
 // requests shakes hands and serves requests, until the last.
@@ -134,38 +111,22 @@ func (x *secureConn) requests() {
 	ended := x.ended
 	x.inner = inner
 	x.mu.Unlock()
-	switch c, ok := inner.(*conn); {
-	case ended:
-	case ok:
-		c.requests()
-	default:
-		inner.serve()
+	if !ended {
+		inner.requests()
 	}
 }
 
-// tunnels tells whether the last request opened a tunnel.
-func (x *secureConn) tunnels() bool {
-	c, ok := x.inner.(*conn)
-	return ok && c.tunnels()
-}
+func (x *secureConn) tunnels() bool { return x.inner != nil && x.inner.tunnels() }
 
-// pass serves the tunnel.
-func (x *secureConn) pass(after func()) {
-	if c, ok := x.inner.(*conn); ok {
-		c.pass(after)
-	}
-}
+func (x *secureConn) pass(after func()) { x.inner.pass(after) }
 
-// finish does what comes last.
 func (x *secureConn) finish() {
-	if c, ok := x.inner.(*conn); ok {
-		c.finish()
-	}
 	x.mu.Lock()
 	inner := x.inner
 	x.inner = nil
 	x.mu.Unlock()
 	if inner != nil {
+		inner.finish()
 		inner.release()
 	}
 	_ = x.c.Close()

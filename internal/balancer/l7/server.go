@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,34 +152,54 @@ func (s *Server) worker(j job) {
 // serve serves a connection, and tells whether its worker is to wait for
 // another.
 func (s *Server) serve(j job) bool {
-	c, ok := j.c.(tunneler)
-	if !ok {
-		s.end(j, j.c.serve)
-		return s.wait()
-	}
-	if c.requests(); c.tunnels() {
+	switch whole := s.contain(j.c, j.c.requests); {
+	case !whole:
+		s.forget(j)
+		s.wg.Done()
+	case j.c.tunnels():
 		// The stack of a goroutine that served requests is large, and a tunnel
 		// lasts long: it has goroutines of its own.
-		c.pass(func() { s.end(j, c.finish) })
-	} else {
-		s.end(j, c.finish)
+		j.c.pass(func() { s.end(j) })
+	default:
+		s.end(j)
 	}
 	return s.wait()
 }
 
-// tunneler is a connection whose last request may open a tunnel.
-type tunneler interface {
+// contain calls f for a connection, and tells whether it returned. Where it
+// panics, that is a mistake here which costs this connection and no other.
+func (s *Server) contain(c interface{ cut() }, f func()) (returned bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("serving a connection failed", "error", r, "stack", string(debug.Stack()))
+			c.cut()
+		}
+	}()
+	f()
+	return true
+}
+
+// served is a connection that a Server serves.
+type served interface {
+	// requests serves requests, until the last, which may open a tunnel.
 	requests()
 	tunnels() bool
-	// pass serves the tunnel, and calls after at its end.
+	// pass serves the tunnel. It returns at once, and calls after at its end.
 	pass(after func())
 	// finish ends the connection.
 	finish()
+	// interruptIdle ends it once no request is under way. The caller has set
+	// Server.closing.
+	interruptIdle()
+	// cut ends it at once.
+	cut()
+	// release comes last.
+	release()
 }
 
 var (
-	_ tunneler = (*conn)(nil)
-	_ tunneler = (*secureConn)(nil)
+	_ served = (*conn)(nil)
+	_ served = (*secureConn)(nil)
 )
 
 // wait tells whether a worker is to wait.
@@ -192,15 +213,19 @@ func (s *Server) wait() bool {
 	return true
 }
 
-// end does what is left to do for a connection, and forgets it.
-func (s *Server) end(j job, serve func()) {
+// end ends a connection.
+func (s *Server) end(j job) {
 	defer s.wg.Done()
-	serve()
+	j.c.finish()
+	s.forget(j)
+	j.c.release()
+}
+
+func (s *Server) forget(j job) {
 	j.stats.Active.Add(-1)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.conns, j.c)
-	s.mu.Unlock()
-	j.c.release()
 }
 
 // Shutdown lets the requests under way finish and ends all connections. When
@@ -234,6 +259,17 @@ func (s *Server) Shutdown(ctx context.Context) {
 }
 
 func (s *Server) isClosing() bool { return s.closing.Load() }
+
+// interrupted is isClosing for a connection that is not idle any more: when it
+// is true, nobody interrupts the connection behind its back.
+func (s *Server) interrupted() bool {
+	if !s.closing.Load() {
+		return false
+	}
+	s.mu.Lock() // Shutdown interrupts with it held
+	defer s.mu.Unlock()
+	return true
+}
 
 func peer(nc net.Conn) netip.AddrPort {
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
