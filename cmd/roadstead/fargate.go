@@ -36,8 +36,9 @@ func (s *server) newFargate(p fargateParts) (*fargateCapacity, error) {
 		StateDir: s.nodeDir(), Volatile: p.network == nil, APIEndpoint: p.api, Clock: s.clock, Log: s.log,
 	}
 	roles := fargate.Roles{Directory: s.directory}
-	secrets := &execution.Secrets{Source: &fargate.Account{Roles: roles, SecretsManager: s.apis.secrets, ParameterStore: s.apis.parameters}}
-	cfg.Secrets = secrets
+	account := &fargate.Account{Roles: roles, SecretsManager: s.apis.secrets, ParameterStore: s.apis.parameters, Objects: s.apis.objects.Objects()}
+	secrets := &execution.Secrets{Source: account}
+	cfg.Secrets, cfg.EnvironmentFiles = secrets, &execution.EnvironmentFiles{Objects: account, Empty: true}
 	if p.network != nil {
 		exe, err := helper()
 		if err != nil {

@@ -106,7 +106,8 @@ func runNode(ctx context.Context, o *nodeOptions, logTo io.Writer) error {
 		return err
 	}
 	logs := &agent.Logs{API: apis, Executable: program, Dir: filepath.Join(o.dataDir, "logs"), Clock: clock.System{}}
-	secrets := &execution.Secrets{Source: agent.Account{API: apis}}
+	account := agent.Account{API: apis}
+	secrets := &execution.Secrets{Source: account}
 	var avoid []netip.Prefix
 	if !settings.External {
 		if avoid, err = agent.ReadVPCBlocks(ctx, metadata); err != nil {
@@ -119,7 +120,8 @@ func runNode(ctx context.Context, o *nodeOptions, logTo io.Writer) error {
 	}
 	n, err := node.New(node.Config{
 		Name: "node", Engine: home.Images{Engine: lazy, Port: at.Port()}, Transport: a, Network: network, Interfaces: network, StateDir: o.dataDir,
-		Registries: agent.Images{API: apis, Secrets: secrets}, Secrets: secrets, Logs: logs, ExecutionCredentials: logs.Refresh,
+		Registries: agent.Images{API: apis, Secrets: secrets}, Secrets: secrets, EnvironmentFiles: &execution.EnvironmentFiles{Objects: account},
+		Logs: logs, ExecutionCredentials: logs.Refresh,
 		StopTimeout: settings.StopTimeout, CachedImages: settings.CachedImages,
 		APIEndpoint: endpoint, RetryDelay: 250 * time.Millisecond, Clock: clock.System{}, Log: log,
 	})

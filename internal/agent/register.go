@@ -41,6 +41,7 @@ var capabilities = []string{
 	"ecs.capability.secrets.asm.environment-variables", "ecs.capability.secrets.ssm.environment-variables",
 	"ecs.capability.secrets.asm.bootstrap.log-driver", "ecs.capability.secrets.ssm.bootstrap.log-driver",
 	"ecs.capability.private-registry-authentication.secretsmanager", "ecs.capability.docker-plugin.local",
+	"ecs.capability.env-files.s3",
 }
 
 type (

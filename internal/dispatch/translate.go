@@ -179,7 +179,7 @@ func container(p Parts, def *model.ContainerDefinition) (acs.Container, error) {
 	for _, e := range def.Environment {
 		c.Environment[e.Name] = e.Value
 	}
-	files := slices.Clone(def.EnvironmentFiles)
+	files := def.EnvironmentFiles
 	for _, o := range t.Spec.Overrides.ContainerOverrides {
 		if o.Name != def.Name {
 			continue
@@ -190,7 +190,9 @@ func container(p Parts, def *model.ContainerDefinition) (acs.Container, error) {
 		for _, e := range o.Environment {
 			c.Environment[e.Name] = e.Value
 		}
-		files = append(files, o.EnvironmentFiles...)
+		if len(o.EnvironmentFiles) > 0 {
+			files = o.EnvironmentFiles
+		}
 	}
 	for _, f := range files {
 		c.EnvironmentFiles = append(c.EnvironmentFiles, acs.EnvironmentFile{Value: f.Value, Type: f.Type})

@@ -80,16 +80,20 @@ func TestTranslateContainer(t *testing.T) {
 			},
 		},
 		"overrides win": {
-			model.ContainerDefinition{Command: []string{"x"}, CPU: 10, Memory: new(64), Environment: []model.ECSNameValue{{Name: "A", Value: "1"}, {Name: "B", Value: "1"}}},
+			model.ContainerDefinition{
+				Command: []string{"x"}, CPU: 10, Memory: new(64), Environment: []model.ECSNameValue{{Name: "A", Value: "1"}, {Name: "B", Value: "1"}},
+				EnvironmentFiles: []model.EnvironmentFile{{Value: "arn:aws:s3:::b/replaced.env", Type: "s3"}},
+			},
 			func(p *Parts) {
 				p.Task.Spec.Overrides.ContainerOverrides = []model.ContainerOverride{
 					{Name: "other", Command: []string{"no"}},
-					{Name: "a", Command: []string{"y"}, Environment: []model.ECSNameValue{{Name: "B", Value: "2"}, {Name: "C", Value: "2"}}},
+					{Name: "a", Command: []string{"y"}, Environment: []model.ECSNameValue{{Name: "B", Value: "2"}, {Name: "C", Value: "2"}}, EnvironmentFiles: []model.EnvironmentFile{{Value: "arn:aws:s3:::b/own.env", Type: "s3"}}},
 				}
 				p.Task.Spec.Containers[0].Memory = "128"
 			},
 			func(c *acs.Container, _ *acs.DockerContainerConfig, _ *acs.DockerHostConfig) {
 				c.Command, c.CPU, c.Memory, c.Environment = []string{"y"}, 10, 128, map[string]string{"A": "1", "B": "2", "C": "2"}
+				c.EnvironmentFiles = []acs.EnvironmentFile{{Value: "arn:aws:s3:::b/own.env", Type: "s3"}}
 			},
 		},
 		"our registry": {

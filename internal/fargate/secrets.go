@@ -11,6 +11,7 @@ import (
 	"roadstead.dev/internal/execution"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/model/acs"
+	"roadstead.dev/internal/objects"
 )
 
 // SecretsManager reads secrets for the caller in the context, who is asked
@@ -34,9 +35,13 @@ type Account struct {
 	Roles          Roles
 	SecretsManager SecretsManager
 	ParameterStore Parameters
+	Objects        objects.Reader
 }
 
-var _ execution.Source = (*Account)(nil)
+var (
+	_ execution.Source  = (*Account)(nil)
+	_ execution.Objects = (*Account)(nil)
+)
 
 // call is a call as the task's execution role, in a region.
 func (s *Account) call(ctx context.Context, task *acs.Task, region string) (context.Context, *api.Call, error) {

@@ -107,8 +107,8 @@ type TaskOverride struct {
 	EphemeralStorage   *EphemeralStorage   `json:"ephemeralStorage,omitempty"`
 }
 
-// ContainerOverride changes a container definition for one task. Command
-// replaces; Environment and EnvironmentFiles add to what is there and win.
+// ContainerOverride changes a container definition for one task. Command and
+// EnvironmentFiles replace; Environment adds to what is there and wins.
 type ContainerOverride struct {
 	Name                 string                `json:"name,omitempty"`
 	Command              []string              `json:"command,omitempty"`

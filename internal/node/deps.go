@@ -85,6 +85,14 @@ type Secrets interface {
 	Values(ctx context.Context, task *acs.Task, c *acs.Container) ([]string, error)
 }
 
+// EnvironmentFiles reads containers' environment files, with the permissions of
+// the task's execution role.
+type EnvironmentFiles interface {
+	// Variables gives what the files of a container set. An error's text follows
+	// "ResourceInitializationError: failed to download env files: ".
+	Variables(ctx context.Context, task *acs.Task, c *acs.Container) (map[string]string, error)
+}
+
 // LogTarget is where one container's output belongs.
 type LogTarget struct {
 	TaskArn       string

@@ -29,10 +29,11 @@ type Config struct {
 	// tasks; nil means that each is there at once.
 	Interfaces Interfaces
 	// Registries nil pulls anonymously; Logs nil discards all output; Secrets
-	// nil runs no task that has any.
-	Registries RegistryCredentials
-	Logs       Logs
-	Secrets    Secrets
+	// and EnvironmentFiles nil run no task that has any.
+	Registries       RegistryCredentials
+	Logs             Logs
+	Secrets          Secrets
+	EnvironmentFiles EnvironmentFiles
 	// StateDir holds a file per task, and the tasks' own volumes.
 	StateDir string
 	// Volatile says that the engine only pretends: its containers end with the

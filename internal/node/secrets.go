@@ -60,4 +60,5 @@ func (t *task) forgetSecrets(container string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.secrets, container)
+	delete(t.envFiles, container)
 }

@@ -38,9 +38,10 @@ type specContext struct {
 	hostname string
 	// env is ECS's own environment for the container.
 	env []string
-	// secrets are the values of the container's secrets, by variable.
-	secrets map[string]string
-	logURI  string
+	// envFiles are the variables of the container's environment files, secrets
+	// those of its secrets, by name.
+	envFiles, secrets map[string]string
+	logURI            string
 }
 
 // containerSpec translates a container of a task for the engine.
@@ -56,7 +57,7 @@ func containerSpec(t *acs.Task, c *acs.Container, state *containerState, x specC
 	spec := engine.ContainerSpec{
 		ID: state.ID, Group: taskID(t.Arn), Image: c.Image,
 		Labels:     labels(t, c, config, x.node),
-		EntryPoint: c.EntryPoint, Command: command, Env: environment(c, x.env, x.secrets),
+		EntryPoint: c.EntryPoint, Command: command, Env: environment(c, x.env, x.envFiles, x.secrets),
 		WorkingDir: config.WorkingDir, User: config.User, Hostname: x.hostname,
 		TTY: config.Tty, OpenStdin: config.OpenStdin, StopSignal: config.StopSignal,
 		NetNS: x.netns, SharedIPC: t.IpcMode == "task", SharedPID: t.PidMode == "task",
@@ -128,10 +129,11 @@ func labels(t *acs.Task, c *acs.Container, config acs.DockerContainerConfig, nod
 	return l
 }
 
-// environment lays the task definition's variables over ECS's own, and the
-// secrets over both.
-func environment(c *acs.Container, own []string, secrets map[string]string) []string {
+// environment lays the variables of environment files over ECS's own, the task
+// definition's over those, and the secrets over all.
+func environment(c *acs.Container, own []string, files, secrets map[string]string) []string {
 	set := map[string]string{}
+	maps.Copy(set, files)
 	maps.Copy(set, c.Environment)
 	maps.Copy(set, secrets)
 	var env []string

@@ -29,8 +29,10 @@ type task struct {
 	// inbox is news from outside that the goroutine has not taken yet.
 	inbox []func(*taskState)
 	// secrets are the values that containers wait for, by container; they are
-	// in no file, so a new process reads them again.
-	secrets map[string]secretValues
+	// in no file, so a new process reads them again. envFiles are what their
+	// environment files set, likewise.
+	secrets  map[string]secretValues
+	envFiles map[string]map[string]string
 	// wake has one token when there is news.
 	wake chan struct{}
 	// report has one token when the state changed.
@@ -46,7 +48,7 @@ type task struct {
 func newTask(n *Node, s *taskState) *task {
 	return &task{
 		node: n, arn: s.Task.Arn, accepted: s.AcceptedAt, state: s,
-		secrets: map[string]secretValues{}, wake: make(chan struct{}, 1), report: make(chan struct{}, 1), watch: map[string]context.CancelFunc{},
+		secrets: map[string]secretValues{}, envFiles: map[string]map[string]string{}, wake: make(chan struct{}, 1), report: make(chan struct{}, 1), watch: map[string]context.CancelFunc{},
 	}
 }
 
@@ -378,9 +380,11 @@ func (t *task) pullOne(ctx context.Context, task *acs.Task, c *acs.Container) (e
 		}
 		return engine.Image{}, &failure{noSecrets + err.Error(), []string{c.Name}}
 	}
-	if len(c.EnvironmentFiles) > 0 {
-		return engine.Image{}, &failure{"ResourceInitializationError: failed to download env files: " +
-			"file download command: this node has no access to Amazon S3", []string{c.Name}}
+	if _, err := t.envFilesOf(ctx, task, c); err != nil {
+		if ctx.Err() != nil {
+			return engine.Image{}, ctx.Err()
+		}
+		return engine.Image{}, &failure{noEnvFiles + err.Error(), []string{c.Name}}
 	}
 	var auth *engine.RegistryAuth
 	if t.node.cfg.Registries != nil {
@@ -430,6 +434,14 @@ func (t *task) create(s *taskState, name string) error {
 		t.fail(noSecrets+err.Error(), "", name)
 		return nil
 	}
+	files, err := t.envFilesOf(t.up, &s.Task, def)
+	if err != nil {
+		if t.up.Err() != nil {
+			return err
+		}
+		t.fail(noEnvFiles+err.Error(), "", name)
+		return nil
+	}
 	uri, err := t.openLog(s, def, c, secrets)
 	if err != nil {
 		if t.up.Err() != nil {
@@ -440,7 +452,7 @@ func (t *task) create(s *taskState, name string) error {
 	}
 	spec, err := containerSpec(&s.Task, def, c, specContext{
 		node: t.node.cfg.Name, netns: s.netns(c), files: t.node.dir(t.arn), shared: t.node.sharedVolumes(), hostname: hostname(&s.Task, c),
-		env: append(t.node.environment(&s.Task, c.ID), linkEnvironment(s, def)...), secrets: secrets.env, logURI: uri,
+		env: append(t.node.environment(&s.Task, c.ID), linkEnvironment(s, def)...), envFiles: files, secrets: secrets.env, logURI: uri,
 	})
 	if err == nil {
 		err = t.node.cfg.Engine.CreateContainer(t.up, spec)

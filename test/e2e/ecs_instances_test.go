@@ -180,7 +180,8 @@ func TestContainerInstances(t *testing.T) {
 		t.Errorf("introspection: %s, %v", out, err)
 	}
 
-	// A task that says who it is: its role by its credentials, its secret.
+	// A task that says who it is: its role by its credentials, its secret, what a
+	// file in a bucket of another region sets.
 	if _, err := ssm.NewFromConfig(n.cfg).PutParameter(ctx, &ssm.PutParameterInput{Name: new("/" + n.name + "/p"), Value: new("hush"), Type: ssmtypes.ParameterTypeSecureString}); err != nil {
 		t.Fatal(err)
 	}
@@ -188,9 +189,10 @@ func TestContainerInstances(t *testing.T) {
 		t.Fatal(err)
 	}
 	role := n.role(n.name + "-task")
-	c := n.container("seq", "caller", "--", "env", "SECRET", "--", "metadata", "task", "--", "sleep")
+	c := n.container("seq", "caller", "--", "env", "SECRET", "FILED", "--", "metadata", "task", "--", "sleep")
 	c.PortMappings = nil
 	c.Secrets = []ecstypes.Secret{{Name: new("SECRET"), ValueFrom: new("/" + n.name + "/p")}}
+	c.EnvironmentFiles = []ecstypes.EnvironmentFile{{Type: ecstypes.EnvironmentFileTypeS3, Value: new(n.envFile("eu-west-1", n.name+"-exec", "a b+/ü.env", "FILED=from a file\n"))}}
 	definition := n.register("who", func(in *ecs.RegisterTaskDefinitionInput) {
 		onInstances(ecstypes.NetworkModeHost)(in)
 		in.TaskRoleArn = new(role)
@@ -203,7 +205,7 @@ func TestContainerInstances(t *testing.T) {
 		t.Errorf("it runs on %s as %s", str(got.ContainerInstanceArn), got.LaunchType)
 	}
 	t.Logf("the first task ran after %v", time.Since(began).Round(time.Millisecond))
-	for _, line := range []string{":assumed-role/" + n.name + "-task/", "hush", `"LaunchType":"EC2"`} {
+	for _, line := range []string{":assumed-role/" + n.name + "-task/", "hush", "from a file", `"LaunchType":"EC2"`} {
 		n.logged(line)
 	}
 	if got := remaining(); got["MEMORY"] != 2048-256-128 {

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
@@ -40,6 +42,29 @@ func (st *stack) parameter(name, value string) string {
 		st.t.Fatal(err)
 	}
 	return full
+}
+
+// envFile makes an environment file in a bucket of the test's, in a region, and
+// returns its ARN. The role may read it.
+func (st *stack) envFile(bucketRegion, role, key, text string) string {
+	st.t.Helper()
+	bucket := "env-" + strings.ToLower(st.name)
+	files := s3.NewFromConfig(st.cfg, func(o *s3.Options) { o.UsePathStyle, o.Region = true, bucketRegion })
+	in := &s3.CreateBucketInput{Bucket: &bucket}
+	if bucketRegion != region {
+		in.CreateBucketConfiguration = &s3types.CreateBucketConfiguration{LocationConstraint: s3types.BucketLocationConstraint(bucketRegion)}
+	}
+	if _, err := files.CreateBucket(st.t.Context(), in); err != nil {
+		st.t.Fatal(err)
+	}
+	if _, err := files.PutObject(st.t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader(text)}); err != nil {
+		st.t.Fatal(err)
+	}
+	if _, err := st.iam.PutRolePolicy(st.t.Context(), &iam.PutRolePolicyInput{RoleName: &role, PolicyName: new("env-files"), PolicyDocument: new(
+		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::` + bucket + `/*"}}`)}); err != nil {
+		st.t.Fatal(err)
+	}
+	return "arn:aws:s3:::" + bucket + "/" + key
 }
 
 // reader makes an execution role that may read the test's secrets, too.
@@ -69,7 +94,7 @@ func (st *stack) stopped(arn string) ecstypes.Task {
 }
 
 // TestSecrets gives a container variables from a secret, from a key of one,
-// from an earlier version, and from parameters.
+// from an earlier version, from parameters, and from a file in S3.
 func TestSecrets(t *testing.T) {
 	t.Parallel()
 	st := newStack(t, shared(t))
@@ -81,7 +106,8 @@ func TestSecrets(t *testing.T) {
 	database := st.secret("db", `{"user":"admin","port":5432}`)
 	parameter := st.parameter("flag", "from-parameter")
 
-	c := st.container("env", "PASSWORD", "BEFORE", "DB_USER", "DB_PORT", "FLAG", "FLAG_ARN")
+	c := st.container("env", "PASSWORD", "BEFORE", "DB_USER", "DB_PORT", "FLAG", "FLAG_ARN", "FROM_FILE", "QUOTED")
+	c.EnvironmentFiles = []ecstypes.EnvironmentFile{{Type: ecstypes.EnvironmentFileTypeS3, Value: new(st.envFile(region, st.name+"-reader", "vars/app.env", "# comment\nFROM_FILE=a=b\nQUOTED=\"q\"\nFLAG=not this\n"))}}
 	c.Secrets = []ecstypes.Secret{
 		{Name: new("PASSWORD"), ValueFrom: &password},
 		{Name: new("BEFORE"), ValueFrom: new(password + "::AWSPREVIOUS:")},
@@ -94,7 +120,7 @@ func TestSecrets(t *testing.T) {
 	if task := st.stopped(arn); task.Containers[0].ExitCode == nil || *task.Containers[0].ExitCode != 0 {
 		t.Fatalf("%s: %s", str(task.StoppedReason), st.output(arn))
 	}
-	want := "new-password\nold-password\nadmin\n5432\nfrom-parameter\nfrom-parameter\n"
+	want := "new-password\nold-password\nadmin\n5432\nfrom-parameter\nfrom-parameter\na=b\n\"q\"\n"
 	eventually(t, 10*time.Second, "the log shows the values", func() error {
 		if got := st.output(arn); got != want {
 			return errorf("it shows %q, want %q", got, want)
@@ -104,7 +130,7 @@ func TestSecrets(t *testing.T) {
 }
 
 // TestSecretsNeedPermission runs tasks whose execution role may pull, but not
-// read secrets.
+// read secrets or environment files.
 func TestSecretsNeedPermission(t *testing.T) {
 	t.Parallel()
 	st := newStack(t, shared(t))
@@ -122,6 +148,13 @@ func TestSecretsNeedPermission(t *testing.T) {
 			!strings.Contains(reason, "is not authorized to perform: "+tt.action+" on resource: arn:aws:") {
 			t.Errorf("%s: stopped with %s %q", tt.name, task.StopCode, reason)
 		}
+	}
+	c := st.container("env", "E")
+	c.EnvironmentFiles = []ecstypes.EnvironmentFile{{Type: ecstypes.EnvironmentFileTypeS3, Value: new("arn:aws:s3:::nobodys-" + strings.ToLower(st.name) + "/e.env")}}
+	task := st.stopped(st.run(st.register("file", nil, c), group))
+	if reason := str(task.StoppedReason); task.StopCode != ecstypes.TaskStopCodeTaskFailedToStart || !strings.HasPrefix(reason,
+		"ResourceInitializationError: failed to download env files: file download command: non empty error stream: failed to download file e.env: ") {
+		t.Errorf("file: stopped with %s %q", task.StopCode, reason)
 	}
 }
 

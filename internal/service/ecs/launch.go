@@ -124,8 +124,6 @@ func checkRunnable(d *model.TaskDefinition) error {
 			return unsupported("FireLens")
 		case c.LogConfiguration != nil && c.LogConfiguration.LogDriver != "awslogs":
 			return unsupported("The log driver " + c.LogConfiguration.LogDriver)
-		case len(c.EnvironmentFiles) > 0:
-			return unsupported("The container definition parameter environmentFiles")
 		case c.VersionConsistency == string(ecs.VersionConsistencyEnabled):
 			return unsupported("The container definition parameter versionConsistency=enabled")
 		}

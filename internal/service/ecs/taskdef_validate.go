@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -227,6 +228,9 @@ func checkContainer(d *model.TaskDefinition, c *model.ContainerDefinition, names
 	if err := checkSecrets(d, c); err != nil {
 		return err
 	}
+	if text := badEnvironmentFiles(c.EnvironmentFiles, d.ExecutionRoleARN); text != "" {
+		return clientErrorf("%s", text)
+	}
 	if err := checkHealthCheck(c); err != nil {
 		return err
 	}
@@ -264,6 +268,31 @@ func checkSecrets(d *model.TaskDefinition, c *model.ContainerDefinition) error {
 		}
 	}
 	return nil
+}
+
+// maxEnvironmentFiles is how many a container may have.
+const maxEnvironmentFiles = 10
+
+// badEnvironmentFiles says what is wrong with a container's environment files;
+// "" where nothing is.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_EnvironmentFile.html
+func badEnvironmentFiles(files []model.EnvironmentFile, executionRole string) string {
+	switch {
+	case len(files) == 0:
+		return ""
+	case executionRole == "":
+		return "When you are specifying environment files, you must also specify a value for 'executionRoleArn'."
+	case len(files) > maxEnvironmentFiles:
+		return fmt.Sprintf("A container may have at most %d environment files.", maxEnvironmentFiles)
+	}
+	for _, f := range files {
+		a, err := model.ParseARN(f.Value)
+		bucket, key, _ := strings.Cut(a.Resource, "/")
+		if err != nil || a.Service != "s3" || bucket == "" || !strings.HasSuffix(key, ".env") {
+			return fmt.Sprintf("The environment file '%s' must be the ARN of an Amazon S3 object whose name ends in .env.", f.Value)
+		}
+	}
+	return ""
 }
 
 func checkHealthCheck(c *model.ContainerDefinition) error {

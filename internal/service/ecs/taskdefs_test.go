@@ -169,6 +169,18 @@ func TestRegisterTaskDefinitionRefusals(t *testing.T) {
 			in.ExecutionRoleArn = nil
 			app(in).Secrets = []ecs.Secret{{Name: new("B"), ValueFrom: new("p")}}
 		},
+		"When you are specifying environment files, you must also specify a value for 'executionRoleArn'.": func(in *ecs.RegisterTaskDefinitionInput) {
+			in.ExecutionRoleArn, app(in).Image, app(in).LogConfiguration, app(in).EnvironmentFiles = nil, new("nginx"), nil, envFiles("arn:aws:s3:::b/a.env")
+		},
+		"The environment file 'arn:aws:s3:::b/a.txt' must be the ARN of an Amazon S3 object whose name ends in .env.": func(in *ecs.RegisterTaskDefinitionInput) {
+			app(in).EnvironmentFiles = envFiles("arn:aws:s3:::b/a.env", "arn:aws:s3:::b/a.txt")
+		},
+		"The environment file 's3://b/a.env' must be the ARN of an Amazon S3 object whose name ends in .env.": func(in *ecs.RegisterTaskDefinitionInput) {
+			app(in).EnvironmentFiles = envFiles("s3://b/a.env")
+		},
+		"A container may have at most 10 environment files.": func(in *ecs.RegisterTaskDefinitionInput) {
+			app(in).EnvironmentFiles = envFiles(slices.Repeat([]string{"arn:aws:s3:::b/a.env"}, 11)...)
+		},
 		"The 'memory' setting for container 'app' is greater than for the task.": func(in *ecs.RegisterTaskDefinitionInput) {
 			app(in).Memory = new(int32(1024))
 		},
@@ -311,4 +323,12 @@ func FuzzTaskDefinitionReference(f *testing.F) {
 			t.Errorf("%q is %+v, its ARN %+v", s, r, again)
 		}
 	})
+}
+
+func envFiles(arns ...string) []ecs.EnvironmentFile {
+	var out []ecs.EnvironmentFile
+	for _, arn := range arns {
+		out = append(out, ecs.EnvironmentFile{Type: ecs.EnvironmentFileTypeS3, Value: &arn})
+	}
+	return out
 }

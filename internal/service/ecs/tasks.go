@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -251,7 +252,11 @@ func checkOverrides(d *model.TaskDefinition, o *model.TaskOverride, in *ecs.Task
 		case !names[c.Name]:
 			return ecs.NewInvalidParameterException("Override for container named %s is not a container in the TaskDefinition.", c.Name)
 		case len(c.EnvironmentFiles) > 0:
-			return unsupported("The container override environmentFiles")
+			if text := badEnvironmentFiles(c.EnvironmentFiles, cmp.Or(o.ExecutionRoleARN, d.ExecutionRoleARN)); text != "" {
+				return ecs.NewInvalidParameterException("%s", text)
+			}
+		}
+		switch {
 		case len(c.ResourceRequirements) > 0:
 			if !fargate {
 				return unsupported("The container override resourceRequirements")

@@ -118,6 +118,9 @@ func TestRunTaskRefusals(t *testing.T) {
 		"override": {func(in *ecs.RunTaskInput) {
 			in.Overrides = &ecs.TaskOverride{ContainerOverrides: []ecs.ContainerOverride{{Name: new("foo")}}}
 		}, "InvalidParameterException", "Override for container named foo is not a container in the TaskDefinition."},
+		"override file": {func(in *ecs.RunTaskInput) {
+			in.Overrides = &ecs.TaskOverride{ContainerOverrides: []ecs.ContainerOverride{{Name: new("app"), EnvironmentFiles: envFiles("arn:aws:s3:::b/a")}}}
+		}, "InvalidParameterException", "The environment file 'arn:aws:s3:::b/a' must be the ARN of an Amazon S3 object whose name ends in .env."},
 		"override size": {func(in *ecs.RunTaskInput) { in.Overrides = &ecs.TaskOverride{Cpu: new("300")} }, "ClientException", "No Fargate configuration exists"},
 		"role": {
 			func(in *ecs.RunTaskInput) { in.Overrides = &ecs.TaskOverride{TaskRoleArn: new(role("none"))} }, "ClientException",
