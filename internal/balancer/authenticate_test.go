@@ -265,6 +265,9 @@ func TestLogin(t *testing.T) {
 			}
 			x.browser.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 			x.want(x.get("https://"+appHost+"/"), 302, "with a forged cookie")
+			if x.b.lbs["lb"].stats.AuthNanos.Load() <= 0 {
+				t.Error("the provider took no time")
+			}
 			if n := x.b.lbs["lb"].stats.Auth[l7.AuthSuccess].Load(); n != 1 {
 				t.Errorf("%d logins are counted", n)
 			}

@@ -176,21 +176,21 @@ func (g *group) publish() {
 	set.Classic = stickiness(g.spec.Following)
 	everywhere := g.pool(func(*target) bool { return true })
 	if g.in.forwarding != nil || g.spec.Following != nil || balance.CrossZone(balance.LoadBalancer{}, g.spec) {
-		g.l7.Set(set, everywhere)
+		g.l7.SetPools(set, everywhere, nil)
 		return
 	}
-	zones := map[netip.Addr][]*l7.Target{}
+	zones := map[netip.Addr]l7.Pool{}
 	for _, i := range g.in.spec.Interfaces {
 		if p, err := netip.ParsePrefix(i.Address); err == nil {
 			zones[p.Addr()] = g.pool(func(t *target) bool { return t.spec.Zone == "" || t.spec.Zone == i.Zone })
 		}
 	}
-	g.l7.SetZonal(set, everywhere, zones)
+	g.l7.SetPools(set, everywhere, zones)
 }
 
 // pool are the healthy ones of those targets; when they are fewer than the
 // group wants, all of them, since a wrong answer is no worse than none.
-func (g *group) pool(of func(*target) bool) []*l7.Target {
+func (g *group) pool(of func(*target) bool) l7.Pool {
 	var healthy, all []*l7.Target
 	for _, t := range g.sorted() {
 		if t.spec.Draining || !of(t) {
@@ -202,9 +202,9 @@ func (g *group) pool(of func(*target) bool) []*l7.Target {
 		}
 	}
 	if len(healthy) < fewest(g.spec.Attributes, len(all)) {
-		return all
+		return l7.Pool{Targets: all, FailOpen: len(all) > 0}
 	}
-	return healthy
+	return l7.Pool{Targets: healthy}
 }
 
 // warm begins the slow start of a target that has become healthy, if another

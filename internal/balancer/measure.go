@@ -33,10 +33,17 @@ type GroupMeasure struct {
 	Hosts map[string]Hosts
 	// Open connections to the targets.
 	Open int64
+	// Zones of an application load balancer, with what the group's health is there.
+	Zones map[string]ZoneHealth
 }
 
-// Hosts counts targets.
-type Hosts struct{ Healthy, Unhealthy int64 }
+// Hosts counts targets, and connections to them.
+type Hosts struct{ Healthy, Unhealthy, Registered, Anomalous, Mitigated, Open int64 }
+
+// ZoneHealth tells whether a target group has enough healthy targets for a zone
+// of the load balancer: for its name to lead there, and for requests not to go
+// to all of them.
+type ZoneHealth struct{ DNS, Routing bool }
 
 // Measure visits the load balancers.
 func (b *Balancer) Measure(visit func(Measure)) {
@@ -80,8 +87,18 @@ func (in *instance) measureGroup(g *group) GroupMeasure {
 		}
 	})
 	for _, t := range g.targets {
-		out.Open += t.l7.Connections()
-		h := out.Hosts[t.spec.Zone]
+		h, open := out.Hosts[t.spec.Zone], t.l7.Connections()
+		out.Open += open
+		h.Open += open
+		if !t.spec.Draining {
+			h.Registered++
+		}
+		if t.watched.state.Anomalous {
+			h.Anomalous++
+		}
+		if t.watched.state.Mitigated() {
+			h.Mitigated++
+		}
 		switch {
 		case t.spec.Draining:
 		case t.state.Status == model.TargetHealthHealthy:
@@ -90,6 +107,27 @@ func (in *instance) measureGroup(g *group) GroupMeasure {
 			h.Unhealthy++
 		}
 		out.Hosts[t.spec.Zone] = h
+	}
+	if in.spec.Type == model.LoadBalancerApplication && len(g.targets) > 0 {
+		out.Zones = in.zonesOf(g, out.Hosts)
+	}
+	return out
+}
+
+// zonesOf tells of each zone how healthy a group is there. Targets without a
+// zone are in every one, and with cross-zone load balancing all are.
+func (in *instance) zonesOf(g *group, hosts map[string]Hosts) map[string]ZoneHealth {
+	out := map[string]ZoneHealth{}
+	across := balance.CrossZone(in.spec, g.spec)
+	for _, i := range in.spec.Interfaces {
+		var healthy, all int
+		for zone, h := range hosts {
+			if across || zone == i.Zone || zone == "" {
+				healthy += int(h.Healthy)
+				all += int(h.Registered)
+			}
+		}
+		out[i.Zone] = ZoneHealth{DNS: balance.FoundByName(g.spec.Attributes, healthy, all), Routing: healthy >= fewest(g.spec.Attributes, all)}
 	}
 	return out
 }

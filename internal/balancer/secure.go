@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 
 	"roadstead.dev/internal/balancer/l7"
@@ -38,7 +39,7 @@ func overTLS(dial l7.Dial, protocols ...string) l7.Dial {
 		tc := tls.Client(c, cfg)
 		if err := tc.HandshakeContext(ctx); err != nil {
 			_ = c.Close()
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", l7.ErrHandshake, err)
 		}
 		return tc, nil
 	}

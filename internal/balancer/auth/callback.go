@@ -36,11 +36,20 @@ func (c *Callback) Check(ctx context.Context, v *l7.Visit) l7.Verdict {
 	if refused != nil {
 		return refused.verdict()
 	}
+	began := o.client.cfg.Now()
 	s, err := o.client.exchange(ctx, &o.Provider, code, redirectURI(v.Host))
+	now := o.client.cfg.Now()
+	verdict := o.loggedIn(s, err, st, now)
+	verdict.Asked = max(now.Sub(began), 1)
+	return verdict
+}
+
+// loggedIn is what becomes of a user whom the provider was asked for.
+func (o *OIDC) loggedIn(s *session, err error, st state, now time.Time) l7.Verdict {
 	if err != nil {
 		return failure(err)
 	}
-	s.Until = o.client.cfg.Now().Add(o.Timeout).Unix()
+	s.Until = now.Add(o.Timeout).Unix()
 	cookies, err := o.cookies(s)
 	if err != nil {
 		return failure(err)

@@ -41,6 +41,8 @@ var (
 type Field struct {
 	Name, Value []byte
 	ID          FieldID
+	// Irregular tells that Name has more than letters, digits and hyphens.
+	Irregular bool
 }
 
 // Framing tells how long a message's body is.
@@ -125,10 +127,11 @@ func parseFields(b []byte, fields []Field) ([]Field, error) {
 			return fields, ErrMalformed
 		}
 		name, value := l[:colon], trim(l[colon+1:])
-		if !isToken(name) || !isValue(value) {
+		c := common(name)
+		if c&tokenByte == 0 || !isValue(value) {
 			return fields, ErrMalformed
 		}
-		fields = append(fields, Field{name, value, identify(name)})
+		fields = append(fields, Field{name, value, identify(name), c&plainByte == 0})
 	}
 }
 
@@ -221,6 +224,7 @@ const (
 	tokenByte  = 1 << iota
 	valueByte  // of a header's value
 	targetByte // of a request target
+	plainByte  // a letter, a digit or a hyphen
 )
 
 var class = func() (t [256]byte) {
@@ -230,6 +234,9 @@ var class = func() (t [256]byte) {
 		case b >= '0' && b <= '9', b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z',
 			bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), b) >= 0:
 			t[i] |= tokenByte
+			if b == '-' || bytes.IndexByte([]byte("!#$%&'*+.^_`|~"), b) < 0 {
+				t[i] |= plainByte
+			}
 		}
 		if b == '\t' || (b >= ' ' && b != 0x7f) {
 			t[i] |= valueByte
@@ -248,6 +255,15 @@ func all(b []byte, c byte) bool {
 		}
 	}
 	return true
+}
+
+// common are the classes that all bytes of b are in.
+func common(b []byte) byte {
+	c := byte(0xff)
+	for _, x := range b {
+		c &= class[x]
+	}
+	return c
 }
 
 func isToken(b []byte) bool { return len(b) > 0 && all(b, tokenByte) }

@@ -26,6 +26,8 @@ type Request struct {
 	Expect100 bool
 	// Forwarded is how many addresses X-Forwarded-For lists.
 	Forwarded int
+	// Irregular tells that a field is.
+	Irregular bool
 }
 
 // Parse reads a request head, which b holds from its first line to its empty
@@ -85,10 +87,11 @@ func (r *Request) Query() []byte {
 }
 
 func (r *Request) derive() error {
-	r.Host, r.Upgrade, r.Expect100, r.Forwarded = nil, nil, false, 0
+	r.Host, r.Upgrade, r.Expect100, r.Forwarded, r.Irregular = nil, nil, false, 0, false
 	hosts := 0
 	for i := range r.Fields {
 		f := &r.Fields[i]
+		r.Irregular = r.Irregular || f.Irregular
 		switch f.ID {
 		case Host:
 			hosts++

@@ -108,15 +108,22 @@ func (c *conn) fixed(a *model.FixedResponseAction) bool {
 	return c.answer(status, contentType+"; charset=utf-8", a.MessageBody, "", c.skipBody())
 }
 
+// maxLocation is how long a redirect's URL may be.
+const maxLocation = 8 << 10
+
 func (c *conn) redirect(a *model.RedirectAction) bool {
-	c.stats.Redirects.Add(1)
 	c.acted("redirect")
+	location := c.location(a)
+	if len(location) > maxLocation {
+		c.stats.RedirectsTooLong.Add(1)
+		return c.fail(414, c.skipBody())
+	}
+	c.stats.Redirects.Add(1)
 	status := 302
 	if a.StatusCode == "HTTP_301" {
 		status = 301
 	}
 	c.stats.own(status)
-	location := c.location(a)
 	if c.rec != nil {
 		c.rec.RedirectURL = location
 	}

@@ -314,6 +314,9 @@ func (c *conn) dispatch() bool {
 	if a == nil {
 		return c.fail(503, c.skipBody())
 	}
+	if a.evaluated > 0 {
+		c.stats.evaluated(a.evaluated)
+	}
 	if c.rec != nil {
 		c.rec.Matched, c.rec.Priority = true, a.Priority
 	}

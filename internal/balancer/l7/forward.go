@@ -96,6 +96,9 @@ func (c *conn) send(x *exchange) (status int, err error) {
 		x.target = x.state.stuck(&c.req, c.settings(), x.group.ID)
 	}
 	if x.target == nil {
+		if x.state.settings.Sticky {
+			x.stats.unbound(x.state.settings.AppCookie != "")
+		}
 		x.target = x.state.pick(x.group, nil)
 	}
 	if x.target == nil {
@@ -104,11 +107,21 @@ func (c *conn) send(x *exchange) (status int, err error) {
 	x.target.inflight.Add(1)
 	c.stats.Requests.Add(1)
 	x.stats.Requests.Add(1)
+	if x.state.failOpen {
+		x.stats.FailOpen.Add(1)
+	}
+	if c.req.Irregular {
+		c.stats.irregular(c.settings().DropInvalidFields)
+	}
 	var fresh, moved bool
 	for {
 		up, err := x.target.get(context.Background(), fresh, !whole || len(body) > withHead)
 		if err != nil {
-			x.stats.ConnectionErrors.Add(1)
+			if errors.Is(err, ErrHandshake) {
+				x.stats.TLSErrors.Add(1)
+			} else {
+				x.stats.ConnectionErrors.Add(1)
+			}
 			// Nothing was sent, or what may be repeated: another target may be
 			// tried.
 			if !moved && len(x.state.targets) > 1 {

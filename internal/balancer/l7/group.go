@@ -34,6 +34,7 @@ type Group struct {
 // groupState is replaced as a whole when anything changes.
 type groupState struct {
 	targets  []*Target // those that new requests go to
+	failOpen bool      // they are so since too few are healthy
 	settings GroupSettings
 	// zonal are the states for clients of each of the load balancer's
 	// addresses, where these send to targets of their zones alone; nil where
@@ -92,17 +93,29 @@ func NewGroup(id string) *Group {
 	return g
 }
 
-// Set replaces the targets that new requests are sent to, and the settings.
-func (g *Group) Set(settings GroupSettings, targets []*Target) {
-	g.state.Store(&groupState{targets: targets, settings: settings})
+// Pool are targets that new requests are sent to.
+type Pool struct {
+	Targets []*Target
+	// FailOpen tells that there are unhealthy ones among them, since too few are
+	// healthy.
+	FailOpen bool
 }
 
-// SetZonal is Set for a group whose targets get requests from their zones alone:
-// zones are the targets for the clients of each address of the load balancer.
-func (g *Group) SetZonal(settings GroupSettings, targets []*Target, zones map[netip.Addr][]*Target) {
-	s := &groupState{targets: targets, settings: settings, zonal: make(map[netip.Addr]*groupState, len(zones))}
-	for a, ts := range zones {
-		s.zonal[a] = &groupState{targets: ts, settings: settings}
+// Set replaces the targets that new requests are sent to, and the settings.
+func (g *Group) Set(settings GroupSettings, targets []*Target) {
+	g.SetPools(settings, Pool{Targets: targets}, nil)
+}
+
+// SetPools is Set with more known of the targets. Where these get requests from
+// their zones alone, zones are those for the clients of each address of the load
+// balancer; nil where all send to all.
+func (g *Group) SetPools(settings GroupSettings, all Pool, zones map[netip.Addr]Pool) {
+	s := &groupState{targets: all.Targets, failOpen: all.FailOpen, settings: settings}
+	if zones != nil {
+		s.zonal = make(map[netip.Addr]*groupState, len(zones))
+	}
+	for a, p := range zones {
+		s.zonal[a] = &groupState{targets: p.Targets, failOpen: p.FailOpen, settings: settings}
 	}
 	g.state.Store(s)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strings"
+	"time"
 
 	"roadstead.dev/internal/balancer/h1"
 )
@@ -72,6 +73,9 @@ type Verdict struct {
 	Fields []Field
 	// Outcome is what is counted.
 	Outcome Outcome
+	// Asked is how long the provider took to tell who the user is, 0 when it was
+	// not asked.
+	Asked time.Duration
 	// Reason is why a request was refused, in the words of access logs:
 	// AuthInvalidCookie.
 	Reason string
@@ -151,6 +155,10 @@ func (c *conn) ask(g Guard) Verdict {
 	}
 	v := g.Check(ctx, &Visit{Method: string(c.req.Method), Host: string(c.req.Host), Target: string(c.req.Target), req: &c.req})
 	c.stats.Auth[v.Outcome].Add(1)
+	if v.Asked > 0 {
+		c.stats.AuthNanos.Add(int64(v.Asked))
+		c.stats.Times.Observe(int64(v.Asked))
+	}
 	for _, cookie := range v.Cookies {
 		c.extra = appendField(c.extra, []byte("Set-Cookie"), []byte(cookie))
 	}

@@ -75,7 +75,7 @@ func (c *conn) appendRequest(b []byte) []byte {
 				continue
 			}
 		default:
-			if f.ID.HopByHop() || r.Names(f.Name) || (s.DropInvalidFields && !plain(f.Name)) || (clients != nil && clients.owns(f.Name)) {
+			if f.ID.HopByHop() || r.Names(f.Name) || (s.DropInvalidFields && f.Irregular) || (clients != nil && clients.owns(f.Name)) {
 				continue
 			}
 		}
@@ -193,18 +193,6 @@ func join(a, b []byte) []byte {
 		return b
 	}
 	return append(append(append(make([]byte, 0, len(a)+2+len(b)), a...), ", "...), b...)
-}
-
-// plain tells whether a field's name has letters, digits and hyphens alone.
-func plain(name []byte) bool {
-	for _, x := range name {
-		switch {
-		case x >= 'a' && x <= 'z', x >= 'A' && x <= 'Z', x >= '0' && x <= '9', x == '-':
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 func appendStatus(b []byte, r *h1.Response) []byte {

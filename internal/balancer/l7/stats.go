@@ -19,13 +19,13 @@ type Stats struct {
 	// (HTTPCode_ELB_5XX_Count, …), and Own500 those of the statuses 500 to 504.
 	OwnResponses [6]atomic.Int64
 	Own500       [5]atomic.Int64
-	// ConnectionErrors are failures to connect to a target
-	// (TargetConnectionErrorCount).
+	// ConnectionErrors are failures to connect to a target, but for those of
+	// handshakes (TargetConnectionErrorCount).
 	ConnectionErrors atomic.Int64
 	// ResponseNanos is the time until targets' responses began, summed over
 	// TargetResponses (TargetResponseTime).
 	ResponseNanos atomic.Int64
-	// Times are the same one by one, of a group alone.
+	// Times are the same one by one, of a group; of a node: see AuthNanos.
 	Times Histogram
 	// Fixed and Redirects count those actions
 	// (HTTP_Fixed_Response_Count, HTTP_Redirect_Count).
@@ -37,7 +37,27 @@ type Stats struct {
 	NonCompliant atomic.Int64
 	// Auth counts authentications by their Outcomes.
 	Auth [Outcomes]atomic.Int64
-	// TLSErrors are handshakes that failed (ClientTLSNegotiationErrorCount).
+	// AuthNanos is the time that providers took to tell who users are, one by one
+	// in Times (ELBAuthLatency).
+	AuthNanos atomic.Int64
+	// Rules are those that were evaluated, the default ones aside, and BilledRules
+	// those of them behind each request's tenth (RuleEvaluations).
+	Rules, BilledRules atomic.Int64
+	// IrregularDropped and IrregularForwarded are requests with fields whose names
+	// are not letters, digits and hyphens, which were dropped or not
+	// (DroppedInvalidHeaderRequestCount, ForwardedInvalidHeaderRequestCount).
+	IrregularDropped, IrregularForwarded atomic.Int64
+	// RedirectsTooLong could not be made (HTTP_Redirect_Url_Limit_Exceeded_Count).
+	RedirectsTooLong atomic.Int64
+	// NonSticky and AppNonSticky are requests that no cookie of the load
+	// balancer's, or of the application's, bound to a target though it could have
+	// (NonStickyRequestCount, AppCookieNonStickinessCount).
+	NonSticky, AppNonSticky atomic.Int64
+	// FailOpen are requests that were sent to any target, since too few are
+	// healthy (UnhealthyRoutingRequestCount).
+	FailOpen atomic.Int64
+	// TLSErrors are handshakes that failed (ClientTLSNegotiationErrorCount); of a
+	// group: with its targets (TargetTLSNegotiationErrorCount).
 	TLSErrors atomic.Int64
 	// Connections and Active are all that clients opened, and the open ones
 	// (NewConnectionCount, ActiveConnectionCount); of a group: those that were
@@ -52,6 +72,36 @@ func (s *Stats) own(status int) {
 	s.OwnResponses[class(status)].Add(1)
 	if i := status - 500; i >= 0 && i < len(s.Own500) {
 		s.Own500[i].Add(1)
+	}
+}
+
+// unbound counts a request that no cookie binds, to a group where one could.
+func (s *Stats) unbound(byApp bool) {
+	if byApp {
+		s.AppNonSticky.Add(1)
+		return
+	}
+	s.NonSticky.Add(1)
+}
+
+// irregular counts a request with irregular fields.
+func (s *Stats) irregular(dropped bool) {
+	if dropped {
+		s.IrregularDropped.Add(1)
+		return
+	}
+	s.IrregularForwarded.Add(1)
+}
+
+// freeRules are the evaluations that a request has free.
+// https://aws.amazon.com/elasticloadbalancing/pricing/
+const freeRules = 10
+
+// evaluated counts the rules that were, of a request.
+func (s *Stats) evaluated(rules int64) {
+	s.Rules.Add(rules)
+	if rules > freeRules {
+		s.BilledRules.Add(rules - freeRules)
 	}
 }
 

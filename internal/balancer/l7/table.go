@@ -33,6 +33,8 @@ type Table struct {
 type Action struct {
 	// Priority is that of the rule, 0 of the default one.
 	Priority int32
+	// evaluated is how many rules are, in their order, until this one applies.
+	evaluated int64
 	// Guards decide, in order, before anything else is done.
 	Guards []Guard
 	// Rewrites change requests that are forwarded.
@@ -141,6 +143,10 @@ func (t *Table) prepare() {
 		s.added = appendField(s.added, []byte(f.Name), []byte(f.Value))
 	}
 	for i := range t.Actions {
+		t.Actions[i].evaluated = int64(i)
+		if t.Actions[i].Priority != 0 {
+			t.Actions[i].evaluated++
+		}
 		if f := t.Actions[i].Forward; f != nil {
 			f.total = 0
 			for _, g := range f.Groups {

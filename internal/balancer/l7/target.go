@@ -27,6 +27,10 @@ const (
 // it.
 var errTargetClosed = errors.New("target is deregistered")
 
+// ErrHandshake is wrapped by what a Dial returns that connected to a target and
+// could not speak TLS with it.
+var ErrHandshake = errors.New("TLS handshake with target failed")
+
 // Dial connects to an address from where the load balancer stands.
 type Dial func(ctx context.Context, address string) (net.Conn, error)
 

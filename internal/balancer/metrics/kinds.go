@@ -22,6 +22,13 @@ func (b *batch) application(m balancer.Measure, zones zoned, every time.Duration
 	count("DesyncMitigationMode_NonCompliant_Request_Count", func(c *counts) int64 { return c.nonCompliant })
 	count("HTTP_Fixed_Response_Count", func(c *counts) int64 { return c.fixed })
 	count("HTTP_Redirect_Count", func(c *counts) int64 { return c.redirects })
+	count("HTTP_Redirect_Url_Limit_Exceeded_Count", func(c *counts) int64 { return c.tooLong })
+	count("DroppedInvalidHeaderRequestCount", func(c *counts) int64 { return c.dropped })
+	count("ForwardedInvalidHeaderRequestCount", func(c *counts) int64 { return c.forwarded })
+	count("NonStickyRequestCount", func(c *counts) int64 { return c.nonSticky })
+	count("AppCookieNonStickinessCount", func(c *counts) int64 { return c.appNonSticky })
+	count("TargetTLSNegotiationErrorCount", func(c *counts) int64 { return c.targetTLSErrors })
+	b.each(zones, "ELBAuthLatency", unitMillis, func(c *counts) metricstore.Set { return c.asked }, b.balancer)
 	for class := 3; class <= 5; class++ {
 		count(fmt.Sprintf("HTTPCode_ELB_%dXX_Count", class), func(c *counts) int64 { return c.own[class] })
 	}
@@ -36,27 +43,47 @@ func (b *batch) application(m balancer.Measure, zones zoned, every time.Duration
 	}
 	b.targets(zones, "HTTPCode_Target_%dXX_Count", "TargetResponseTime", "TargetConnectionErrorCount", b.balancer)
 
-	all := zones[""]
-	var active int64
+	active := map[string]int64{}
+	open := func(zone string, n int64) {
+		active[""] += n
+		if zone != "" {
+			active[zone] += n
+		}
+	}
 	for _, n := range m.Nodes {
-		active += n.Stats.Active.Load()
+		open(n.Zone, n.Stats.Active.Load())
 	}
 	for _, g := range m.Groups {
-		active += g.Open
+		for zone, h := range g.Hosts {
+			open(zone, h.Open)
+		}
 	}
-	b.put("ActiveConnectionCount", unitCount, one(active), b.balancer)
-	b.put("NewConnectionCount", unitCount, one(all.connections+all.toTargets), b.balancer)
-	b.put("ProcessedBytes", unitBytes, one(all.bytes), b.balancer)
-	b.put("ConsumedLCUs", unitNone, once(lcus(all, active, every)), b.balancer)
+	for zone, n := range active {
+		b.put("ActiveConnectionCount", unitCount, one(n), b.in(zone)...)
+	}
+	b.each(zones, "NewConnectionCount", unitCount, func(c *counts) metricstore.Set { return one(c.connections + c.toTargets) }, b.balancer)
+	b.each(zones, "ProcessedBytes", unitBytes, func(c *counts) metricstore.Set { return one(c.bytes) }, b.balancer)
+	b.put("RuleEvaluations", unitCount, one(zones[""].rules), b.balancer)
+	b.put("ConsumedLCUs", unitNone, once(lcus(zones[""], active[""], every)), b.balancer)
+}
+
+// in are the dimensions of the load balancer in a zone, or of all of it.
+func (b *batch) in(zone string) []metricstore.Dimension {
+	if zone == "" {
+		return []metricstore.Dimension{b.balancer}
+	}
+	return []metricstore.Dimension{{Name: "AvailabilityZone", Value: zone}, b.balancer}
 }
 
 // lcus are the load balancer capacity units that were used: of new and of
-// active connections and of bytes what takes most, for the part of an hour
-// that passed. https://aws.amazon.com/elasticloadbalancing/pricing/
+// active connections, of bytes and of evaluated rules what takes most, for the
+// part of an hour that passed.
+// https://aws.amazon.com/elasticloadbalancing/pricing/
 func lcus(c *counts, active int64, every time.Duration) float64 {
 	perSecond := float64(c.connections+c.toTargets) / every.Seconds()
 	bytesPerHour := float64(c.bytes) / every.Hours()
-	return max(perSecond/25, float64(active)/3000, bytesPerHour/1e9) * every.Hours()
+	rules := float64(c.billedRules) / every.Seconds()
+	return max(perSecond/25, float64(active)/3000, bytesPerHour/1e9, rules/1000) * every.Hours()
 }
 
 // targets puts what is measured of targets' answers.
@@ -84,11 +111,21 @@ func (b *batch) group(m balancer.Measure, g balancer.GroupMeasure, zones zoned) 
 	b.each(zones, "RequestCount", unitCount, func(c *counts) metricstore.Set { return times(c.requests) }, group, b.balancer)
 	b.targets(zones, "HTTPCode_Target_%dXX_Count", "TargetResponseTime", "TargetConnectionErrorCount", group, b.balancer)
 	if g.Spec.Version == model.VersionGRPC {
-		b.put("GrpcRequestCount", unitCount, times(zones[""].requests), group, b.balancer)
+		requests := func(c *counts) metricstore.Set { return times(c.requests) }
+		b.each(zones, "GrpcRequestCount", unitCount, requests, group)
+		b.each(zones, "GrpcRequestCount", unitCount, requests, group, b.balancer)
 	}
-	var hosts int64
+	b.each(zones, "TargetTLSNegotiationErrorCount", unitCount, func(c *counts) metricstore.Set { return times(c.tlsErrors) }, group, b.balancer)
+	b.each(zones, "UnhealthyRoutingRequestCount", unitCount, func(c *counts) metricstore.Set { return times(c.failOpen) }, group, b.balancer)
+	b.states(g, group, b.balancer)
+	// By those that are healthy, or by all when none is.
+	var hosts, registered int64
 	for _, h := range g.Hosts {
-		hosts += h.Healthy + h.Unhealthy
+		hosts += h.Healthy
+		registered += h.Registered
+	}
+	if hosts == 0 {
+		hosts = registered
 	}
 	if hosts == 0 {
 		return
@@ -103,16 +140,51 @@ func (b *batch) group(m balancer.Measure, g balancer.GroupMeasure, zones zoned) 
 	b.each(zones, "RequestCountPerTarget", unitNone, perTarget, group, b.balancer)
 }
 
+// states puts in how many zones a target group is healthy enough, and in how
+// many it is not.
+func (b *batch) states(g balancer.GroupMeasure, ds ...metricstore.Dimension) {
+	put := func(h zoneStates, ds ...metricstore.Dimension) {
+		b.put("HealthyStateDNS", unitCount, once(h.dns), ds...)
+		b.put("UnhealthyStateDNS", unitCount, once(h.zones-h.dns), ds...)
+		b.put("HealthyStateRouting", unitCount, once(h.routing), ds...)
+		b.put("UnhealthyStateRouting", unitCount, once(h.zones-h.routing), ds...)
+	}
+	var all zoneStates
+	for zone, h := range g.Zones {
+		here := zoneStates{zones: 1}
+		if h.DNS {
+			here.dns = 1
+		}
+		if h.Routing {
+			here.routing = 1
+		}
+		all.zones, all.dns, all.routing = all.zones+1, all.dns+here.dns, all.routing+here.routing
+		put(here, append([]metricstore.Dimension{{Name: "AvailabilityZone", Value: zone}}, ds...)...)
+	}
+	if all.zones > 0 {
+		put(all, ds...)
+	}
+}
+
+// zoneStates counts zones, and those of them that are healthy enough.
+type zoneStates struct{ zones, dns, routing float64 }
+
 // hosts puts how many targets are healthy, and how many are not.
 func (b *batch) hosts(g balancer.GroupMeasure, ds ...metricstore.Dimension) {
 	put := func(h balancer.Hosts, ds ...metricstore.Dimension) {
 		b.put("HealthyHostCount", unitCount, once(float64(h.Healthy)), ds...)
 		b.put("UnHealthyHostCount", unitCount, once(float64(h.Unhealthy)), ds...)
+		if b.namespace == applicationELB {
+			b.put("AnomalousHostCount", unitCount, once(float64(h.Anomalous)), ds...)
+			b.put("MitigatedHostCount", unitCount, once(float64(h.Mitigated)), ds...)
+		}
 	}
 	var all balancer.Hosts
 	for zone, h := range g.Hosts {
 		all.Healthy += h.Healthy
 		all.Unhealthy += h.Unhealthy
+		all.Anomalous += h.Anomalous
+		all.Mitigated += h.Mitigated
 		if zone != "" {
 			put(h, append([]metricstore.Dimension{{Name: "AvailabilityZone", Value: zone}}, ds...)...)
 		}

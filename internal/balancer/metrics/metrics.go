@@ -158,6 +158,9 @@ func (z zoned) ofTargets(group zoned) {
 		}
 		z[zone].connectionErrors += g.connectionErrors
 		z[zone].toTargets += g.connections
+		z[zone].targetTLSErrors += g.tlsErrors
+		z[zone].nonSticky += g.nonSticky
+		z[zone].appNonSticky += g.appNonSticky
 		z[zone].took.Merge(&g.took)
 	}
 }
@@ -176,7 +179,7 @@ func newBatch(m balancer.Measure, now time.Time) *batch {
 	if len(parts) < 6 {
 		return nil
 	}
-	b := &batch{account: parts[4], region: parts[3], at: now, namespace: "AWS/ApplicationELB"}
+	b := &batch{account: parts[4], region: parts[3], at: now, namespace: applicationELB}
 	b.balancer = metricstore.Dimension{Name: "LoadBalancer", Value: strings.TrimPrefix(parts[5], "loadbalancer/")}
 	switch m.Spec.Type {
 	case model.LoadBalancerNetwork:
@@ -188,10 +191,14 @@ func newBatch(m balancer.Measure, now time.Time) *batch {
 	return b
 }
 
+// applicationELB is the namespace of application load balancers.
+const applicationELB = "AWS/ApplicationELB"
+
 // Units of metrics.
 const (
 	unitCount   = "Count"
 	unitSeconds = "Seconds"
+	unitMillis  = "Milliseconds"
 	unitBytes   = "Bytes"
 	unitNone    = "None"
 )

@@ -76,7 +76,10 @@ func TestApplication(t *testing.T) {
 			Nodes: []balancer.ZoneStats{{Zone: "", Stats: none}, {Zone: "us-east-1a", Stats: zone}},
 			Groups: []balancer.GroupMeasure{{
 				Spec: balance.TargetGroup{ARN: groupARN}, Nodes: []balancer.ZoneStats{{Zone: "", Stats: groupNone}, {Zone: "us-east-1a", Stats: groupZone}},
-				Hosts: map[string]balancer.Hosts{"us-east-1a": {Healthy: 2}, "us-east-1b": {Healthy: 1, Unhealthy: 1}}, Open: 3,
+				Hosts: map[string]balancer.Hosts{
+					"us-east-1a": {Healthy: 2, Registered: 2, Open: 2}, "us-east-1b": {Healthy: 1, Unhealthy: 1, Registered: 2, Anomalous: 1, Mitigated: 1, Open: 1},
+				},
+				Open: 3, Zones: map[string]balancer.ZoneHealth{"us-east-1a": {DNS: true, Routing: true}, "us-east-1b": {Routing: true}},
 			}},
 		}}
 		c := New(Config{Source: f, Store: f, Clock: clock.System{}})
@@ -99,6 +102,17 @@ func TestApplication(t *testing.T) {
 			zone.Connections.Add(4)
 			groupZone.Connections.Add(2)
 			groupZone.ConnectionErrors.Add(1)
+			groupZone.TLSErrors.Add(3)
+			groupZone.NonSticky.Add(2)
+			groupZone.AppNonSticky.Add(5)
+			groupZone.FailOpen.Add(6)
+			zone.Rules.Add(70)
+			zone.BilledRules.Add(60_000)
+			zone.IrregularDropped.Add(1)
+			zone.IrregularForwarded.Add(2)
+			zone.RedirectsTooLong.Add(1)
+			zone.AuthNanos.Add(int64(30 * time.Millisecond))
+			zone.Times.Observe(int64(30 * time.Millisecond))
 			none.Redirects.Add(1)
 		}
 		count()
@@ -129,13 +143,20 @@ func TestApplication(t *testing.T) {
 			"TargetConnectionErrorCount " + lb: "1 Count", "TargetConnectionErrorCount " + a + " " + lb + " " + tg: "1 Count",
 			"ActiveConnectionCount " + lb: "8 Count", "NewConnectionCount " + lb: "6 Count", "ProcessedBytes " + lb: "1500 Bytes",
 			"HealthyHostCount " + lb + " " + tg: "3 Count", "UnHealthyHostCount us-east-1b " + lb + " " + tg: "1 Count", "HealthyHostCount " + a + " " + lb + " " + tg: "2 Count",
-			"RequestCountPerTarget " + tg: "2 None", "RequestCountPerTarget " + lb + " " + tg: "2 None",
+			"RequestCountPerTarget " + tg: "2.6666666666666665 None", "RequestCountPerTarget " + lb + " " + tg: "2.6666666666666665 None",
+			"ActiveConnectionCount " + a + " " + lb: "7 Count", "ActiveConnectionCount us-east-1b " + lb: "1 Count", "NewConnectionCount " + a + " " + lb: "6 Count",
+			"ProcessedBytes " + a + " " + lb: "1500 Bytes", "RuleEvaluations " + lb: "70 Count", "RuleEvaluations " + a + " " + lb: "",
+			"TargetTLSNegotiationErrorCount " + lb: "3 Count", "TargetTLSNegotiationErrorCount " + a + " " + lb + " " + tg: "3 Count", "ClientTLSNegotiationErrorCount " + lb: "",
+			"NonStickyRequestCount " + lb: "2 Count", "AppCookieNonStickinessCount " + a + " " + lb: "5 Count", "NonStickyRequestCount " + lb + " " + tg: "",
+			"UnhealthyRoutingRequestCount " + lb + " " + tg: "6 Count", "DroppedInvalidHeaderRequestCount " + a + " " + lb: "1 Count",
+			"ForwardedInvalidHeaderRequestCount " + lb: "2 Count", "HTTP_Redirect_Url_Limit_Exceeded_Count " + lb: "1 Count", "ELBAuthLatency " + lb: "30 Milliseconds",
+			"AnomalousHostCount " + lb + " " + tg: "1 Count", "MitigatedHostCount us-east-1b " + lb + " " + tg: "1 Count", "MitigatedHostCount " + a + " " + lb + " " + tg: "0 Count",
+			"HealthyStateDNS " + lb + " " + tg: "1 Count", "UnhealthyStateDNS us-east-1b " + lb + " " + tg: "1 Count", "HealthyStateDNS us-east-1b " + lb + " " + tg: "0 Count",
+			"HealthyStateRouting " + lb + " " + tg: "2 Count", "UnhealthyStateRouting " + lb + " " + tg: "0 Count", "GrpcRequestCount " + lb + " " + tg: "",
+			// 60,000 rules in a minute are 1,000 a second, and a minute is a 60th of an hour.
+			"ConsumedLCUs " + lb: "0.016666666666666666 None",
 		}
-		got := f.sums()
-		want(t, got, all)
-		if got["ConsumedLCUs "+lb] == "" {
-			t.Error("no LCUs")
-		}
+		want(t, f.sums(), all)
 
 		// A minute in which nothing happens tells of hosts alone.
 		time.Sleep(time.Minute)
@@ -182,4 +203,26 @@ func TestNetworkAndClassic(t *testing.T) {
 		t.Error(f.data[0].Metric.Namespace)
 	}
 	want(t, f.sums(), map[string]string{"RequestCount old": "2 Count", "HealthyHostCount old": "1 Count", "UnHealthyHostCount old": "0 Count"})
+}
+
+// Requests of gRPC are counted by target group, and those for targets of which
+// none is healthy are shared by all.
+func TestGroups(t *testing.T) {
+	s := new(l7.Stats)
+	s.Requests.Add(6)
+	f := &fake{m: balancer.Measure{
+		Spec: balance.LoadBalancer{ARN: lbARN, Type: model.LoadBalancerApplication},
+		Groups: []balancer.GroupMeasure{{
+			Spec: balance.TargetGroup{ARN: groupARN, Version: model.VersionGRPC}, Nodes: []balancer.ZoneStats{{Zone: "us-east-1a", Stats: s}},
+			Hosts: map[string]balancer.Hosts{"": {Unhealthy: 2, Registered: 3}},
+		}},
+	}}
+	if err := New(Config{Source: f, Store: f, Clock: clock.System{}}).Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const lb, tg, a = "app/web/50dc6c495c0c9188", "targetgroup/tg/73e2d6bc24d8a067", "us-east-1a"
+	want(t, f.sums(), map[string]string{
+		"RequestCountPerTarget " + tg: "2 None", "GrpcRequestCount " + lb: "", "GrpcRequestCount " + tg: "6 Count", "GrpcRequestCount " + a + " " + tg: "6 Count",
+		"GrpcRequestCount " + lb + " " + tg: "6 Count", "GrpcRequestCount " + a + " " + lb + " " + tg: "6 Count",
+	})
 }

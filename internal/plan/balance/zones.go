@@ -53,7 +53,7 @@ func IdleZones(lb LoadBalancer, seen map[string]map[string]Seen) map[string]bool
 		}
 		for _, i := range lb.Interfaces {
 			// Those without a zone are in every one.
-			if !enough(g.Attributes, healthy[i.Zone]+healthy[""], all[i.Zone]+all[""]) {
+			if !FoundByName(g.Attributes, healthy[i.Zone]+healthy[""], all[i.Zone]+all[""]) {
 				idle[i.Zone] = true
 			}
 		}
@@ -66,9 +66,9 @@ func IdleZones(lb LoadBalancer, seen map[string]map[string]Seen) map[string]bool
 	return nil
 }
 
-// enough tells whether a zone with so many healthy targets of all is to be
-// found by the load balancer's name.
-func enough(a map[string]string, healthy, all int) bool {
+// FoundByName tells whether a zone with so many healthy targets of all is to be
+// found by the load balancer's name, by the attributes of a target group.
+func FoundByName(a map[string]string, healthy, all int) bool {
 	const prefix = "target_group_health.dns_failover.minimum_healthy_targets."
 	least := 1
 	switch v := a[prefix+"count"]; v {
