@@ -27,7 +27,7 @@ containerd that it started, names in the hosts file. Records, images in ECR and
 logs stay in the data folder for the next up, unless --delete-data is given.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := stopServer(o.absDataDir(), 15*time.Second); err != nil {
+			if err := stopServer(o.absDataDir(), 30*time.Second); err != nil {
 				return fmt.Errorf("stop the server: %w", err)
 			}
 			if os.Geteuid() == 0 {

@@ -193,20 +193,42 @@ func (m *machine) routed(v *model.VPC) bool {
 	return v.IsDefault && !conflict
 }
 
+// When the server stops:
+const (
+	// settleTime is how long connections may take to reach their load balancer,
+	// and what it sent them last to reach the client.
+	settleTime = 500 * time.Millisecond
+	// drainTime is how long requests, tunnels and connections may go on.
+	drainTime = 10 * time.Second
+	// deliverTime is how long the last logs may take to reach their buckets.
+	deliverTime = 5 * time.Second
+)
+
 func (m *machine) close() error {
 	var errs []error
 	if m.front != nil {
+		// What is on its way from the host still reaches its load balancer.
+		ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+		defer cancel()
 		m.ports.Close()
-		m.front.Close()
+		m.front.Settle(ctx)
 	}
 	if m.services != nil {
 		m.services.CloseAll()
 	}
 	if m.balancer != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 		defer cancel()
 		m.balancer.Close(ctx)
-		m.logs.Deliver(ctx)
+		if m.front != nil {
+			// Relays end with the load balancers' connections.
+			last, cancel := context.WithTimeout(context.Background(), settleTime)
+			defer cancel()
+			m.front.Shutdown(last)
+		}
+		logs, cancel := context.WithTimeout(context.Background(), deliverTime)
+		defer cancel()
+		m.logs.Deliver(logs)
 	}
 	if m.engine != nil {
 		errs = append(errs, m.engine.Close())

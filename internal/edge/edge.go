@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"roadstead.dev/internal/accept"
 )
 
 // Config of a Server. Handler is required.
@@ -63,11 +65,16 @@ type Server struct {
 	http *http.Server
 	tls  *tls.Config
 
-	mu        sync.Mutex
-	listeners map[*listener]struct{}
-	sniffing  map[*conn]struct{}
-	closed    bool
-	wg        sync.WaitGroup // of goroutines that wait for first bytes
+	// accepting ends when no more connections are to be accepted.
+	accepting context.Context
+	leave     context.CancelFunc
+	serving   sync.WaitGroup // of calls of Serve
+
+	mu       sync.Mutex
+	sniffing map[*conn]struct{}
+	closed   bool
+	cut      bool
+	wg       sync.WaitGroup // of goroutines that wait for first bytes
 }
 
 // New makes a Server.
@@ -86,7 +93,8 @@ func New(cfg Config) *Server {
 			*d.to = d.standard
 		}
 	}
-	s := &Server{cfg: cfg, listeners: map[*listener]struct{}{}, sniffing: map[*conn]struct{}{}}
+	s := &Server{cfg: cfg, sniffing: map[*conn]struct{}{}}
+	s.accepting, s.leave = context.WithCancel(context.Background())
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -128,15 +136,18 @@ func tlsConfig(cfg *Config) *tls.Config {
 // Serve serves the connections that l accepts until l is closed, and closes
 // it. Shutdown and Close end it too, with http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
-	ready := &listener{Listener: l, conns: make(chan net.Conn), done: make(chan struct{})}
-	if !s.track(ready) {
+	if !s.begin() {
 		_ = l.Close()
 		return http.ErrServerClosed
 	}
-	defer s.untrack(ready)
+	defer s.serving.Done()
+	ready := &listener{Listener: l, conns: make(chan net.Conn), done: make(chan struct{})}
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(ready) }()
-	err := s.accept(ready)
+	err := accept.Until(s.accepting, l, s.cfg.Log, func(c net.Conn) { s.take(c, ready) })
+	if s.stopped() {
+		s.wg.Wait() // what clients have said by now is heard
+	}
 	_ = ready.Close()
 	herr := <-served
 	if s.stopped() {
@@ -148,53 +159,37 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.serving.Add(1)
+	return true
+}
+
 func (s *Server) stopped() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed
 }
 
-// accept takes connections and has each of them told apart on its own, so
-// that one that says nothing holds up no other.
-func (s *Server) accept(l *listener) error {
-	const longestWait = time.Second
-	for wait := time.Duration(0); ; {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			if temporary(err) {
-				wait = min(max(2*wait, 5*time.Millisecond), longestWait)
-				s.cfg.Log.Warn("cannot accept a connection", "error", err, "again in", wait)
-				select {
-				case <-time.After(wait):
-					continue
-				case <-l.done:
-					return net.ErrClosed
-				}
-			}
-			return err
-		}
-		wait = 0
-		in := &conn{Conn: c, stall: s.cfg.StallTimeout, conns: s.cfg.Conns}
-		if !s.cfg.Conns.admit(in, l.done) {
-			_ = c.Close()
-			return net.ErrClosed
-		}
-		if !s.begin(in) {
-			return net.ErrClosed
-		}
-		go func() {
-			defer s.wg.Done()
-			s.sniff(in, l)
-		}()
+// take has each connection told apart on its own, so that one that says nothing
+// holds up no other.
+func (s *Server) take(c net.Conn, l *listener) {
+	in := &conn{Conn: c, stall: s.cfg.StallTimeout, conns: s.cfg.Conns}
+	if !s.cfg.Conns.admit(in, s.accepting.Done()) {
+		_ = c.Close()
+		return
 	}
-}
-
-func temporary(err error) bool {
-	t, ok := errors.AsType[interface {
-		error
-		Temporary() bool
-	}](err)
-	return ok && t.Temporary()
+	if !s.listenTo(in) {
+		return
+	}
+	go func() {
+		defer s.wg.Done()
+		s.sniff(in, l)
+	}()
 }
 
 // sniff waits for the first byte, by which the connection is TLS's or not, and
@@ -202,7 +197,6 @@ func temporary(err error) bool {
 func (s *Server) sniff(c *conn, l *listener) {
 	defer s.end(c)
 	if s.tls != nil {
-		_ = c.Conn.SetReadDeadline(time.Now().Add(s.cfg.HeadTimeout))
 		first, err := c.peek()
 		if err != nil {
 			_ = c.Close()
@@ -216,13 +210,23 @@ func (s *Server) sniff(c *conn, l *listener) {
 	l.hand(c)
 }
 
-// begin and end keep the connections that nobody else can close yet.
-func (s *Server) begin(c *conn) bool {
+// lastWord is how long a connection may take to begin once the server stops.
+const lastWord = 50 * time.Millisecond
+
+// listenTo and end keep the connections that nobody else can close yet.
+func (s *Server) listenTo(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.cut {
 		_ = c.Close()
 		return false
+	}
+	patience := s.cfg.HeadTimeout
+	if s.closed {
+		patience = lastWord
+	}
+	if s.tls != nil {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(patience))
 	}
 	s.sniffing[c] = struct{}{}
 	s.wg.Add(1)
@@ -272,45 +276,34 @@ func inner(c net.Conn) *conn {
 	return nil
 }
 
-func (s *Server) track(l *listener) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.listeners[l] = struct{}{}
-	return true
-}
-
-func (s *Server) untrack(l *listener) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.listeners, l)
-}
-
-// stop ends accepting, and what has not begun.
-func (s *Server) stop() {
+// stop ends accepting, once what clients have opened and said by now is taken;
+// cut takes nothing more.
+func (s *Server) stop(cut bool) {
 	s.mu.Lock()
 	s.closed = true
-	for l := range s.listeners {
-		_ = l.Close()
-	}
+	s.cut = s.cut || cut
 	for c := range s.sniffing {
-		_ = c.Close()
+		if s.cut {
+			_ = c.Close()
+		} else {
+			_ = c.Conn.SetReadDeadline(time.Now().Add(lastWord))
+		}
 	}
 	s.mu.Unlock()
+	s.leave()
+	s.serving.Wait()
 	s.wg.Wait()
 }
 
-// Shutdown lets the requests that are being served end, until ctx ends.
+// Shutdown lets the requests that have been sent be served, until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.stop()
+	s.stop(false)
 	return s.http.Shutdown(ctx)
 }
 
 // Close cuts all connections but those that a handler has taken over.
 func (s *Server) Close() error {
-	s.stop()
+	s.stop(true)
 	return s.http.Close()
 }
 

@@ -314,6 +314,33 @@ func TestShutdownLetsRequestsEnd(t *testing.T) {
 	}
 }
 
+// TestShutdownHearsWhatWasSaid sends requests that nobody has accepted yet when
+// the server is told to stop.
+func TestShutdownHearsWhatWasSaid(t *testing.T) {
+	e := start(t, Config{Handler: http.HandlerFunc(how)})
+	var conns []net.Conn
+	for range 20 {
+		c, err := net.Dial("tcp", e.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	if err := e.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for i, c := range conns {
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200 OK") {
+			t.Errorf("request %d: %q %v", i, got, err)
+		}
+	}
+}
+
 func BenchmarkConnection(b *testing.B) {
 	e := start(b, Config{Handler: http.HandlerFunc(how)})
 	plain := &http.Server{Handler: http.HandlerFunc(how)}

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roadstead.dev/internal/accept"
 	"roadstead.dev/internal/balancer/l7"
 )
 
@@ -123,7 +124,7 @@ func (l *Listener) Swap(t *Table) {
 // Serve accepts connections until ctx ends or nl fails, and closes nl. The
 // connections go on: Shutdown waits for them.
 func (l *Listener) Serve(ctx context.Context, nl net.Listener) error {
-	return l7.Accept(ctx, nl, l.s.log, func(nc net.Conn) { l.s.start(l, nc) })
+	return accept.Until(ctx, nl, l.s.log, func(nc net.Conn) { l.s.start(l, nc) })
 }
 
 // start serves a connection in a goroutine of its own.

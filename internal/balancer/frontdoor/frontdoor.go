@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"roadstead.dev/internal/accept"
 	"roadstead.dev/internal/balancer/h1"
 )
 
@@ -51,10 +52,11 @@ type Config struct {
 type Door struct {
 	cfg Config
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	done  bool
-	wg    sync.WaitGroup
+	mu      sync.Mutex
+	conns   map[net.Conn]stage
+	leaving bool // connections end with their load balancers'
+	done    bool
+	wg      sync.WaitGroup
 }
 
 // New makes a door.
@@ -67,7 +69,7 @@ func New(cfg Config) *Door {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Door{cfg: cfg, conns: map[net.Conn]struct{}{}}
+	return &Door{cfg: cfg, conns: map[net.Conn]stage{}}
 }
 
 // IsLoadBalancer tells whether a Host header, with or without a port, names a
@@ -85,29 +87,15 @@ func nameOf(host string) string {
 }
 
 // Serve relays the connections that l accepts until ctx ends, and closes l.
-// Port is the load balancers' listener that l stands for.
+// Those that clients have opened by then are relayed, too. Port is the load
+// balancers' listener that l stands for.
 func (d *Door) Serve(ctx context.Context, l net.Listener, port int32) error {
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-	defer stop()
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			var te interface{ Temporary() bool }
-			if errors.As(err, &te) && te.Temporary() {
-				select {
-				case <-time.After(10 * time.Millisecond):
-					continue
-				case <-ctx.Done():
-					return nil
-				}
-			}
-			return err
-		}
-		d.start(c, func() { d.relay(ctx, c, nil, port) })
+	relays := context.WithoutCancel(ctx)
+	err := accept.Until(ctx, l, d.cfg.Log, func(c net.Conn) { d.start(c, func() { d.relay(relays, c, nil, port) }) })
+	if errors.Is(err, net.ErrClosed) {
+		return nil
 	}
+	return err
 }
 
 // start runs f for a connection that Close can cut, and closes it after f.
@@ -128,7 +116,7 @@ func (d *Door) track(c net.Conn) bool {
 	if d.done {
 		return false
 	}
-	d.conns[c] = struct{}{}
+	d.conns[c] = arriving
 	d.wg.Add(1)
 	return true
 }
@@ -139,6 +127,75 @@ func (d *Door) untrack(c net.Conn) {
 	delete(d.conns, c)
 	d.mu.Unlock()
 	d.wg.Done()
+}
+
+// stage is how far a connection has come.
+type stage int
+
+const (
+	arriving stage = iota // its load balancer is not known yet, or does not answer yet
+	joined
+	answered // the load balancer has sent its last
+)
+
+// reach tells that a connection has come further.
+func (d *Door) reach(c net.Conn, s stage) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.conns[c] = s
+	if s == answered && d.leaving {
+		_ = c.Close()
+	}
+}
+
+// settleEvery is how often connections are looked at that are on their way.
+const settleEvery = 5 * time.Millisecond
+
+// Settle waits until all connections have reached their load balancers, or ctx
+// ends.
+func (d *Door) Settle(ctx context.Context) {
+	for {
+		d.mu.Lock()
+		n := 0
+		for _, s := range d.conns {
+			if s == arriving {
+				n++
+			}
+		}
+		d.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(settleEvery):
+		}
+	}
+}
+
+// Shutdown lets connections end with what their load balancers still send,
+// which are to close them, and cuts those that remain when ctx ends.
+func (d *Door) Shutdown(ctx context.Context) {
+	d.mu.Lock()
+	d.leaving = true
+	for c, s := range d.conns {
+		if s == answered {
+			_ = c.Close()
+		}
+	}
+	d.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.wg.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	d.Close()
+	<-done
 }
 
 // Close cuts all connections and waits for their end.
@@ -189,7 +246,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer d.untrack(c)
 	_ = c.SetDeadline(time.Time{})
 	rest, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	join(c, up, append(head, rest...))
+	d.join(c, up, append(head, rest...))
 }
 
 // rebuild writes the head of a request that the standard library parsed. The
@@ -249,7 +306,7 @@ func (d *Door) relay(ctx context.Context, c net.Conn, before []byte, port int32)
 		refuse(c, http.StatusBadGateway)
 		return
 	}
-	join(c, up, buf)
+	d.join(c, up, buf)
 }
 
 // errSecure: the client speaks TLS.
@@ -292,8 +349,9 @@ func refuse(c net.Conn, status int) {
 
 // join sends first to up and then copies both ways until both sides are done.
 // It closes up. Closing c ends it.
-func join(c, up net.Conn, first []byte) {
+func (d *Door) join(c, up net.Conn, first []byte) {
 	defer up.Close() //nolint:errcheck // both sides are done
+	d.reach(c, joined)
 	if _, err := up.Write(first); err != nil {
 		return
 	}
@@ -301,6 +359,7 @@ func join(c, up net.Conn, first []byte) {
 	go func() {
 		defer close(done)
 		copyHalf(c, up)
+		d.reach(c, answered)
 	}()
 	copyHalf(up, c)
 	<-done

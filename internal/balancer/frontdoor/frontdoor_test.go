@@ -86,6 +86,81 @@ func TestRelay(t *testing.T) {
 	}
 }
 
+// TestShutdownRelaysTheLast stops a door while one request is answered, one
+// client has only just connected, and one waits between two requests.
+func TestShutdownRelaysTheLast(t *testing.T) {
+	const name = "shop-1.us-east-1.elb.localhost"
+	asked, answer := make(chan struct{}), make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(asked)
+			<-answer
+		}
+		_, _ = io.WriteString(w, "whole")
+	}))
+	t.Cleanup(s.Close)
+	d := New(Config{Directory: directory{name: s.Listener.Addr().String()}})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- d.Serve(ctx, l, 80) }()
+	dial := func() net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		return c
+	}
+	ask := func(c net.Conn, path string) {
+		t.Helper()
+		if _, err := io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: "+name+"\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(r *bufio.Reader, what string) {
+		t.Helper()
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "whole" {
+			t.Errorf("%s: %q %v", what, body, err)
+		}
+	}
+	idle, slow, late := dial(), dial(), dial()
+	idling := bufio.NewReader(idle)
+	ask(idle, "/")
+	read(idling, "at first")
+	ask(slow, "/slow")
+	<-asked
+	ask(late, "/")
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	d.Settle(t.Context())
+	read(bufio.NewReader(late), "sent before the end")
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		d.Shutdown(t.Context())
+	}()
+	close(answer)
+	read(bufio.NewReader(slow), "under way")
+	s.Config.SetKeepAlivesEnabled(false)
+	s.CloseClientConnections() // those that are idle by now
+	<-left
+	if b, err := io.ReadAll(idling); err != nil || len(b) > 0 {
+		t.Errorf("an idle connection ends with %q %v", b, err)
+	}
+}
+
 // TestRelaySecure speaks TLS with what the name leads to, not with the door.
 func TestRelaySecure(t *testing.T) {
 	const name = "shop-1.us-east-1.elb.localhost"

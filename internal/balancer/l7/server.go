@@ -5,7 +5,6 @@ package l7
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"roadstead.dev/internal/accept"
 )
 
 // Server serves one listener of a load balancer. Safe for concurrent use.
@@ -64,49 +65,8 @@ func (s *Server) Swap(t *Table) {
 // Serve accepts connections until ctx ends or l fails, and closes l. It does
 // not wait for the connections: Shutdown does.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	return Accept(ctx, l, s.log, func(nc net.Conn) { s.start(fast(nc)) })
+	return accept.Until(ctx, l, s.log, func(nc net.Conn) { s.start(fast(nc)) })
 }
-
-// Accept hands the connections that l accepts to start, which must not block,
-// until ctx ends or l fails, and closes l. Connections that clients have opened by
-// then are accepted first, where l can be told to do so.
-func Accept(ctx context.Context, l net.Listener, log *slog.Logger, start func(net.Conn)) error {
-	defer l.Close() //nolint:errcheck // nobody waits for it
-	stop := context.AfterFunc(ctx, func() {
-		turnAway(l)
-		patient, ok := l.(interface{ SetDeadline(t time.Time) error })
-		if !ok || patient.SetDeadline(time.Now().Add(lastAccept)) != nil {
-			_ = l.Close()
-		}
-	})
-	defer stop()
-	for delay := time.Duration(0); ; {
-		nc, err := l.Accept()
-		if err == nil {
-			delay = 0
-			start(nc)
-			continue
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		// Out of descriptors: wait for some to be freed.
-		var te interface{ Temporary() bool }
-		if !errors.As(err, &te) || !te.Temporary() {
-			return err
-		}
-		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
-		log.Warn("accepting connections fails", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(delay):
-		}
-	}
-}
-
-// lastAccept is how long connections are accepted that were being opened when no
-// more were to be.
-const lastAccept = 20 * time.Millisecond
 
 // start serves a connection in a goroutine of its own.
 func (s *Server) start(nc net.Conn) {

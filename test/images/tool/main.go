@@ -4,8 +4,9 @@
 //	serve [-port 80] [-name S] [-unhealthy D] [-stop-delay D]
 //	    HTTP: / says name, task and headers; /health; /env; /headers; /crash;
 //	    /status/N; /sleep/D; /connect?addr=A; /get?url=U; /eat?mb=N; POST /echo
-//	    streams back; /stream sends a line every 100 ms. -unhealthy fails
-//	    /health until D has passed; -stop-delay waits after SIGTERM.
+//	    streams back; /stream sends a line every 100 ms, /events an event;
+//	    /ws is a WebSocket that says its name and then what it hears. -unhealthy
+//	    fails /health until D has passed; -stop-delay waits after SIGTERM.
 //	provider [-issuer S] [-client S] [-secret S] [-redirect URL]
 //	    an OpenID Connect provider with one client, by HTTPS on port 443
 //	exit [-after D] [CODE]              end with CODE (0)

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 type server struct {
@@ -119,6 +121,18 @@ func (s *server) handler() http.Handler {
 		_ = rc.EnableFullDuplex() // HTTP/2 has it anyway
 		_, _ = io.Copy(w, r.Body) // until the client has sent all
 	})
+	mux.HandleFunc("/ws", s.webSocket)
+	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		rc := http.NewResponseController(w)
+		for i := 1; r.Context().Err() == nil; i++ {
+			fmt.Fprintf(w, "id: %d\ndata: %s\n\n", i, s.name)
+			if rc.Flush() != nil {
+				return
+			}
+			wait(r.Context(), 100*time.Millisecond)
+		}
+	})
 	mux.HandleFunc("/stream", func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		for i := 1; r.Context().Err() == nil; i++ {
@@ -130,6 +144,22 @@ func (s *server) handler() http.Handler {
 		}
 	})
 	return mux
+}
+
+// webSocket says who is there, and then whatever it hears.
+func (s *server) webSocket(w http.ResponseWriter, r *http.Request) {
+	c, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer c.CloseNow() //nolint:errcheck // it is over
+	ctx := r.Context()
+	kind, said := websocket.MessageText, []byte(s.name)
+	for c.Write(ctx, kind, said) == nil {
+		if kind, said, err = c.Read(ctx); err != nil {
+			return
+		}
+	}
 }
 
 func (s *server) root(w http.ResponseWriter, r *http.Request) {

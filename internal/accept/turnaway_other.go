@@ -1,6 +1,6 @@
 //go:build !linux
 
-package l7
+package accept
 
 import "net"
 
