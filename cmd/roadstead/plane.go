@@ -91,7 +91,7 @@ func (s *server) newMachine(ctx context.Context) (_ *machine, err error) {
 		Changed: func(lb string) { m.balancers.Changed(lb) },
 	})
 	m.front = frontdoor.New(frontdoor.Config{
-		Directory: loadbalancer.NewDirectory(s.store), Dial: m.network.DialVPC, Log: s.log,
+		Directory: loadbalancer.NewDirectory(s.store), Dial: m.network.DialVPC, Starting: startTime, Log: s.log,
 	})
 	m.ports = frontdoor.NewPorts(m.front, "127.0.0.1", s.log)
 	m.balancers = loadbalancer.New(loadbalancer.Config{
@@ -192,6 +192,10 @@ func (m *machine) routed(v *model.VPC) bool {
 	_, conflict := m.network.HostConflicts()[v.ID]
 	return v.IsDefault && !conflict
 }
+
+// startTime is how long after the start clients wait for load balancers that do
+// not listen yet.
+const startTime = 5 * time.Second
 
 // When the server stops:
 const (

@@ -126,7 +126,7 @@ func (s *server) run(ctx context.Context, listener net.Listener) (err error) {
 	}
 	defer func() { _ = os.Remove(runStatePath(s.absDataDir())) }()
 
-	door := &lateDoor{}
+	door := newLateDoor()
 	front := s.newEdge(entrance(door, s.apis.onHost(s)), edge.NewConns(edge.MaxConns()))
 	closePlane := func() error { return nil }
 	defer func() { err = errors.Join(err, closePlane()) }()
@@ -191,17 +191,31 @@ func (s *server) runtime() controller.Runtime {
 }
 
 // lateDoor is a door that is closed at first.
-type lateDoor struct{ to atomic.Pointer[http.Handler] }
+type lateDoor struct {
+	to     http.Handler // set before opened is closed
+	opened chan struct{}
+}
 
-func (d *lateDoor) open(to http.Handler) { d.to.Store(&to) }
+// openTime is how long requests wait for a door to be opened.
+const openTime = 10 * time.Second
+
+func newLateDoor() *lateDoor { return &lateDoor{opened: make(chan struct{})} }
+
+func (d *lateDoor) open(to http.Handler) {
+	d.to = to
+	close(d.opened)
+}
 
 func (d *lateDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	to := d.to.Load()
-	if to == nil {
+	late := time.NewTimer(openTime)
+	defer late.Stop()
+	select {
+	case <-d.opened:
+		d.to.ServeHTTP(w, r)
+	case <-late.C:
 		http.Error(w, "Roadstead is starting: load balancers do not answer yet.", http.StatusServiceUnavailable)
-		return
+	case <-r.Context().Done():
 	}
-	(*to).ServeHTTP(w, r)
 }
 
 // newEdge makes a server of the endpoint. Load balancers take connections over,

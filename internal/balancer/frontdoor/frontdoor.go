@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"roadstead.dev/internal/accept"
@@ -45,12 +46,15 @@ type Config struct {
 	// Dial connects from the host to an address in a VPC: two VPCs may have the
 	// same addresses. Nil means a plain TCP connection.
 	Dial func(ctx context.Context, vpc, address string) (net.Conn, error)
-	Log  *slog.Logger
+	// Starting is how long after New load balancers may not listen yet.
+	Starting time.Duration
+	Log      *slog.Logger
 }
 
 // Door relays connections. Safe for concurrent use.
 type Door struct {
-	cfg Config
+	cfg  Config
+	made time.Time
 
 	mu      sync.Mutex
 	conns   map[net.Conn]stage
@@ -69,7 +73,7 @@ func New(cfg Config) *Door {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Door{cfg: cfg, conns: map[net.Conn]stage{}}
+	return &Door{cfg: cfg, made: time.Now(), conns: map[net.Conn]stage{}}
 }
 
 // IsLoadBalancer tells whether a Host header, with or without a port, names a
@@ -272,10 +276,21 @@ func rebuild(r *http.Request) []byte {
 	return b.Bytes()
 }
 
+// dial connects to a load balancer. Just after the start it may not listen yet.
 func (d *Door) dial(ctx context.Context, vpc, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return d.cfg.Dial(ctx, vpc, address)
+	for {
+		c, err := d.cfg.Dial(ctx, vpc, address)
+		if !errors.Is(err, syscall.ECONNREFUSED) || time.Since(d.made) > d.cfg.Starting {
+			return c, err
+		}
+		select {
+		case <-time.After(settleEvery):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // relay reads the first head from c, of which before has been read already,

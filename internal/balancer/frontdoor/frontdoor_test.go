@@ -86,6 +86,24 @@ func TestRelay(t *testing.T) {
 	}
 }
 
+// TestAtTheStart asks for a load balancer that listens a little later.
+func TestAtTheStart(t *testing.T) {
+	const name = "shop-1.us-east-1.elb.localhost"
+	target, tries := echo(t), 0
+	addr := serve(t, New(Config{
+		Directory: directory{name: target}, Starting: time.Minute,
+		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+			if tries++; tries < 3 {
+				address = "127.0.0.1:1"
+			}
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		},
+	}))
+	if got := exchange(t, addr, "GET / HTTP/1.1\r\nHost: "+name+"\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "200") || tries != 3 {
+		t.Errorf("%q after %d tries", got, tries)
+	}
+}
+
 // TestShutdownRelaysTheLast stops a door while one request is answered, one
 // client has only just connected, and one waits between two requests.
 func TestShutdownRelaysTheLast(t *testing.T) {
