@@ -151,20 +151,20 @@ func (c *LoadBalancers) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		var failed []string
 		for _, key := range c.takePending() {
 			if _, err := c.loadBalancer(ctx, key); err != nil && ctx.Err() == nil {
 				if !errors.Is(err, store.ErrConflict) {
 					c.Log.Error("recording target health failed", "loadBalancer", key.ID, "error", err)
 				}
-				timer := c.Clock.NewTimer(retryDelay)
-				select {
-				case <-timer.C:
-				case <-ctx.Done():
-					timer.Stop()
-					return
-				}
-				c.Changed(key.ID)
+				failed = append(failed, key.ID)
 			}
+		}
+		if len(failed) > 0 && !clock.Sleep(ctx, c.Clock, retryDelay) {
+			return
+		}
+		for _, lb := range failed {
+			c.Changed(lb)
 		}
 	}
 }

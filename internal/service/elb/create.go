@@ -171,9 +171,7 @@ func (s *Service) DeleteLoadBalancer(ctx context.Context, in *elb.DeleteLoadBala
 			return err
 		}
 		for _, l := range b.listeners {
-			if err := s.removeListener(ctx, tx, l); err != nil {
-				return err
-			}
+			removeListener(tx, l)
 		}
 		name, err := tables.ELBNames.Get(ctx, s.Store, c.Account, c.Region, nameKey(b.lb.Name))
 		if err != nil && !errors.Is(err, store.ErrNotFound) {

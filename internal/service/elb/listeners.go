@@ -146,15 +146,10 @@ func defaultPolicy(lb *model.ClassicLoadBalancer) string {
 	return sslpolicy.Default
 }
 
-// removeListener removes a listener and its rule.
-func (s *Service) removeListener(ctx context.Context, tx *store.Txn, l store.Row[model.Listener]) error {
-	rule, err := tables.Rules.Get(ctx, s.Store, l.Key.Account, l.Key.Region, l.Key.ID+"/default")
-	if err != nil {
-		return err
-	}
-	tables.Rules.Delete(tx, rule)
+// removeListener removes a listener and its rule, which comes and goes with it.
+func removeListener(tx *store.Txn, l store.Row[model.Listener]) {
+	tables.Rules.Erase(tx, l.Key.Account, l.Key.Region, l.Key.ID+"/default")
 	tables.Listeners.Delete(tx, l)
-	return nil
 }
 
 func (s *Service) checkCertificate(ctx context.Context, tx *store.Txn, arn string) error {
@@ -195,9 +190,7 @@ func (s *Service) DeleteLoadBalancerListeners(ctx context.Context, in *elb.Delet
 	_, err := s.change(ctx, in.LoadBalancerName, func(tx *store.Txn, b *balancer) error {
 		for _, l := range b.listeners {
 			if slices.Contains(in.LoadBalancerPorts, l.V.Port) {
-				if err := s.removeListener(ctx, tx, l); err != nil {
-					return err
-				}
+				removeListener(tx, l)
 			}
 		}
 		return nil

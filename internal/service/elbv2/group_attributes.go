@@ -87,7 +87,7 @@ func (s *Service) checkZones(ctx context.Context, g *model.TargetGroup) error {
 		return err
 	}
 	for _, r := range rows {
-		if r.V.AvailabilityZone == "all" {
+		if r.V.AvailabilityZone == allZones {
 			return unsupported("You cannot turn off cross-zone load balancing for a target group with targets whose Availability Zone is 'all'")
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // The quotas of an account, in a region where nothing else is said:
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
 const (
-	maxLoadBalancers = 50
+	maxLoadBalancers = 50 // of each type
 	maxTargetGroups  = 3000
 	maxListeners     = 50
 	// maxRules are those of a load balancer, default rules aside.

@@ -181,6 +181,9 @@ func (s *Service) DescribeListeners(ctx context.Context, in *elbv2.DescribeListe
 	}
 	for _, r := range rows {
 		def, err := s.defaultRule(ctx, r.V)
+		if in.LoadBalancerArn != nil && api.Code(err) == "ListenerNotFound" {
+			continue // deleted since the list was read
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -17,12 +17,14 @@ import (
 
 // CreateLoadBalancer writes a load balancer, which the controller provisions.
 func (s *Service) CreateLoadBalancer(ctx context.Context, in *elbv2.CreateLoadBalancerInput) (*elbv2.CreateLoadBalancerOutput, error) {
-	lb, err := s.wantedLoadBalancer(ctx, in)
+	wanted, err := s.wantedLoadBalancer(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	c := api.CallFrom(ctx)
+	var lb *model.LoadBalancer
 	err = s.commit(ctx, func(tx *store.Txn) error {
+		lb = new(*wanted)
 		existing, err := s.sameName(ctx, lb.Name)
 		if err != nil {
 			return err
@@ -43,11 +45,12 @@ func (s *Service) CreateLoadBalancer(ctx context.Context, in *elbv2.CreateLoadBa
 			lb = existing
 			return nil
 		}
-		n, err := s.loadBalancers(ctx)
+		all, err := s.loadBalancers(ctx)
 		if err != nil {
 			return err
 		}
-		if len(n) >= maxLoadBalancers {
+		all = slices.DeleteFunc(all, func(r store.Row[model.LoadBalancer]) bool { return r.V.DeletedAt != nil || r.V.Type != lb.Type })
+		if len(all) >= maxLoadBalancers {
 			return elbv2.NewTooManyLoadBalancersException("The maximum number of load balancers has been reached")
 		}
 		tables.ELBNames.Create(tx, c.Account, c.Region, "lb/"+lb.Name, &model.ELBName{ID: lb.ID})
@@ -108,21 +111,18 @@ func dnsName(lb *model.LoadBalancer, region string) string {
 	return loadbalancers.DNSName(lb.Name, lb.ID, region, lb.Scheme)
 }
 
-// sameName finds the load balancer that holds a name.
+// sameName finds the load balancer that holds a name, nil when there is none.
 func (s *Service) sameName(ctx context.Context, name string) (*model.LoadBalancer, error) {
 	c := api.CallFrom(ctx)
 	n, err := tables.ELBNames.Get(ctx, s.Store, c.Account, c.Region, "lb/"+name)
+	var row store.Row[model.LoadBalancer]
+	if err == nil {
+		row, err = tables.LoadBalancers.Get(ctx, s.Store, c.Account, c.Region, n.V.ID)
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil //nolint:nilnil // nobody holds it
 	}
-	if err != nil {
-		return nil, err
-	}
-	row, err := tables.LoadBalancers.Get(ctx, s.Store, c.Account, c.Region, n.V.ID)
-	if err != nil {
-		return nil, err
-	}
-	return row.V, nil
+	return row.V, err
 }
 
 // sameSettings tells whether creating b would make what a is.
@@ -262,7 +262,7 @@ func (s *Service) DescribeLoadBalancers(ctx context.Context, in *elbv2.DescribeL
 	var missing []string
 	for _, name := range in.Names {
 		lb, err := s.sameName(ctx, name)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err != nil {
 			return nil, err
 		}
 		if lb == nil {

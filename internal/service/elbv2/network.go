@@ -9,6 +9,7 @@ import (
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/elbv2"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/address"
 	"roadstead.dev/internal/plan/balance"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
@@ -38,7 +39,7 @@ func (s *Service) addressIn(ctx context.Context, tx *store.Txn, lb *model.LoadBa
 		if internal {
 			return unsupported("Allocation IDs cannot be specified for internal load balancers")
 		}
-		if err := s.freeAllocation(ctx, tx, a); err != nil {
+		if err := s.freeAllocation(ctx, tx, lb, a); err != nil {
 			return err
 		}
 		zone.AllocationID = a
@@ -47,7 +48,7 @@ func (s *Service) addressIn(ctx context.Context, tx *store.Txn, lb *model.LoadBa
 		if !internal {
 			return unsupported("Private IPv4 addresses can be specified for internal load balancers only")
 		}
-		if err := s.freeAddress(ctx, sn, a); err != nil {
+		if err := s.freeAddress(ctx, lb, sn, a); err != nil {
 			return err
 		}
 		zone.PrivateIPv4Address = a
@@ -55,8 +56,17 @@ func (s *Service) addressIn(ctx context.Context, tx *store.Txn, lb *model.LoadBa
 	return nil
 }
 
-// freeAllocation refuses an elastic address that is not there, or in use.
-func (s *Service) freeAllocation(ctx context.Context, tx *store.Txn, allocation string) error {
+// taken tells whether another load balancer stands, or is to stand, at a place.
+func (s *Service) taken(ctx context.Context, lb *model.LoadBalancer, is func(model.LoadBalancerZone) bool) (bool, error) {
+	rows, err := s.loadBalancers(ctx)
+	return slices.ContainsFunc(rows, func(r store.Row[model.LoadBalancer]) bool {
+		return r.V.ID != lb.ID && r.V.DeletedAt == nil && slices.ContainsFunc(r.V.AvailabilityZones, is)
+	}), err
+}
+
+// freeAllocation refuses an elastic address that is not there, or in use, and
+// makes tx conflict with others that come to use it.
+func (s *Service) freeAllocation(ctx context.Context, tx *store.Txn, lb *model.LoadBalancer, allocation string) error {
 	c := api.CallFrom(ctx)
 	row, err := tables.Addresses.Get(ctx, s.Store, c.Account, c.Region, allocation)
 	if errors.Is(err, store.ErrNotFound) {
@@ -65,15 +75,19 @@ func (s *Service) freeAllocation(ctx context.Context, tx *store.Txn, allocation 
 	if err != nil {
 		return err
 	}
-	if row.V.NetworkInterfaceID != "" {
+	taken, err := s.taken(ctx, lb, func(z model.LoadBalancerZone) bool { return z.AllocationID == allocation })
+	if err != nil {
+		return err
+	}
+	if taken || row.V.NetworkInterfaceID != "" || tx.Writes(row.Key) {
 		return elbv2.NewResourceInUseException("The allocation IDs are already in use: %s", allocation)
 	}
-	tables.Addresses.Check(tx, row)
+	tables.Addresses.Replace(tx, row, row.Copy())
 	return nil
 }
 
 // freeAddress refuses an address that the subnet cannot give.
-func (s *Service) freeAddress(ctx context.Context, sn *model.Subnet, text string) error {
+func (s *Service) freeAddress(ctx context.Context, lb *model.LoadBalancer, sn *model.Subnet, text string) error {
 	c := api.CallFrom(ctx)
 	a, err := netip.ParseAddr(text)
 	if err != nil || !a.Is4() {
@@ -82,8 +96,15 @@ func (s *Service) freeAddress(ctx context.Context, sn *model.Subnet, text string
 	if !sn.CIDR.Contains(a) {
 		return elbv2.NewInvalidSubnetException("The private IPv4 address '%s' is not in the subnet '%s'", text, sn.ID)
 	}
+	if address.IsReserved(sn.CIDR, a) {
+		return elbv2.NewInvalidSubnetException("The private IPv4 address '%s' is reserved in the subnet '%s'", text, sn.ID)
+	}
+	taken, err := s.taken(ctx, lb, func(z model.LoadBalancerZone) bool { return z.SubnetID == sn.ID && z.PrivateIPv4Address == text })
+	if err != nil {
+		return err
+	}
 	_, err = tables.PrivateAddressClaims.Get(ctx, s.Store, c.Account, c.Region, sn.ID+"/"+text)
-	if err == nil {
+	if err == nil || taken {
 		return elbv2.NewInvalidSubnetException("The private IPv4 address '%s' is already in use in the subnet '%s'", text, sn.ID)
 	}
 	if errors.Is(err, store.ErrNotFound) {

@@ -195,6 +195,8 @@ func (s *Service) ModifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*e
 			if err := s.checkForwards(ctx, l.V.Protocol, want.actions); err != nil {
 				return err
 			}
+			// Its protocol was looked at.
+			tables.Listeners.Check(tx, l)
 			if err := s.bind(ctx, tx, lb, want.actions, &row); err != nil {
 				return err
 			}

@@ -270,8 +270,8 @@ func renderSecured(l *model.Listener, out *elbv2.Listener) {
 	}
 }
 
-// sameTLS tells whether a listener has the certificate, the policy and the mutual
-// authentication that the request asks for.
+// sameTLS tells whether a listener has the certificate, the policies and the
+// mutual authentication that the request asks for.
 func sameTLS(l *model.Listener, in *elbv2.CreateListenerInput) bool {
 	if len(l.Certificates) == 0 {
 		return len(in.Certificates) == 0
@@ -285,6 +285,6 @@ func sameTLS(l *model.Listener, in *elbv2.CreateListenerInput) bool {
 		auth = &elbv2.MutualAuthenticationAttributes{}
 	}
 	m, err := mutualOf(auth)
-	return err == nil && reflect.DeepEqual(m, l.MutualAuthentication) &&
+	return err == nil && reflect.DeepEqual(m, l.MutualAuthentication) && slices.Equal(in.AlpnPolicy, l.ALPNPolicy) &&
 		len(in.Certificates) == 1 && value(in.Certificates[0].CertificateArn) == l.Certificates[0] && policy == l.SSLPolicy
 }

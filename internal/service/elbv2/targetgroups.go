@@ -32,13 +32,9 @@ func (s *Service) CreateTargetGroup(ctx context.Context, in *elbv2.CreateTargetG
 			return err
 		}
 		tables.VPCs.Check(tx, vpc)
-		n, err := tables.ELBNames.Get(ctx, s.Store, c.Account, c.Region, "tg/"+g.Name)
+		old, err := s.groupNamed(ctx, g.Name)
 		switch {
 		case err == nil:
-			old, err := tables.TargetGroups.Get(ctx, s.Store, c.Account, c.Region, n.V.ID)
-			if err != nil {
-				return err
-			}
 			if !sameGroup(old.V, g) {
 				return elbv2.NewDuplicateTargetGroupNameException("A target group with the same name '%s' exists, but with different settings", g.Name)
 			}
@@ -63,6 +59,17 @@ func (s *Service) CreateTargetGroup(ctx context.Context, in *elbv2.CreateTargetG
 		return nil, err
 	}
 	return &elbv2.CreateTargetGroupOutput{TargetGroups: []elbv2.TargetGroup{renderTargetGroup(g, users)}}, nil
+}
+
+// groupNamed finds the target group that holds a name; store.ErrNotFound when
+// there is none.
+func (s *Service) groupNamed(ctx context.Context, name string) (store.Row[model.TargetGroup], error) {
+	c := api.CallFrom(ctx)
+	n, err := tables.ELBNames.Get(ctx, s.Store, c.Account, c.Region, "tg/"+name)
+	if err != nil {
+		return store.Row[model.TargetGroup]{}, err
+	}
+	return tables.TargetGroups.Get(ctx, s.Store, c.Account, c.Region, n.V.ID)
 }
 
 func sameGroup(a, b *model.TargetGroup) bool {
@@ -230,7 +237,6 @@ func renderTargetGroup(g *model.TargetGroup, lbs []string) elbv2.TargetGroup {
 
 // DescribeTargetGroups lists target groups.
 func (s *Service) DescribeTargetGroups(ctx context.Context, in *elbv2.DescribeTargetGroupsInput) (*elbv2.DescribeTargetGroupsOutput, error) {
-	c := api.CallFrom(ctx)
 	given := 0
 	for _, is := range []bool{in.LoadBalancerArn != nil, len(in.Names) > 0, len(in.TargetGroupArns) > 0} {
 		if is {
@@ -250,14 +256,10 @@ func (s *Service) DescribeTargetGroups(ctx context.Context, in *elbv2.DescribeTa
 		}
 	case len(in.Names) > 0:
 		for _, name := range in.Names {
-			n, err := tables.ELBNames.Get(ctx, s.Store, c.Account, c.Region, "tg/"+name)
+			row, err := s.groupNamed(ctx, name)
 			if isNotFound(err) {
 				return nil, elbv2.NewTargetGroupNotFoundException("One or more target groups not found")
 			}
-			if err != nil {
-				return nil, err
-			}
-			row, err := tables.TargetGroups.Get(ctx, s.Store, c.Account, c.Region, n.V.ID)
 			if err != nil {
 				return nil, err
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -123,6 +124,9 @@ func (s *Service) newTargets(ctx context.Context, tx *store.Txn, g *model.Target
 			out[i].Port = *d.Port
 		}
 	}
+	if err := checkTargetZones(c.Region, g, out); err != nil {
+		return nil, err
+	}
 	switch g.TargetType {
 	case model.TargetTypeInstance:
 		return out, s.checkInstances(ctx, tx, g, out)
@@ -137,11 +141,30 @@ func (s *Service) newTargets(ctx context.Context, tx *store.Txn, g *model.Target
 		if err := checkAddress(t, vpc.V); err != nil {
 			return nil, err
 		}
-		if preservesSource(g) && t.AvailabilityZone == "all" && !inVPC(t.ID, vpc.V) {
+		if preservesSource(g) && t.AvailabilityZone == allZones && !inVPC(t.ID, vpc.V) {
 			return nil, elbv2.NewInvalidTargetException("The following targets are outside the VPC '%s', which is not supported while client IP preservation is enabled: '%s'", vpc.V.ID, t.ID)
 		}
 	}
 	return out, nil
+}
+
+// allZones is the Availability Zone of targets that every zone sends to.
+const allZones = "all"
+
+// checkTargetZones refuses zones that there are not, and targets of all zones for
+// a group whose targets get what comes to their own zone alone.
+func checkTargetZones(region string, g *model.TargetGroup, targets []*model.Target) error {
+	for _, t := range targets {
+		switch zone := t.AvailabilityZone; {
+		case zone == "":
+		case zone == allZones && g.Attributes[crossZoneEnabled] == "false":
+			return unsupported("You cannot register targets with the Availability Zone 'all' in a target group with cross-zone load balancing turned off")
+		case zone == allZones:
+		case !slices.ContainsFunc(model.AvailabilityZones(region), func(z model.AvailabilityZone) bool { return z.Name == zone }):
+			return invalid("The Availability Zone '%s' is not valid", zone)
+		}
+	}
+	return nil
 }
 
 // instanceID is what an instance's id looks like.
@@ -202,7 +225,7 @@ func checkAddress(t *model.Target, vpc *model.VPC) error {
 	}
 	for _, p := range private {
 		if p.Contains(addr) {
-			if t.AvailabilityZone != "all" {
+			if t.AvailabilityZone != allZones {
 				return invalid("You must specify the Availability Zone 'all' for the IP address '%s', which is outside the VPC", t.ID)
 			}
 			return nil
