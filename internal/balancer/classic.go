@@ -55,13 +55,11 @@ func (in *instance) compileClassic(lb balance.LoadBalancer, l balance.Listener) 
 		// Its name, and so its ARN, may be another's later.
 		set.Classic, set.CookieKey = true, in.cookieKey(lb.ARN+" "+lb.ID)
 		t := &l7.Table{Settings: set, TLS: secure, Actions: []l7.Action{{Forward: f}}}
-		if in.log != nil {
-			t.Access = in.log.Access()
-		}
+		in.observed(t)
 		t.Rules, err = rules.Compile([]rules.Rule{{Default: true}})
 		return compiled{requests: t}, err
 	}
-	t := &conduit.Table{Idle: set.IdleTimeout, Pools: map[netip.Addr][]conduit.Pool{}}
+	t := &conduit.Table{Idle: set.IdleTimeout, Pools: map[netip.Addr][]conduit.Pool{}, Nodes: in.counters(&in.nodes)}
 	if in.log != nil {
 		t.Log = in.log.Streams()
 	}
@@ -156,6 +154,45 @@ func (in *instance) publishFollowing(arn string) {
 			g.publish()
 		}
 	}
+}
+
+// abandon gives the instance that t is, which has become unhealthy, up at the
+// ports of the listeners of a classic load balancer without connection
+// draining: what is under way there ends when the caller closes what is
+// returned. The instance's mu is held.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/config-conn-drain.html
+func (in *instance) abandon(t *target) (old []*l7.Target) {
+	if !t.g.spec.Classic || t.g.spec.Attributes["deregistration_delay.timeout_seconds"] != "0" {
+		return nil
+	}
+	for _, g := range in.groups {
+		if f := g.spec.Following; f == nil || f.Group != t.g.spec.ARN {
+			continue
+		}
+		for addr, o := range g.targets {
+			if o.spec.IP == t.spec.IP {
+				old = append(old, o.l7)
+				o.l7 = g.newL7(addr)
+			}
+		}
+		g.publish()
+	}
+	return old
+}
+
+// countCheck counts a check that did not reach a classic load balancer's
+// instance among the connections that failed.
+func (t *target) countCheck(found checked) {
+	t.g.in.mu.Lock()
+	defer t.g.in.mu.Unlock()
+	if !t.g.spec.Classic || found.node.IsValid() {
+		return
+	}
+	index := 0
+	if n := nodeIn(&t.g.in.nodes, t.spec.Zone); n != nil && t.spec.Zone != "" {
+		index = n.index
+	}
+	t.g.l7.At(index).ConnectionErrors.Add(1)
 }
 
 // atOtherPorts adds to what is known of a classic load balancer's instances

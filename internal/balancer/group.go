@@ -56,6 +56,9 @@ func (t *target) recorded() model.TargetHealth {
 			Description: model.DescriptionInitialHealthChecking, Since: s.Since,
 		}
 	}
+	if t.g.spec.Classic && s.Status == model.TargetHealthUnhealthy && s.Passed > 0 {
+		s.Description = model.DescriptionNotYetHealthy
+	}
 	return model.TargetHealth{
 		State: s.Status, Reason: s.Reason, Description: s.Description, Since: s.Since,
 		Anomalous: t.watched.state.Anomalous, Mitigated: t.watched.state.Mitigated(),
@@ -137,17 +140,22 @@ func (g *group) apply(s balance.TargetGroup) (gone []*target) {
 
 // newTarget takes up what an earlier process recorded of the target.
 func (g *group) newTarget(addr string, ts balance.Target) *target {
-	place, id := g.in.b.cfg.Place, g.in.id
-	dial := func(ctx context.Context, address string) (net.Conn, error) { return place.Dial(ctx, id, address) }
-	if g.spec.Following != nil {
-		dial = g.dialClassic(dial)
-	}
-	t := &target{g: g, spec: ts, l7: newL7Target(addr, dial, g.spec)}
+	t := &target{g: g, spec: ts, l7: g.newL7(addr)}
 	if h := ts.Health; h != nil && !h.Since.Before(ts.RegisteredAt) &&
 		(h.State == model.TargetHealthHealthy || h.State == model.TargetHealthUnhealthy || h.State == model.TargetHealthUnhealthyDraining) {
 		t.state = health.State{Status: strings.TrimSuffix(h.State, ".draining"), Reason: h.Reason, Description: h.Description, Since: h.Since}
 	}
 	return t
+}
+
+// newL7 makes what sends requests to an address.
+func (g *group) newL7(addr string) *l7.Target {
+	place, id := g.in.b.cfg.Place, g.in.id
+	dial := func(ctx context.Context, address string) (net.Conn, error) { return place.Dial(ctx, id, address) }
+	if g.spec.Following != nil {
+		dial = g.dialClassic(dial)
+	}
+	return newL7Target(addr, dial, g.spec)
 }
 
 func newL7Target(addr string, dial l7.Dial, g balance.TargetGroup) *l7.Target {
@@ -267,19 +275,20 @@ func (t *target) watch(ctx context.Context, hc model.HealthCheck, addr string, a
 		in.b.cfg.Log.Error("health check cannot run", "loadBalancer", in.id, "target", addr, "error", err)
 		return
 	}
+	t.nameNode(p)
 	th := health.Thresholds{Healthy: int(hc.HealthyThreshold), Unhealthy: int(hc.UnhealthyThreshold)}
-	if t.version() == versionClassic {
-		th.Initial = th.Healthy
-	}
 	for {
 		began := in.b.cfg.Clock.Now()
 		found := p.run(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		t.logCheck(p, found, began, in.b.cfg.Clock.Now().Sub(began))
+		took := in.b.cfg.Clock.Now().Sub(began)
+		t.logCheck(p, found, began, took)
+		t.countCheck(found)
 		t.observe(ctx, found.Result, th)
-		timer := in.b.cfg.Clock.NewTimer(time.Duration(hc.IntervalSeconds) * time.Second)
+		// How long the target takes to answer is no matter of the interval.
+		timer := in.b.cfg.Clock.NewTimer(time.Duration(hc.IntervalSeconds)*time.Second - took)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -319,7 +328,14 @@ func (t *target) observe(ctx context.Context, r health.Result, th health.Thresho
 		t.g.publish()
 		in.publishFollowing(t.g.spec.ARN)
 	}
+	var cut []*l7.Target
+	if after.State == model.TargetHealthUnhealthy && before.State == model.TargetHealthHealthy {
+		cut = in.abandon(t)
+	}
 	in.mu.Unlock()
+	for _, old := range cut {
+		old.Close()
+	}
 	if before.State != after.State {
 		in.reforward(ctx, t, before.State, after.State)
 	}

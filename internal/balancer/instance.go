@@ -37,7 +37,9 @@ type instance struct {
 	// spec is what was applied last.
 	spec balance.LoadBalancer
 	// nodes tells the load balancer's zones apart, from which nodes never go.
-	nodes   []*node
+	nodes []*node
+	// plain are those of a network load balancer's listeners without TLS.
+	plain   []*node
 	log     *accesslog.Log
 	outputs map[string]*output
 }

@@ -13,8 +13,14 @@ type Measure struct {
 	Spec balance.LoadBalancer
 	// Nodes are its counters by zone; those of no zone in particular have the
 	// zone "". The pointers stay the same as long as the load balancer runs.
-	Nodes  []ZoneStats
+	Nodes []ZoneStats
+	// Plain are those of a network load balancer's listeners without TLS whose
+	// connections go through this process.
+	Plain  []ZoneStats
 	Groups []GroupMeasure
+	// Healthy tells of each zone of a network load balancer whether it counts as
+	// healthy.
+	Healthy map[string]bool
 	// Flows are those of a network load balancer now, by the protocol's number.
 	Flows map[uint8]int64
 }
@@ -58,12 +64,16 @@ func (in *instance) measure() Measure {
 	for _, n := range in.nodes {
 		m.Nodes = append(m.Nodes, ZoneStats{n.zone, &n.stats})
 	}
+	for _, n := range in.plain {
+		m.Plain = append(m.Plain, ZoneStats{n.zone, &n.stats})
+	}
 	for _, g := range in.groups {
 		m.Groups = append(m.Groups, in.measureGroup(g))
 	}
 	network := in.forwarding != nil
 	in.mu.Unlock()
 	if network {
+		m.Healthy = balance.HealthyZones(m.Spec, in.seen())
 		m.Flows = map[uint8]int64{l4.TCP: 0, l4.UDP: 0}
 		flows, err := in.b.cfg.Forwarder.Flows(in.id)
 		if err != nil {

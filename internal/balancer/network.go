@@ -240,6 +240,32 @@ func (in *instance) table() (l4.Table, error) {
 	return t, nil
 }
 
+// nameNode has a check name a network load balancer's node and its listener's
+// port, and not the target, in HTTP.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health-checks.html
+func (t *target) nameNode(p *probe) {
+	in := t.g.in
+	in.mu.Lock()
+	network := in.forwarding != nil
+	in.mu.Unlock()
+	if !network {
+		return
+	}
+	other := p.host
+	p.host = func(c net.Conn) string {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		for _, l := range in.spec.Listeners {
+			for _, w := range forwardsTo(l) {
+				if w.TargetGroupARN == t.g.spec.ARN {
+					return net.JoinHostPort(nodeOf(c).String(), strconv.Itoa(int(l.Port)))
+				}
+			}
+		}
+		return other(c)
+	}
+}
+
 // idleSeconds is a listener's own idle timeout, 0 where it has none.
 func idleSeconds(l balance.Listener) uint32 {
 	n, err := strconv.ParseUint(l.Attributes["tcp.idle_timeout.seconds"], 10, 32)

@@ -39,29 +39,36 @@ type output struct {
 // observed tells a table what it counts in, and what it logs to. The
 // instance's mu is held.
 func (in *instance) observed(t *l7.Table) {
-	for _, i := range in.spec.Interfaces {
-		address, err := netip.ParsePrefix(i.Address)
-		if n := in.node(i.Zone); err == nil && n != nil {
-			t.Nodes = append(t.Nodes, l7.Node{Address: address.Addr(), Index: n.index, Stats: &n.stats})
-		}
-	}
+	t.Nodes = in.counters(&in.nodes)
 	if in.log != nil {
 		t.Access, t.Connects = in.log.Access(), in.log.Connections()
 	}
 }
 
-// node is the one of a zone, nil when there are too many.
-func (in *instance) node(zone string) *node {
-	for _, n := range in.nodes {
+// counters are the nodes, which may be new, by the load balancer's addresses.
+func (in *instance) counters(all *[]*node) []l7.Node {
+	var out []l7.Node
+	for _, i := range in.spec.Interfaces {
+		address, err := netip.ParsePrefix(i.Address)
+		if n := nodeIn(all, i.Zone); err == nil && n != nil {
+			out = append(out, l7.Node{Address: address.Addr(), Index: n.index, Stats: &n.stats})
+		}
+	}
+	return out
+}
+
+// nodeIn is the one of a zone, nil when there are too many.
+func nodeIn(all *[]*node, zone string) *node {
+	for _, n := range *all {
 		if n.zone == zone {
 			return n
 		}
 	}
-	if len(in.nodes) == l7.MaxNodes {
+	if len(*all) == l7.MaxNodes {
 		return nil
 	}
-	n := &node{zone: zone, index: len(in.nodes) + 1}
-	in.nodes = append(in.nodes, n)
+	n := &node{zone: zone, index: len(*all) + 1}
+	*all = append(*all, n)
 	return n
 }
 

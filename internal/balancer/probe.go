@@ -30,6 +30,8 @@ type probe struct {
 	matcher  health.Matcher
 	// kind is what is spoken, as health check logs name it.
 	kind string
+	// host is what HTTP/1.1 names the target.
+	host func(c net.Conn) string
 }
 
 // checked is what one check found.
@@ -93,9 +95,11 @@ func newProbe(hc model.HealthCheck, version, addr string, dial l7.Dial) (*probe,
 		if version == versionClassic {
 			agent = classicAgent
 		}
-		request := "GET " + hc.Path + " HTTP/1.1\r\nHost: " + p.addr +
-			"\r\nConnection: close\r\nUser-Agent: " + agent + "\r\nAccept-Encoding: gzip, compressed\r\n\r\n"
-		p.exchange = func(_ context.Context, c net.Conn) (int, error) { return exchange(c, request) }
+		p.host = func(net.Conn) string { return p.addr }
+		p.exchange = func(_ context.Context, c net.Conn) (int, error) {
+			return exchange(c, "GET "+hc.Path+" HTTP/1.1\r\nHost: "+p.host(c)+
+				"\r\nConnection: close\r\nUser-Agent: "+agent+"\r\nAccept-Encoding: gzip, compressed\r\n\r\n")
+		}
 	}
 	p.matcher, err = health.ParseMatcher(hc.HTTPCode, lowestCode, highestCode)
 	return p, err

@@ -72,7 +72,9 @@ func (in *instance) streamTables() (map[int32]*conduit.Table, error) {
 		if n := idleSeconds(l); n > 0 {
 			t.Idle = time.Duration(n) * time.Second
 		}
+		t.Nodes = in.counters(&in.plain)
 		if l.Protocol == protocolTLS {
+			t.Nodes = in.counters(&in.nodes)
 			policy, ok := sslpolicy.Lookup(l.SSLPolicy)
 			if !ok {
 				return nil, fmt.Errorf("listener on port %d: SSL policy %q is unknown", l.Port, l.SSLPolicy)

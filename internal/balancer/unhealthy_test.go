@@ -3,6 +3,8 @@ package balancer
 import (
 	"context"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -283,5 +285,28 @@ func TestDeregisteredTargetsFlows(t *testing.T) {
 				t.Errorf("cut are flows of %v", got)
 			}
 		})
+	}
+}
+
+// Checks of a network load balancer's targets name the node and the listener.
+func TestChecksNameTheNode(t *testing.T) {
+	k := new(kernel)
+	w := newWorldWith(t, Config{Clock: hurried{}, Forwarder: k})
+	hosts := make(chan string, 100)
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case hosts <- r.Host:
+		default:
+		}
+	}))
+	defer s.Close()
+	at := netip.MustParseAddrPort(s.Listener.Addr().String())
+	lb := spec(balance.Target{IP: at.Addr().String(), Port: int32(at.Port()), RegisteredAt: time.Unix(1, 0)})
+	lb.Type = model.LoadBalancerNetwork
+	lb.Interfaces = []balance.Interface{{ID: "eni", Address: "127.0.0.1/8"}}
+	lb.Listeners[0].Protocol, lb.Groups[0].Protocol = "TCP", "TCP"
+	w.apply(lb)
+	if got, want := <-hosts, net.JoinHostPort("127.0.0.1", strconv.Itoa(int(lb.Listeners[0].Port))); got != want {
+		t.Errorf("the check asks %q, not %q", got, want)
 	}
 }

@@ -22,6 +22,10 @@ import (
 // LoadBalancerClassic is the type of a classic load balancer.
 const LoadBalancerClassic = "classic"
 
+// DescriptionNotYetHealthy is that of an unhealthy instance whose latest checks
+// succeeded.
+const DescriptionNotYetHealthy = "Instance has not passed the configured HealthyThreshold number of health checks consecutively."
+
 // ClassicTargetPort stands where a target has a port: a classic load balancer
 // registers instances, and its listeners tell the ports.
 const ClassicTargetPort int32 = 1

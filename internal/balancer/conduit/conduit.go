@@ -36,6 +36,9 @@ type Table struct {
 	// Sticky sends a client's connections to the same pool, as long as the
 	// weights let it.
 	Sticky bool
+	// Nodes count the connections that come to their addresses; those to others
+	// are the server's to count.
+	Nodes []l7.Node
 	// Log is told of connections at their end; nil for none.
 	Log AccessLog
 	// Sessions is told of connections with TLS; nil for none. Listener is the
@@ -130,6 +133,7 @@ func (l *Listener) Serve(ctx context.Context, nl net.Listener) error {
 // start serves a connection in a goroutine of its own.
 func (s *Server) start(l *Listener, nc net.Conn) {
 	c := &conn{s: s, l: l, client: nc}
+	c.node, c.stats = l7.NodeOf(l.table.Load().Nodes, nc, s.stats)
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -139,12 +143,12 @@ func (s *Server) start(l *Listener, nc net.Conn) {
 	s.conns[c] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
-	s.stats.Connections.Add(1)
-	s.stats.Active.Add(1)
+	c.stats.Connections.Add(1)
+	c.stats.Active.Add(1)
 	go func() {
 		defer s.wg.Done()
 		c.serve()
-		s.stats.Active.Add(-1)
+		c.stats.Active.Add(-1)
 		s.mu.Lock()
 		delete(s.conns, c)
 		s.mu.Unlock()

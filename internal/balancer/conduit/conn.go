@@ -17,6 +17,9 @@ type conn struct {
 	s      *Server
 	l      *Listener
 	client net.Conn
+	// stats are those of the node that it came to.
+	node  int
+	stats *l7.Stats
 	// to is its target, nil until one was chosen.
 	to atomic.Pointer[netip.AddrPort]
 	// rec is nil where nothing is logged.
@@ -51,7 +54,7 @@ func (c *conn) serve() {
 		cancel()
 		front = session.settle(tc, err)
 		if err != nil {
-			c.s.stats.TLSErrors.Add(1)
+			c.stats.TLSErrors.Add(1)
 			c.end(false) // after the alert
 			return
 		}
@@ -64,7 +67,7 @@ func (c *conn) serve() {
 		return
 	}
 	session.connected(back)
-	p := pipe{idle: t.Idle, in: flow{count: &c.s.stats.BytesIn}, out: flow{count: &c.s.stats.BytesOut}, under: [2]net.Conn{c.client, c.target}}
+	p := pipe{idle: t.Idle, in: flow{count: &c.stats.BytesIn}, out: flow{count: &c.stats.BytesOut}, under: [2]net.Conn{c.client, c.target}}
 	if p.join(front, back) {
 		c.end(false)
 	}
@@ -102,7 +105,7 @@ func (c *conn) connect(t *Table, client, own netip.AddrPort, protocol string) ne
 	began := time.Now()
 	nc, err := c.s.dial(ctx, own.Addr(), source, target)
 	if err != nil {
-		c.s.stats.ConnectionErrors.Add(1)
+		c.stats.ConnectionErrors.Add(1)
 		return nil
 	}
 	c.rec.connected(target.String(), began)
@@ -119,7 +122,7 @@ func (c *conn) connect(t *Table, client, own netip.AddrPort, protocol string) ne
 	}
 	tc := tls.Client(nc, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
-		c.s.stats.ConnectionErrors.Add(1)
+		c.stats.TargetTLSErrors.Add(1)
 		return nil
 	}
 	return tc
@@ -128,9 +131,8 @@ func (c *conn) connect(t *Table, client, own netip.AddrPort, protocol string) ne
 // join connects to a target of the pool's group.
 func (c *conn) join(pool *Pool, client, own netip.AddrPort) net.Conn {
 	began := time.Now()
-	link, err := pool.Group.Connect(c.s.ctx)
+	link, err := pool.Group.Connect(c.s.ctx, c.node)
 	if err != nil {
-		c.s.stats.ConnectionErrors.Add(1)
 		return nil
 	}
 	c.rec.connected(link.Target(), began)
@@ -142,7 +144,7 @@ func (c *conn) join(pool *Pool, client, own netip.AddrPort) net.Conn {
 	if !c.adopt(under, link) {
 		return nil
 	}
-	c.s.stats.Requests.Add(1)
+	c.stats.Requests.Add(1)
 	if !pool.tell(back, client, own) {
 		return nil
 	}

@@ -19,9 +19,10 @@ type Link struct {
 var errNoTargets = errors.New("no target takes connections")
 
 // Connect opens a connection to the target whose turn it is, or to the next
-// ones when it cannot be reached.
-func (g *Group) Connect(ctx context.Context) (*Link, error) {
-	s := g.state.Load()
+// ones when it cannot be reached, for a client that came to the node. What it
+// takes counts as a response time.
+func (g *Group) Connect(ctx context.Context, node int) (*Link, error) {
+	s, stats := g.state.Load(), g.at(node)
 	if len(s.targets) == 0 {
 		return nil, errNoTargets
 	}
@@ -30,14 +31,19 @@ func (g *Group) Connect(ctx context.Context) (*Link, error) {
 	for i := range uint64(min(len(s.targets), connectAttempts)) {
 		t := s.targets[(first+i)%uint64(len(s.targets))]
 		t.inflight.Add(1)
+		began := sinceStart()
 		u, err := t.get(ctx, true, false)
 		if err == nil {
-			g.Stats.Requests.Add(1)
+			stats.Requests.Add(1)
+			stats.Connections.Add(1)
+			took := int64(sinceStart() - began)
+			stats.ResponseNanos.Add(took)
+			stats.Times.Observe(took)
 			t.Stats.Requests.Add(1)
 			return &Link{Conn: u.c, up: u}, nil
 		}
 		t.inflight.Add(-1)
-		g.Stats.ConnectionErrors.Add(1)
+		stats.ConnectionErrors.Add(1)
 		errs = append(errs, err)
 		if ctx.Err() != nil {
 			break

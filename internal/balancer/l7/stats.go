@@ -59,6 +59,9 @@ type Stats struct {
 	// TLSErrors are handshakes that failed (ClientTLSNegotiationErrorCount); of a
 	// group: with its targets (TargetTLSNegotiationErrorCount).
 	TLSErrors atomic.Int64
+	// TargetTLSErrors are those with targets, where no group counts them
+	// (TargetTLSNegotiationErrorCount).
+	TargetTLSErrors atomic.Int64
 	// Connections and Active are all that clients opened, and the open ones
 	// (NewConnectionCount, ActiveConnectionCount); of a group: those that were
 	// opened to its targets.
@@ -175,7 +178,13 @@ type Node struct {
 
 // at finds the node that a connection came to; 0 and otherwise for none.
 func (t *Table) at(nc net.Conn, otherwise *Stats) (int, *Stats) {
-	if len(t.Nodes) == 0 {
+	return NodeOf(t.Nodes, nc, otherwise)
+}
+
+// NodeOf finds which of the nodes a connection came to; 0 and otherwise for
+// none.
+func NodeOf(nodes []Node, nc net.Conn, otherwise *Stats) (int, *Stats) {
+	if len(nodes) == 0 {
 		return 0, otherwise
 	}
 	local, ok := nc.LocalAddr().(*net.TCPAddr)
@@ -183,13 +192,16 @@ func (t *Table) at(nc net.Conn, otherwise *Stats) (int, *Stats) {
 		return 0, otherwise
 	}
 	a := local.AddrPort().Addr().Unmap()
-	for i := range t.Nodes {
-		if t.Nodes[i].Address == a {
-			return t.Nodes[i].Index, t.Nodes[i].Stats
+	for i := range nodes {
+		if nodes[i].Address == a {
+			return nodes[i].Index, nodes[i].Stats
 		}
 	}
 	return 0, otherwise
 }
+
+// At are the counters of a node, or of none.
+func (g *Group) At(node int) *Stats { return g.at(node) }
 
 // at are the counters of a node.
 func (g *Group) at(node int) *Stats {

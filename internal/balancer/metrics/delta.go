@@ -34,7 +34,7 @@ func readAll[N interface{ ~[]int64 }](from []atomic.Int64, to N) {
 func read(s *l7.Stats) *counts {
 	c := &counts{
 		requests: s.Requests.Load(), connectionErrors: s.ConnectionErrors.Load(), fixed: s.Fixed.Load(), redirects: s.Redirects.Load(),
-		nonCompliant: s.NonCompliant.Load(), tlsErrors: s.TLSErrors.Load(), connections: s.Connections.Load(),
+		nonCompliant: s.NonCompliant.Load(), tlsErrors: s.TLSErrors.Load(), targetTLSErrors: s.TargetTLSErrors.Load(), connections: s.Connections.Load(),
 		bytes: s.BytesIn.Load() + s.BytesOut.Load(), nanos: s.ResponseNanos.Load(),
 		rules: s.Rules.Load(), billedRules: s.BilledRules.Load(), dropped: s.IrregularDropped.Load(), forwarded: s.IrregularForwarded.Load(),
 		tooLong: s.RedirectsTooLong.Load(), nonSticky: s.NonSticky.Load(), appNonSticky: s.AppNonSticky.Load(), failOpen: s.FailOpen.Load(),
@@ -53,7 +53,7 @@ func (c *counts) since(before *counts) *counts {
 	d := &counts{
 		requests: c.requests - before.requests, connectionErrors: c.connectionErrors - before.connectionErrors,
 		fixed: c.fixed - before.fixed, redirects: c.redirects - before.redirects, nonCompliant: c.nonCompliant - before.nonCompliant,
-		tlsErrors: c.tlsErrors - before.tlsErrors, connections: c.connections - before.connections, bytes: c.bytes - before.bytes,
+		tlsErrors: c.tlsErrors - before.tlsErrors, targetTLSErrors: c.targetTLSErrors - before.targetTLSErrors, connections: c.connections - before.connections, bytes: c.bytes - before.bytes,
 		nanos: c.nanos - before.nanos, rules: c.rules - before.rules, billedRules: c.billedRules - before.billedRules,
 		dropped: c.dropped - before.dropped, forwarded: c.forwarded - before.forwarded, tooLong: c.tooLong - before.tooLong,
 		nonSticky: c.nonSticky - before.nonSticky, appNonSticky: c.appNonSticky - before.appNonSticky, failOpen: c.failOpen - before.failOpen,

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"roadstead.dev/internal/balancer"
-	"roadstead.dev/internal/balancer/l4"
 	"roadstead.dev/internal/balancer/l7"
 	"roadstead.dev/internal/model"
 	"roadstead.dev/internal/plan/balance"
@@ -97,10 +96,11 @@ func (b *batch) targets(zones zoned, codes, latency, connectionErrors string, ds
 
 // group puts what is measured of a target group.
 func (b *batch) group(m balancer.Measure, g balancer.GroupMeasure, zones zoned) {
-	if m.Spec.Type == model.LoadBalancerClassic {
-		if g.Spec.Classic {
-			b.hosts(g, b.balancer)
-		}
+	switch {
+	case m.Spec.Type == model.LoadBalancerClassic:
+		b.instances(m, g)
+		return
+	case m.Spec.Type == model.LoadBalancerNetwork && (registered(g) == 0 || g.Spec.TargetType == model.TargetTypeALB):
 		return
 	}
 	group := metricstore.Dimension{Name: "TargetGroup", Value: balance.ResourceID(g.Spec.ARN)}
@@ -169,16 +169,26 @@ func (b *batch) states(g balancer.GroupMeasure, ds ...metricstore.Dimension) {
 // zoneStates counts zones, and those of them that are healthy enough.
 type zoneStates struct{ zones, dns, routing float64 }
 
-// hosts puts how many targets are healthy, and how many are not.
-func (b *batch) hosts(g balancer.GroupMeasure, ds ...metricstore.Dimension) {
-	put := func(h balancer.Hosts, ds ...metricstore.Dimension) {
-		b.put("HealthyHostCount", unitCount, once(float64(h.Healthy)), ds...)
-		b.put("UnHealthyHostCount", unitCount, once(float64(h.Unhealthy)), ds...)
-		if b.namespace == applicationELB {
-			b.put("AnomalousHostCount", unitCount, once(float64(h.Anomalous)), ds...)
-			b.put("MitigatedHostCount", unitCount, once(float64(h.Mitigated)), ds...)
-		}
+// hostCounts puts how many targets are healthy, and how many are not.
+func (b *batch) hostCounts(h balancer.Hosts, ds ...metricstore.Dimension) {
+	b.put("HealthyHostCount", unitCount, once(float64(h.Healthy)), ds...)
+	b.put("UnHealthyHostCount", unitCount, once(float64(h.Unhealthy)), ds...)
+	if b.namespace == applicationELB {
+		b.put("AnomalousHostCount", unitCount, once(float64(h.Anomalous)), ds...)
+		b.put("MitigatedHostCount", unitCount, once(float64(h.Mitigated)), ds...)
 	}
+}
+
+// registered are a group's targets.
+func registered(g balancer.GroupMeasure) (n int64) {
+	for _, h := range g.Hosts {
+		n += h.Registered
+	}
+	return n
+}
+
+// hosts puts what is known of a group's targets, and of those of each zone.
+func (b *batch) hosts(g balancer.GroupMeasure, ds ...metricstore.Dimension) {
 	var all balancer.Hosts
 	for zone, h := range g.Hosts {
 		all.Healthy += h.Healthy
@@ -186,37 +196,8 @@ func (b *batch) hosts(g balancer.GroupMeasure, ds ...metricstore.Dimension) {
 		all.Anomalous += h.Anomalous
 		all.Mitigated += h.Mitigated
 		if zone != "" {
-			put(h, append([]metricstore.Dimension{{Name: "AvailabilityZone", Value: zone}}, ds...)...)
+			b.hostCounts(h, append([]metricstore.Dimension{{Name: "AvailabilityZone", Value: zone}}, ds...)...)
 		}
 	}
-	put(all, ds...)
-}
-
-// network puts what is measured of a network load balancer: the flows that the
-// kernel tracks now, and what went through its TLS listeners.
-func (b *batch) network(m balancer.Measure, zones zoned) {
-	all := zones[""]
-	var tls int64
-	for _, n := range m.Nodes {
-		tls += n.Stats.Active.Load()
-	}
-	tcp, udp := m.Flows[l4.TCP], m.Flows[l4.UDP]
-	b.put("ActiveFlowCount", unitCount, once(float64(tcp+udp+tls)), b.balancer)
-	b.put("ActiveFlowCount_TCP", unitCount, one(tcp), b.balancer)
-	b.put("ActiveFlowCount_UDP", unitCount, one(udp), b.balancer)
-	b.put("ActiveFlowCount_TLS", unitCount, one(tls), b.balancer)
-	b.put("NewFlowCount_TLS", unitCount, one(all.connections), b.balancer)
-	b.put("ProcessedBytes_TLS", unitBytes, one(all.bytes), b.balancer)
-	b.put("ClientTLSNegotiationErrorCount", unitCount, one(all.tlsErrors), b.balancer)
-}
-
-// classic puts what is measured of a classic load balancer.
-func (b *batch) classic(zones zoned) {
-	b.each(zones, "RequestCount", unitCount, func(c *counts) metricstore.Set { return times(c.requests) }, b.balancer)
-	for class := 4; class <= 5; class++ {
-		b.each(zones, fmt.Sprintf("HTTPCode_ELB_%dXX", class), unitCount, func(c *counts) metricstore.Set { return times(c.own[class]) }, b.balancer)
-	}
-	b.targets(zones, "HTTPCode_Backend_%dXX", "Latency", "BackendConnectionErrors", b.balancer)
-	b.put("EstimatedALBNewConnectionCount", unitCount, one(zones[""].connections), b.balancer)
-	b.put("EstimatedProcessedBytes", unitBytes, one(zones[""].bytes), b.balancer)
+	b.hostCounts(all, ds...)
 }

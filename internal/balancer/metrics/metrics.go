@@ -109,9 +109,9 @@ func (c *Collector) Collect(ctx context.Context) error {
 		}
 		switch m.Spec.Type {
 		case model.LoadBalancerNetwork:
-			b.network(m, zones)
+			b.network(m, zones, c.take(seen, m.Plain), c.Every)
 		case model.LoadBalancerClassic:
-			b.classic(zones)
+			b.classic(m, zones, c.Every)
 		default:
 			b.application(m, zones, c.Every)
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"roadstead.dev/internal/balancer"
-	"roadstead.dev/internal/balancer/l4"
 	"roadstead.dev/internal/balancer/l7"
 	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/model"
@@ -169,40 +168,6 @@ func TestApplication(t *testing.T) {
 		<-done
 		want(t, f.sums(), map[string]string{"RequestCount " + lb: "8 Count", "RequestCount " + lb + " " + tg: "8 Count"})
 	})
-}
-
-func TestNetworkAndClassic(t *testing.T) {
-	s := new(l7.Stats)
-	s.Connections.Add(2)
-	s.Requests.Add(2)
-	f := &fake{m: balancer.Measure{
-		Spec:  balance.LoadBalancer{ARN: strings.Replace(lbARN, "app/", "net/", 1), Type: model.LoadBalancerNetwork},
-		Nodes: []balancer.ZoneStats{{Stats: s}}, Flows: map[uint8]int64{l4.TCP: 3, l4.UDP: 0},
-		Groups: []balancer.GroupMeasure{{Spec: balance.TargetGroup{ARN: groupARN}, Hosts: map[string]balancer.Hosts{"": {Healthy: 1}}}},
-	}}
-	c := New(Config{Source: f, Store: f, Clock: clock.System{}})
-	if err := c.Collect(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	const lb, tg = "net/web/50dc6c495c0c9188", "targetgroup/tg/73e2d6bc24d8a067"
-	if f.data[0].Metric.Namespace != "AWS/NetworkELB" {
-		t.Error(f.data[0].Metric.Namespace)
-	}
-	want(t, f.sums(), map[string]string{
-		"ActiveFlowCount " + lb: "3 Count", "ActiveFlowCount_TCP " + lb: "3 Count", "ActiveFlowCount_UDP " + lb: "", "NewFlowCount_TLS " + lb: "2 Count",
-		"HealthyHostCount " + lb + " " + tg: "1 Count", "UnHealthyHostCount " + lb + " " + tg: "0 Count", "RequestCount " + lb: "",
-	})
-
-	f.m.Spec = balance.LoadBalancer{ARN: lbARN, Name: "old", Type: model.LoadBalancerClassic}
-	f.m.Groups[0].Spec.Classic, f.m.Flows = true, nil
-	c = New(Config{Source: f, Store: f, Clock: clock.System{}})
-	if err := c.Collect(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if f.data[0].Metric.Namespace != "AWS/ELB" {
-		t.Error(f.data[0].Metric.Namespace)
-	}
-	want(t, f.sums(), map[string]string{"RequestCount old": "2 Count", "HealthyHostCount old": "1 Count", "UnHealthyHostCount old": "0 Count"})
 }
 
 // Requests of gRPC are counted by target group, and those for targets of which

@@ -66,6 +66,36 @@ func IdleZones(lb LoadBalancer, seen map[string]map[string]Seen) map[string]bool
 	return nil
 }
 
+// HealthyZones tells of each of a load balancer's zones whether each of its
+// groups has enough healthy targets that the zone sends to. It is nil for one
+// without groups.
+func HealthyZones(lb LoadBalancer, seen map[string]map[string]Seen) map[string]bool {
+	if len(lb.Groups) == 0 {
+		return nil
+	}
+	out := map[string]bool{}
+	for _, i := range lb.Interfaces {
+		out[i.Zone] = true
+	}
+	for _, g := range lb.Groups {
+		cross := CrossZone(lb, g)
+		for zone := range out {
+			healthy, all := 0, 0
+			for _, t := range g.Targets {
+				if t.Draining || !cross && t.Zone != "" && t.Zone != zone {
+					continue
+				}
+				all++
+				if seen[g.ID][t.Address()].Health.State == model.TargetHealthHealthy {
+					healthy++
+				}
+			}
+			out[zone] = out[zone] && FoundByName(g.Attributes, healthy, all)
+		}
+	}
+	return out
+}
+
 // FoundByName tells whether a zone with so many healthy targets of all is to be
 // found by the load balancer's name, by the attributes of a target group.
 func FoundByName(a map[string]string, healthy, all int) bool {

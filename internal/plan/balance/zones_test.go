@@ -47,6 +47,39 @@ func TestIdleZonesByThresholds(t *testing.T) {
 	}
 }
 
+func TestHealthyZones(t *testing.T) {
+	at := func(zone, ip string) Target { return Target{IP: ip, Port: 80, Zone: zone} }
+	targets := []Target{at("a", "10.0.0.1"), at("b", "10.0.0.2")}
+	cross := map[string]string{"load_balancing.cross_zone.enabled": "true"}
+	for _, c := range []struct {
+		name    string
+		healthy []int
+		set     map[string]string
+		a, b    bool
+	}{
+		{"both", []int{0, 1}, nil, true, true},
+		{"one", []int{0}, nil, true, false},
+		{"none", nil, nil, false, false},
+		{"one for both", []int{0}, cross, true, true},
+		{"none for both", nil, cross, false, false},
+	} {
+		lb := LoadBalancer{
+			Type: model.LoadBalancerNetwork, Interfaces: []Interface{{Zone: "a"}, {Zone: "b"}},
+			Groups: []TargetGroup{{ID: "g", Attributes: c.set, Targets: targets}},
+		}
+		seen := map[string]Seen{}
+		for _, i := range c.healthy {
+			seen[targets[i].Address()] = Seen{Health: model.TargetHealth{State: model.TargetHealthHealthy}}
+		}
+		if got := HealthyZones(lb, map[string]map[string]Seen{"g": seen}); got["a"] != c.a || got["b"] != c.b || len(got) != 2 {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	if HealthyZones(LoadBalancer{Interfaces: []Interface{{Zone: "a"}}}, nil) != nil {
+		t.Error("something is told of no targets")
+	}
+}
+
 func TestMerge(t *testing.T) {
 	s := func(state string, n int64) Seen { return Seen{Health: model.TargetHealth{State: state}, InFlight: n} }
 	got := Merge([]Seen{s("unhealthy", 1), s("healthy", 2), s("initial", 3)})

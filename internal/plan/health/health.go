@@ -36,21 +36,17 @@ type Result struct {
 // Thresholds are how many checks in a row change a target's health.
 type Thresholds struct {
 	Healthy, Unhealthy int
-	// Initial is how many a new target needs; 0 means one.
-	Initial int
 }
 
 // Observe is the state after a check. A new target is healthy after its first
-// check that succeeds, as with application load balancers, unless
-// Thresholds.Initial says otherwise; any other change takes a threshold of
-// equal results.
+// check that succeeds; any other change takes a threshold of equal results.
 func Observe(s State, r Result, th Thresholds, now time.Time) State {
 	if s.Status == "" {
 		s.Status, s.Since = model.TargetHealthInitial, now
 	}
 	if r.OK {
 		s.Passed, s.Failed = s.Passed+1, 0
-		if (s.Status == model.TargetHealthInitial && s.Passed >= th.Initial) || (s.Status == model.TargetHealthUnhealthy && s.Passed >= th.Healthy) {
+		if s.Status == model.TargetHealthInitial || s.Status == model.TargetHealthUnhealthy && s.Passed >= th.Healthy {
 			s.Status, s.Since = model.TargetHealthHealthy, now
 		}
 	} else {

@@ -52,14 +52,10 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-// A new target may need more than one check.
+// A new target is healthy after one check, whatever the threshold.
 func TestObserveInitial(t *testing.T) {
-	th := Thresholds{Healthy: 3, Unhealthy: 2, Initial: 3}
-	var s State
-	for i, want := range []string{"initial", "initial", "healthy", "healthy"} {
-		if s = Observe(s, Passed(), th, time.Unix(int64(i), 0)); s.Status != want {
-			t.Errorf("after %d checks: %s", i+1, s.Status)
-		}
+	if s := Observe(State{}, Passed(), Thresholds{Healthy: 10, Unhealthy: 2}, time.Unix(1, 0)); s.Status != model.TargetHealthHealthy {
+		t.Errorf("it is %s", s.Status)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"roadstead.dev/internal/api/elb"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/plan/balance"
 	"roadstead.dev/internal/store"
 	"roadstead.dev/internal/store/tables"
 )
@@ -93,6 +94,7 @@ var (
 	serving       = state{inService, "N/A", "N/A"}
 	registering   = state{outOfService, "ELB", "Instance registration is still in progress."}
 	failing       = state{outOfService, "Instance", "Instance has failed at least the UnhealthyThreshold number of health checks consecutively."}
+	recovering    = state{outOfService, "Instance", model.DescriptionNotYetHealthy}
 	otherZone     = state{outOfService, "ELB", "Instance is in the EC2 Availability Zone for which LoadBalancer is not configured to route traffic to."}
 	unregistered  = state{outOfService, "Instance", "Instance is not currently registered with the LoadBalancer."}
 	deregistering = state{inService, "N/A", "Instance deregistration currently in progress."}
@@ -114,6 +116,9 @@ func stateOf(t *model.Target, h *model.TargetHealth) state {
 	case model.TargetHealthHealthy:
 		return serving
 	case model.TargetHealthUnhealthy:
+		if h.Description == model.DescriptionNotYetHealthy {
+			return recovering
+		}
 		return failing
 	case model.TargetHealthUnused:
 		switch h.Description {
@@ -161,8 +166,12 @@ func (s *Service) DescribeInstanceHealth(ctx context.Context, in *elb.DescribeIn
 	for _, id := range names {
 		st, ok := states[id]
 		if !ok {
-			if _, err := s.instance(ctx, id); err != nil {
+			i, err := s.instance(ctx, id)
+			if err != nil {
 				return nil, err
+			}
+			if balance.Gone(i.V) {
+				continue // the state of terminated instances is not returned
 			}
 			st = unregistered
 		}

@@ -147,8 +147,9 @@ func TestSDK(t *testing.T) {
 	w.instance("i-2", model.InstanceStopped)
 	becomes(t, c, name, "i-1 OutOfService Instance Instance has failed at least the UnhealthyThreshold number of health checks consecutively.",
 		"i-2 OutOfService Instance Instance is in stopped state.", elsewhere)
+	plane.SetHealth(b.row.Key.ID, "172.31.0.9:1", model.TargetHealth{State: model.TargetHealthUnhealthy, Reason: model.ReasonTimeout, Description: model.DescriptionNotYetHealthy})
 	w.instance("i-2", model.InstancePending)
-	becomes(t, c, name, "i-1 OutOfService Instance Instance has failed at least the UnhealthyThreshold number of health checks consecutively.",
+	becomes(t, c, name, "i-1 OutOfService Instance Instance has not passed the configured HealthyThreshold number of health checks consecutively.",
 		"i-2 OutOfService Instance Instance is in pending state.", elsewhere)
 	lb, ok := plane.LoadBalancer(b.row.Key.ID)
 	if !ok || len(lb.Listeners) != 2 || len(lb.Interfaces) != 2 {
@@ -269,6 +270,9 @@ func TestInstancesRefused(t *testing.T) {
 	}
 	_, err = w.s.DescribeInstanceHealth(w.ctx, &elb.DescribeInstanceHealthInput{LoadBalancerName: name, Instances: []elb.Instance{{InstanceId: new("i-9")}}})
 	refused(t, err, "InvalidInstance", "i-9")
+	if out := must(w.s.DescribeInstanceHealth(w.ctx, &elb.DescribeInstanceHealthInput{LoadBalancerName: name, Instances: []elb.Instance{{InstanceId: new("i-3")}, {InstanceId: new("i-2")}}}))(w); len(out.InstanceStates) != 1 || *out.InstanceStates[0].InstanceId != "i-2" {
+		t.Errorf("the state of a terminated instance is told: %+v", out.InstanceStates)
+	}
 	// One that leaves is taken back.
 	must(w.s.DeregisterInstancesFromLoadBalancer(w.ctx, &elb.DeregisterInstancesFromLoadBalancerInput{LoadBalancerName: name, Instances: []elb.Instance{{InstanceId: new("i-1")}}}))(w)
 	if err := w.register(name, "i-1"); err != nil {
