@@ -414,6 +414,33 @@ func TestHooksAndTargets(t *testing.T) {
 	})
 }
 
+// TestTargetOfAService holds that a group goes on whose member an ECS service has
+// registered with the same target group, at the same port.
+func TestTargetOfAService(t *testing.T) {
+	in(t, func(x *fixture) {
+		x.group(1, nil)
+		x.pass(time.Minute)
+		x.is(1, 1, 0)
+		id := x.members()[0].InstanceID
+		tg := &model.TargetGroup{ID: "0123456789abcdef", ARN: "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/tg/0123456789abcdef", TargetType: "instance", Port: 80, VpcID: "vpc-1"}
+		key := model.TargetKey(tg.ID, id, 80)
+		tx := store.NewTxn()
+		tables.TargetGroups.Put(tx, account, region, tg.ID, tg)
+		tables.Targets.Put(tx, account, region, key, &model.Target{TargetGroupARN: tg.ARN, ID: id, Port: 80, RegisteredBy: "arn:aws:ecs:us-east-1:000000000000:service/c/s"})
+		x.ok(tx.Commit(x.Context(), x.store))
+		x.change(func(v *model.AutoScalingGroup) { v.Spec.TargetGroups, v.Desired = []string{tg.ARN}, 2 })
+		x.pass(time.Minute)
+		x.is(2, 2, 0)
+		if row, err := tables.Targets.Get(x.Context(), x.store, account, region, key); err != nil || row.V.RegisteredBy == "" {
+			x.Errorf("%+v %v", row.V, err)
+		}
+		rows, err := tables.Targets.List(x.Context(), x.store, store.Query{})
+		if err != nil || len(rows) != 2 {
+			x.Errorf("%d targets, %v", len(rows), err)
+		}
+	})
+}
+
 func TestCommands(t *testing.T) {
 	in(t, func(x *fixture) {
 		x.group(3, nil)

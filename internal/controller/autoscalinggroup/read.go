@@ -30,6 +30,8 @@ type view struct {
 	// ECS made. failed are the instances that a load balancer finds unhealthy.
 	targets map[string][]store.Row[model.Target]
 	failed  map[string]bool
+	// others are the registrations of members that ECS made, by record id.
+	others map[string]bool
 	// targetGroups that there are, by ARN.
 	targetGroups map[string]store.Row[model.TargetGroup]
 	launchable
@@ -101,6 +103,7 @@ func (c *groups) readEC2(ctx context.Context, v *view) error {
 // readTargets reads the target groups that the members are or are to be in.
 func (c *groups) readTargets(ctx context.Context, v *view) error {
 	v.targets, v.failed, v.targetGroups = map[string][]store.Row[model.Target]{}, map[string]bool{}, map[string]store.Row[model.TargetGroup]{}
+	v.others = map[string]bool{}
 	arns := map[string]bool{}
 	member := make(map[string]bool, len(v.members))
 	for _, arn := range v.group.V.Spec.TargetGroups {
@@ -136,7 +139,11 @@ func (c *groups) readTargets(ctx context.Context, v *view) error {
 			unhealthy[h.Key.ID] = h.V.State == model.TargetHealthUnhealthy || h.V.State == model.TargetHealthUnhealthyDraining
 		}
 		for _, t := range targets {
-			if !member[t.V.ID] || t.V.RegisteredBy != "" {
+			if !member[t.V.ID] {
+				continue
+			}
+			if t.V.RegisteredBy != "" {
+				v.others[t.Key.ID] = true
 				continue
 			}
 			v.targets[t.V.ID] = append(v.targets[t.V.ID], t)

@@ -195,7 +195,7 @@ func claim(tx *store.Txn, v *view, instanceID string, ours bool) {
 }
 
 // retarget adds to tx that an instance comes to target groups and leaves
-// others.
+// others. What ECS registers at the same port stays ECS's.
 func (v *view) retarget(tx *store.Txn, instanceID string, register, deregister []string, now time.Time) {
 	have := map[string]store.Row[model.Target]{}
 	for _, t := range v.targets[instanceID] {
@@ -216,6 +216,7 @@ func (v *view) retarget(tx *store.Txn, instanceID string, register, deregister [
 		t := &model.Target{TargetGroupARN: arn, ID: instanceID, Port: g.V.Port, RegisteredAt: now}
 		old, registered := have[key]
 		switch {
+		case v.others[key]:
 		case !registered:
 			tables.Targets.Create(tx, v.key.Account, v.key.Region, key, t)
 		case old.V.DeregisteringAt != nil:
