@@ -64,32 +64,36 @@ func run(ctx context.Context, o options) (string, error) {
 	defer b.close()
 	var text strings.Builder
 	text.WriteString("## Network load balancer\n\nWhat a client in the VPC gets from a target there, directly and through a network load balancer. " +
-		"TLS is ended in the load balancer's process, and by the target itself where there is none between.\n")
+		"TLS is ended in the load balancer's process, and by the target itself where there is none between. " +
+		"The processor time is that of client and target, in which the kernel's forwarding takes place, for a gigabit or a connection; " +
+		"the load balancer's process has more of its own where it ends TLS.\n")
 	for _, w := range workloads {
-		got := map[string]*report.Samples[float64]{}
+		got, cost := map[string]*report.Samples[float64]{}, map[string]*report.Samples[float64]{}
 		for round := range o.rounds {
 			for i := range b.ways {
 				// Each is the first of a round now and then.
 				to := b.ways[(i+round)%len(b.ways)]
 				if got[to.name] == nil {
-					got[to.name] = new(report.Samples[float64])
+					got[to.name], cost[to.name] = new(report.Samples[float64]), new(report.Samples[float64])
 				}
 				n, err := b.ask(ctx, w, to, o.cell)
 				if err != nil {
 					return "", fmt.Errorf("%s, %s: %w", w.name, to.name, err)
 				}
-				got[to.name].Add(n)
+				got[to.name].Add(n.rate)
+				cost[to.name].Add(n.cost)
 			}
 		}
 		var rows [][]string
 		for _, to := range b.ways {
-			row := []string{to.name, number(got[to.name].Median()), number(got[to.name].Min()), number(got[to.name].Max()), ""}
+			row := []string{to.name, number(got[to.name].Median()), number(got[to.name].Min()), number(got[to.name].Max()), "", number(cost[to.name].Median()), ""}
 			if to.against != nil {
 				row[4] = strconv.FormatFloat(got[to.name].Median()/got[to.against.name].Median(), 'f', 2, 64)
+				row[6] = strconv.FormatFloat(cost[to.name].Median()/cost[to.against.name].Median(), 'f', 2, 64)
 			}
 			rows = append(rows, row)
 		}
-		text.WriteString("\n" + report.Table([]string{w.name + ", " + w.unit, "median", "min", "max", "of direct"}, rows...))
+		text.WriteString("\n" + report.Table([]string{w.name + ", " + w.unit, "median", "min", "max", "of direct", "µs of processor each", "of direct"}, rows...))
 	}
 	return text.String(), nil
 }

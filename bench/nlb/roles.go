@@ -97,7 +97,8 @@ func arguments(args []string) (address string, secure bool, d time.Duration, err
 	return args[0], secure, d, err
 }
 
-// send sends for a while and prints the rate at which all of it arrived.
+// send sends for a while and prints the rate at which all of it arrived, and
+// how many gigabits that were.
 func send(args []string) error {
 	address, secure, d, err := arguments(args)
 	if err != nil {
@@ -130,7 +131,8 @@ func send(args []string) error {
 	if _, err := io.ReadFull(c, buf[:1]); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(os.Stdout, float64(sent)*8/1e9/time.Since(begin).Seconds())
+	all := float64(sent) * 8 / 1e9
+	_, err = fmt.Fprintln(os.Stdout, all/time.Since(begin).Seconds(), all)
 	return err
 }
 
@@ -138,7 +140,7 @@ func send(args []string) error {
 const clients = 8
 
 // open opens connections for a while, one after the other each of the clients,
-// and prints how many a second were served.
+// and prints how many a second were served, and how many in all.
 func open(args []string) error {
 	address, secure, d, err := arguments(args)
 	if err != nil {
@@ -166,7 +168,7 @@ func open(args []string) error {
 		return err
 	default:
 	}
-	_, err = fmt.Fprintln(os.Stdout, float64(served.Load())/took.Seconds())
+	_, err = fmt.Fprintln(os.Stdout, float64(served.Load())/took.Seconds(), served.Load())
 	return err
 }
 

@@ -17,7 +17,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"roadstead.dev/internal/balancer"
@@ -194,21 +193,61 @@ func (b *bench) serve(path string) error {
 	return nil
 }
 
-// ask has the client do a workload, and returns its number.
-func (b *bench) ask(ctx context.Context, w workload, to *way, d time.Duration) (float64, error) {
+// measured is what a client found: a rate, and the processor time that client
+// and target took for one of what it counts, in microseconds.
+type measured struct{ rate, cost float64 }
+
+// ask has the client do a workload.
+func (b *bench) ask(ctx context.Context, w workload, to *way, d time.Duration) (measured, error) {
 	ctx, cancel := context.WithTimeout(ctx, d+20*time.Second)
 	defer cancel()
 	cmd, err := inside(ctx, b.client, w.role, to.address, strconv.FormatBool(to.secure), d.String())
 	if err != nil {
-		return 0, err
+		return measured{}, err
 	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
+	before, err := ran(b.target.Process.Pid)
+	if err != nil {
+		return measured{}, err
+	}
 	out, err := cmd.Output()
 	if err != nil {
-		return 0, fmt.Errorf("%w: %s", err, stderr.String())
+		return measured{}, fmt.Errorf("%w: %s", err, stderr.String())
 	}
-	return strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	after, err := ran(b.target.Process.Pid)
+	if err != nil {
+		return measured{}, err
+	}
+	var m measured
+	var all float64
+	if _, err := fmt.Sscan(string(out), &m.rate, &all); err != nil {
+		return measured{}, fmt.Errorf("the client printed %q: %w", out, err)
+	}
+	took := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + after - before
+	m.cost = float64(took.Microseconds()) / all
+	return m, nil
+}
+
+// ran is how long a process's threads have run.
+func ran(pid int) (time.Duration, error) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil {
+		return 0, err
+	}
+	var all time.Duration
+	for _, t := range threads {
+		b, err := os.ReadFile(t)
+		if err != nil {
+			return 0, err
+		}
+		var d time.Duration
+		if _, err := fmt.Sscan(string(b), &d); err != nil {
+			return 0, fmt.Errorf("%s: %w", t, err)
+		}
+		all += d
+	}
+	return all, nil
 }
 
 // close removes all that start made.

@@ -208,12 +208,8 @@ func (in *instance) chosen(t *target) bool {
 func (in *instance) table() (l4.Table, error) {
 	lb := in.forwarding.spec
 	var t l4.Table
-	for i, eni := range lb.Interfaces {
-		address, err := netip.ParsePrefix(eni.Address)
-		if err != nil {
-			return t, fmt.Errorf("interface %s: %w", eni.ID, err)
-		}
-		n := l4.Node{Interface: eni.ID, Index: i, Address: address.Addr()}
+	for _, eni := range lb.Interfaces {
+		n := l4.Node{Interface: eni.ID}
 		for _, l := range lb.Listeners {
 			ps := protocols(l.Protocol)
 			if ps == nil {

@@ -40,7 +40,10 @@ type hostLink struct {
 	conflict string
 }
 
-func (n *Network) enableForwarding() error {
+// enableForwarding turns forwarding on. It is called again, with the host
+// locked, once a link is there: an instance that ended before that has turned
+// it off.
+func enableForwarding() error {
 	v, err := os.ReadFile(forwardSysctl)
 	if err != nil {
 		return err
@@ -60,10 +63,15 @@ func (n *Network) enableForwarding() error {
 // restoreForwarding turns forwarding off when an instance turned it on and no
 // other one needs it.
 func restoreForwarding() error {
-	if _, err := os.Stat(forwardMarker); err != nil {
-		return nil //nolint:nilerr // no marker: it was on before
+	unlock, err := lockHost()
+	if err != nil {
+		return err
 	}
-	links, err := netlink.LinkList()
+	defer unlock()
+	if _, err := os.Stat(forwardMarker); err != nil {
+		return nil // no marker: it was on before
+	}
+	links, err := dump(netlink.LinkList)
 	if err != nil {
 		return err
 	}
@@ -141,7 +149,9 @@ func (n *Network) setHostLink(v VPC, l link) error {
 // routeUser names the device through which the host reaches part of p, other
 // than the one with the index.
 func routeUser(p netip.Prefix, index int) (string, error) {
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	routes, err := dump(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return "", err
 	}
@@ -163,7 +173,9 @@ func routeUser(p netip.Prefix, index int) (string, error) {
 // syncHostRoutes makes the host's routes to a VPC those that are wanted. A
 // route that another instance has stays as it is; taken names it.
 func syncHostRoutes(dev netlink.Link, l link, wanted map[netip.Prefix]bool) (taken string, err error) {
-	have, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{LinkIndex: dev.Attrs().Index}, netlink.RT_FILTER_OIF)
+	have, err := dump(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{LinkIndex: dev.Attrs().Index}, netlink.RT_FILTER_OIF)
+	})
 	if err != nil {
 		return "", err
 	}

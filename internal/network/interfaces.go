@@ -214,7 +214,7 @@ func Devices(path string) (map[string]int, error) {
 		return nil, err
 	}
 	defer h.Close()
-	links, err := h.LinkList()
+	links, err := dump(h.LinkList)
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +294,7 @@ func removeStaleDevices(h *netlink.Handle, v VPC) error {
 	for i := range v.Interfaces {
 		live[device(v.Interfaces[i].ID)] = true
 	}
-	links, err := h.LinkList()
+	links, err := dump(h.LinkList)
 	if err != nil {
 		return err
 	}

@@ -72,8 +72,10 @@ func prepareRouter() error {
 		"ipv4/conf/all/accept_redirects":     "0",
 		"ipv4/conf/default/accept_redirects": "0",
 		"ipv4/ip_unprivileged_port_start":    "0",
-		"ipv6/conf/all/disable_ipv6":         "1",
-		"ipv6/conf/default/disable_ipv6":     "1",
+		// What refuses a packet takes the routes of its sender's subnet.
+		"ipv4/fwmark_reflect":            "1",
+		"ipv6/conf/all/disable_ipv6":     "1",
+		"ipv6/conf/default/disable_ipv6": "1",
 	})
 }
 
@@ -119,6 +121,9 @@ func (n *Network) ensureLink(st *vpcState, vpcID string) error {
 	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: hostDevice, PeerNamespace: netlink.NsFd(int(ns))}
 	if err := netlink.LinkAdd(veth); err != nil {
 		return fmt.Errorf("make %s: %w", name, err)
+	}
+	if err := enableForwarding(); err != nil {
+		return err
 	}
 	if err := setUp(&netlink.Handle{}, name, l.host); err != nil {
 		return err
@@ -173,7 +178,7 @@ func setUp(h *netlink.Handle, name string, addr netip.Addr) error {
 // freeLinkAddrs finds two neighbouring addresses that no device of the host
 // has. Call it with the host's lock held until they are in use.
 func freeLinkAddrs(seed string) (vpc, host netip.Addr, err error) {
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return vpc, host, err
 	}

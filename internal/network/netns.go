@@ -201,3 +201,14 @@ func (n *Network) Netns() ([]string, error) {
 	}
 	return names, nil
 }
+
+// dump lists what the kernel has, again while that changes under the listing.
+func dump[T any](list func() ([]T, error)) ([]T, error) {
+	const tries = 50
+	for try := 1; ; try++ {
+		out, err := list()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == tries {
+			return out, err
+		}
+	}
+}

@@ -67,7 +67,7 @@ func New(cfg Config) (*Network, error) {
 	}
 	n := &Network{cfg: cfg, vpcs: map[string]*vpcState{}, changed: make(chan struct{})}
 	n.host.links = map[string]hostLink{}
-	if err := n.enableForwarding(); err != nil {
+	if err := enableForwarding(); err != nil {
 		return nil, err
 	}
 	return n, nil

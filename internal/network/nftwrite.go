@@ -83,7 +83,8 @@ func (d *delta) write(conn *nftables.Conn, table *nftables.Table) error {
 	for _, s := range d.fewer {
 		errs = append(errs, portions(s, conn.SetDeleteElements))
 	}
-	for _, s := range d.refilled {
+	// What goes may name chains that go before it.
+	for _, s := range slices.Concat(d.refilled, d.oldSets) {
 		conn.FlushSet(s.Set)
 	}
 	for _, s := range d.newSets {

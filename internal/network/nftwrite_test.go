@@ -38,8 +38,10 @@ func TestChangedTableIsTheWholeTable(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var previous *ruleset
 		var v VPC
+		// The first load balancer adds chains at hooks, which is another table.
+		balancers := rapid.Bool().Draw(rt, "balancers")
 		for step := range rapid.IntRange(2, 4).Draw(rt, "steps") {
-			v = drawVPC(rt)
+			v = drawVPC(rt, balancers)
 			rules := compile(changed, v, tableNumbers(v.RouteTables))
 			if previous != nil {
 				// It falls back to the whole table, which would hide an error.
@@ -61,8 +63,8 @@ func TestChangedTableIsTheWholeTable(t *testing.T) {
 }
 
 // drawVPC draws from few interfaces, groups and rules, so that they come and
-// go and change between two draws.
-func drawVPC(t *rapid.T) VPC {
+// go and change between two draws. With balancers there is always one.
+func drawVPC(t *rapid.T, balancers bool) VPC {
 	v := VPC{ID: "vpc-1", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}}
 	some := func(name string) bool { return rapid.Bool().Draw(t, name) }
 	v.Subnets = []Subnet{{ID: "subnet-a", CIDR: netip.MustParsePrefix("10.0.0.0/24"), RouteTableID: "rtb-a"}}
@@ -96,13 +98,15 @@ func drawVPC(t *rapid.T) VPC {
 		v.Groups = append(v.Groups, g)
 	}
 	for i := range 4 {
-		if !some("interface") {
+		only := balancers && i == 0
+		if !only && !some("interface") {
 			continue
 		}
 		e := Interface{
 			ID: fmt.Sprintf("eni-%d", i), SubnetID: "subnet-a", MAC: net.HardwareAddr{2, 0, 0, 0, 0, byte(i)},
 			IP: address.Nth(v.Subnets[0].CIDR, 10+i), NoSourceDestCheck: some("unchecked"),
 		}
+		e.Balancer = only || balancers && some("balancer")
 		if some("public") {
 			e.PublicIP = address.Nth(netip.MustParsePrefix("198.18.0.0/24"), 1+rapid.IntRange(0, 1).Draw(t, "which")*4+i)
 		}

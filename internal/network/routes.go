@@ -41,7 +41,7 @@ func tablesOf(v VPC, numbers map[string]uint32) []*netlink.Rule {
 		}
 	}
 	for _, k := range balancerNumbers(v) {
-		rules = append(rules, rule(priorityBalancers, int(k), k))
+		rules = append(rules, rule(priorityBalancers, int(balancerTable(k)), balancerTable(k)))
 	}
 	return rules
 }

@@ -27,6 +27,7 @@ const (
 // table to leave the VPC ("leave-…").
 func compile(path string, v VPC, numbers map[string]uint32) *ruleset {
 	c := compiler{ruleset: newRuleset(path, vpcTable), vpc: v, numbers: numbers}
+	c.outbound, c.balancerOut, c.balancerIn = c.verdicts("outbound", nftables.TypeIFName), c.verdicts("balancer-out", nftables.TypeMark), c.verdicts("balancer-in", nftables.TypeMark)
 	c.sources()
 	c.steer()
 	c.edge()
@@ -39,6 +40,13 @@ type compiler struct {
 	*ruleset
 	vpc     VPC
 	numbers map[string]uint32
+
+	// outbound are the chains of senders, and balancerOut and balancerIn those
+	// of balancers by their numbers.
+	outbound, balancerOut, balancerIn *nftables.Set
+	// leavers are the public addresses of balancers by their numbers, nil where
+	// there are no balancers.
+	leavers *nftables.Set
 }
 
 func (c *compiler) mark(subnetID string) (uint32, bool) {
@@ -154,6 +162,9 @@ func (c *compiler) edge() {
 	c.fill(byTable, departures)
 	c.fill(mayLeave, leavers)
 	markKey := &expr.Meta{Key: expr.MetaKeyMARK, Register: 1}
+	if c.leavers != nil {
+		c.rule(leave, flowIs(flowKinds, flowForwarded), flowMark(flowNumber), []expr.Any{valueOf(c.leavers)}, accept())
+	}
 	c.rule(snat, out(hostDevice), verdictOf(markKey, byTable))
 	c.rule(leave, verdictOf(markKey, mayLeave))
 	c.rule(leave, drop())
@@ -210,16 +221,14 @@ func (c *compiler) forward() {
 				c.rule(to, match, accept())
 				if s := passing[r.Group]; s != nil {
 					match, _ := trafficMatch(r)
-					c.rule(to, []expr.Any{
-						&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
-						&expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID},
-					}, match, accept())
+					c.rule(to, flowMark(flowKinds|flowNumber), []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID}}, match, accept())
 				}
 			}
 		}
 	}
-	senders, receivers := c.verdicts("outbound", nftables.TypeIFName), c.verdicts("inbound", nftables.TypeIFName)
-	var outElements, inElements []nftables.SetElement
+	receivers := c.verdicts("inbound", nftables.TypeIFName)
+	var outElements, inElements, balancerOut, balancerIn []nftables.SetElement
+	balancers := balancerNumbers(c.vpc)
 	made := map[string]bool{}
 	for i := range c.vpc.Interfaces {
 		e := &c.vpc.Interfaces[i]
@@ -232,16 +241,32 @@ func (c *compiler) forward() {
 		name := ifname(device(e.ID))
 		outElements = append(outElements, gotoElement(name, "out-"+combo))
 		inElements = append(inElements, gotoElement(name, "in-"+combo))
+		if k, ok := balancers[e.ID]; ok {
+			balancerOut = append(balancerOut, gotoElement(mark32(k), "out-"+combo))
+			balancerIn = append(balancerIn, gotoElement(mark32(k), "in-"+combo))
+		}
 	}
-	c.fill(senders, outElements)
+	if len(balancers) > 0 {
+		// Before routing no receiver is known yet: it is who is addressed.
+		inElements = append(inElements, gotoElement(ifname(""), "in-addressed"))
+		addressed := c.chain("in-addressed")
+		c.rule(addressed, byFlow(flowNumber, c.balancerIn))
+		c.rule(addressed, drop())
+	}
+	c.fill(c.outbound, outElements)
 	c.fill(receivers, inElements)
+	c.fill(c.balancerOut, balancerOut)
+	c.fill(c.balancerIn, balancerIn)
 
 	fwd := c.base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, *nftables.ChainPriorityFilter, nftables.ChainPolicyDrop)
+	if len(balancers) > 0 {
+		c.cut(fwd)
+	}
 	c.acls(fwd)
 	c.rule(fwd, ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept())
 	c.rule(fwd, ctState(expr.CtStateBitINVALID), drop())
 	c.rule(fwd, in(hostDevice), goTo("in"))
-	c.rule(fwd, verdictOf(&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}, senders))
+	c.rule(fwd, verdictOf(&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}, c.outbound))
 
 	c.rule(inbound, out(hostDevice), goTo("leave"))
 	c.rule(inbound, verdictOf(&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}, receivers))

@@ -73,9 +73,12 @@ type Interface struct {
 	SecondaryPublic   map[netip.Addr]netip.Addr
 	Groups            []string
 	NoSourceDestCheck bool
-	// Balancer marks an interface that passes others' packets on: it sends from
-	// any address, and what answers a connection that came out of it goes back
-	// into it, whoever it is for. Without groups nothing is filtered on it.
+	// Balancer marks the interface of a load balancer that passes others' packets
+	// on: it sends from any address, and what answers a connection that came out
+	// of it goes back into it, whoever it is for. New connections to it that its
+	// groups let in have AddressedMark; those that somebody then translates, and
+	// gives ForwardedMark, are forwarded as its own. Without groups nothing is
+	// filtered on it.
 	Balancer bool
 }
 

@@ -56,7 +56,7 @@ func removeIfEmpty(dir string) error {
 }
 
 func removeLinks(prefix string) error {
-	links, err := netlink.LinkList()
+	links, err := dump(netlink.LinkList)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,8 @@ package l4
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -12,77 +12,28 @@ import (
 	"roadstead.dev/internal/network"
 )
 
-// Priorities of the routing rules by flows' marks: before all that the
-// namespace's interfaces have.
-const (
-	priorityOwn = 40
-	priority    = 50
-)
-
-// ownTable takes all addresses for the namespace's own.
-const ownTable = 90
-
-// route makes marked packets leave by their flow's interface, whose own
-// routing table network.Attach made.
-func route(path string, t Table) error {
-	h, err := network.OpenHandle(path)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	if err := routeOwn(h); err != nil {
-		return err
-	}
-	for _, n := range t.Nodes {
-		mask := uint32(markInterface)
-		r := netlink.NewRule()
-		r.Family, r.Priority, r.Table = netlink.FAMILY_V4, priority, network.InterfaceTable(n.Index)
-		r.Mark, r.Mask = markOf(n.Index), &mask
-		if err := h.RuleAdd(r); err != nil && !errors.Is(err, unix.EEXIST) {
-			return err
-		}
-		if err := network.Sysctl(path, map[string]string{"ipv4/conf/" + n.device() + "/rp_filter": "0"}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// routeOwn leads the answers to sockets with others' addresses to them.
-func routeOwn(h *netlink.Handle) error {
-	lo, err := h.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	if err := h.RouteReplace(&netlink.Route{
-		Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST, Table: ownTable, LinkIndex: lo.Attrs().Index,
-		Dst: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)},
-	}); err != nil {
-		return err
-	}
-	mask := uint32(markOwn)
-	r := netlink.NewRule()
-	r.Family, r.Priority, r.Table, r.Mark, r.Mask = netlink.FAMILY_V4, priorityOwn, ownTable, markOwn, &mask
-	if err := h.RuleAdd(r); err != nil && !errors.Is(err, unix.EEXIST) {
-		return err
-	}
-	return nil
-}
-
 // Flow identifies a target of flows.
 type Flow struct {
 	Protocol uint8
 	Target   netip.AddrPort
 }
 
-// flowOf is the target that a tracked flow was sent on to; ok is false for
-// those of the load balancer itself.
-func flowOf(f *netlink.ConntrackFlow) (Flow, bool) {
-	from, ok := netip.AddrFromSlice(f.Reverse.SrcIP)
-	if !ok || f.Mark == 0 || f.Mark&markOwn != 0 {
+// Flows are those that the load balancer's interfaces with the numbers sent on,
+// in the VPC's namespace at Path; none without numbers.
+type Flows struct {
+	Path    string
+	Numbers []uint32
+}
+
+// of is the target that a tracked flow was sent on to; ok is false for one that
+// none of the interfaces sent on.
+func (fs Flows) of(f *netlink.ConntrackFlow) (Flow, bool) {
+	number, ok := network.Forwarded(f.Mark)
+	if !ok || !slices.Contains(fs.Numbers, number) {
 		return Flow{}, false
 	}
-	return Flow{f.Forward.Protocol, netip.AddrPortFrom(from.Unmap(), f.Reverse.SrcPort)}, true
+	from, ok := netip.AddrFromSlice(f.Reverse.SrcIP)
+	return Flow{f.Forward.Protocol, netip.AddrPortFrom(from.Unmap(), f.Reverse.SrcPort)}, ok
 }
 
 // Conntrack's states of TCP connections that are still in use.
@@ -96,51 +47,88 @@ func inUse(f *netlink.ConntrackFlow) bool {
 	return !ok || p.State >= tcpSynSent && p.State <= tcpCloseWait
 }
 
-// Count tells how many flows go to each target.
-func Count(path string) (map[Flow]int64, error) {
-	h, err := network.OpenHandle(path)
-	if err != nil {
-		return nil, err
-	}
-	defer h.Close()
+func list(h *netlink.Handle) ([]*netlink.ConntrackFlow, error) {
 	flows, err := h.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("list flows: %w", err)
 	}
+	return flows, nil
+}
+
+// Count tells how many flows go to each target.
+func (fs Flows) Count() (map[Flow]int64, error) {
+	if len(fs.Numbers) == 0 {
+		return nil, nil
+	}
+	h, err := network.OpenHandle(fs.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	flows, err := list(h)
+	if err != nil {
+		return nil, err
+	}
 	out := map[Flow]int64{}
 	for _, f := range flows {
-		if to, ok := flowOf(f); ok && inUse(f) {
+		if to, ok := fs.of(f); ok && inUse(f) {
 			out[to]++
 		}
 	}
 	return out, nil
 }
 
-// Cut ends the flows that go to those targets: their next packets are answered
-// with a reset, or go to another target where they begin a flow anew.
-func Cut(path string, targets []Flow) error {
-	if len(targets) == 0 {
+// Cut ends the flows that go to those targets. Both ends of one of TCP are
+// answered with a reset when they send something; datagrams go to another
+// target, where they begin a flow anew.
+func (fs Flows) Cut(targets []Flow) error {
+	if len(targets) == 0 || len(fs.Numbers) == 0 {
 		return nil
 	}
-	h, err := network.OpenHandle(path)
+	h, err := network.OpenHandle(fs.Path)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	gone := cutFilter{}
+	gone := map[Flow]bool{}
 	for _, t := range targets {
 		gone[t] = true
 	}
-	if _, err := h.ConntrackDeleteFilters(netlink.ConntrackTable, netlink.FAMILY_V4, gone); err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return fmt.Errorf("cut flows: %w", err)
+	flows, err := list(h)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, f := range flows {
+		if to, ok := fs.of(f); ok && gone[to] && f.Forward.Protocol == TCP {
+			errs = append(errs, refuse(h, f))
+		}
+	}
+	if _, err := h.ConntrackDeleteFilters(netlink.ConntrackTable, netlink.FAMILY_V4, datagrams{fs, gone}); err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		errs = append(errs, fmt.Errorf("cut flows: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// refuse marks a flow, which the VPC refuses from now on. After a while without
+// packets it is forgotten, so that its client may use its port again.
+func refuse(h *netlink.Handle, f *netlink.ConntrackFlow) error {
+	const while = 30 // seconds
+	cut := *f
+	cut.Mark, cut.TimeOut, cut.ProtoInfo = network.CutMark(f.Mark), while, nil
+	if err := h.ConntrackUpdate(netlink.ConntrackTable, netlink.FAMILY_V4, &cut); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("cut a flow: %w", err)
 	}
 	return nil
 }
 
-// cutFilter matches the flows to any of the targets.
-type cutFilter map[Flow]bool
+// datagrams matches the flows of UDP to any of the targets.
+type datagrams struct {
+	of   Flows
+	gone map[Flow]bool
+}
 
-func (c cutFilter) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
-	to, ok := flowOf(f)
-	return ok && c[to]
+func (d datagrams) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
+	to, ok := d.of.of(f)
+	return ok && d.gone[to] && to.Protocol == UDP
 }

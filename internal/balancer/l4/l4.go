@@ -1,18 +1,18 @@
-// Package l4 forwards connections in the kernel: it writes the nftables of a
-// network load balancer's namespace.
+// Package l4 forwards connections in the kernel: it writes a network load
+// balancer's nftables, in the namespace of its VPC.
 //
-// The first packet of a flow chooses a target by a hash over the flow, and
-// connection tracking keeps the choice: for as long as the namespace stands a
-// flow goes on, whatever becomes of the table and of the process that wrote
-// it. Where a client's address is preserved the flow leaves by the interface
-// at which it arrived, with its source; else with the interface's address.
+// The VPC marks what may reach a load balancer's address. The first packet of
+// such a flow chooses a target by a hash over the flow, and connection tracking
+// keeps the choice: for as long as the namespace stands a flow goes on, whatever
+// becomes of the table and of the process that wrote it. Its mark tells the VPC
+// that it is forwarded, and whether it keeps its source or gets the load
+// balancer's address.
 package l4
 
 import (
 	"hash/fnv"
 	"net/netip"
 	"slices"
-	"strconv"
 )
 
 // Transport protocols.
@@ -28,11 +28,10 @@ type Table struct {
 
 // Node is the load balancer's presence at one of its interfaces.
 type Node struct {
-	// Interface is the id of the network interface, and Index the number of its
-	// device, eth<Index>, which is whoever's to set that placed it.
+	// Interface is the id of the network interface, and Number that by which the
+	// VPC's marks name it, which is whoever's to set that placed it.
 	Interface string
-	Index     int
-	Address   netip.Addr
+	Number    uint32
 	Ports     []Port
 }
 
@@ -45,8 +44,21 @@ type Port struct {
 	// Sticky sends the flows from a client's address to the same pool, as long
 	// as the weights let it: see Assigned.
 	Sticky bool
-	// Idle is how many seconds a flow of TCP may say nothing; 0 means 350.
+	// Idle is how many seconds a flow may say nothing; 0 means what AWS documents
+	// for the protocol: 350 for TCP, and 120 for UDP.
 	Idle uint32
+}
+
+func (p *Port) idle() uint32 {
+	const tcp, udp = 350, 120
+	switch {
+	case p.Idle != 0:
+		return p.Idle
+	case p.Protocol == UDP:
+		return udp
+	default:
+		return tcp
+	}
 }
 
 // Pool is targets that get new flows.
@@ -149,9 +161,6 @@ func mix(x uint64) uint64 {
 	x *= 0x94d049bb133111eb
 	return x ^ x>>31
 }
-
-// device is the name of a node's interface.
-func (n *Node) device() string { return "eth" + strconv.Itoa(n.Index) }
 
 // normal is the table with targets in an order that says nothing.
 func (t Table) normal() Table {

@@ -18,63 +18,38 @@ import (
 	"roadstead.dev/internal/network"
 )
 
-// tableName is that of the nftables table in the load balancer's namespace.
-const tableName = "balancer"
-
-// A flow's mark is the number of its interface, so that all of its packets
-// leave by it, and tells whether it keeps its source.
-//
-// What this process sends with another one's address, through a socket with
-// markSocket, makes a flow with markOwn: its answers are for a socket here,
-// whoever they are addressed to.
-const (
-	markInterface = 0xff
-	markPreserve  = 0x100
-	markOwn       = 0x200
-	markSocket    = 0x400
-)
-
-// markOf marks flows that arrive at the interface with the index.
-func markOf(index int) uint32 { return uint32(index) + 1 }
-
-// SocketMark is the mark of a socket that connects from the interface with the
-// index with an address that is not the load balancer's.
-func SocketMark(index int) uint32 { return markOf(index) | markSocket }
-
-// idleTimeout is how long a flow may say nothing, in seconds: those that AWS
-// documents for TCP and for UDP.
-const (
-	tcpIdle = "350"
-	udpIdle = "120"
-)
-
-// Prepare makes the namespace at path one that forwards.
-func Prepare(path string) error {
-	return network.Sysctl(path, map[string]string{
-		"ipv4/ip_forward": "1",
-		// Looking for a socket first is in vain for what is forwarded.
-		"ipv4/ip_early_demux":              "0",
-		"ipv4/conf/all/rp_filter":          "0",
-		"ipv4/conf/default/rp_filter":      "0",
-		"ipv4/conf/all/send_redirects":     "0",
-		"ipv4/conf/default/send_redirects": "0",
-		// What belongs to no flow that is known is answered with a reset.
-		"netfilter/nf_conntrack_tcp_loose":               "0",
-		"netfilter/nf_conntrack_tcp_timeout_established": tcpIdle,
-		// What was not acknowledged yet has as long.
-		"netfilter/nf_conntrack_tcp_timeout_unacknowledged": tcpIdle,
-		"netfilter/nf_conntrack_udp_timeout":                udpIdle,
-		"netfilter/nf_conntrack_udp_timeout_stream":         udpIdle,
+// Write makes the rules of the load balancer lb what t says, in the VPC's
+// namespace at path, in one transaction. Flows that are known go on as they
+// are.
+func Write(path, lb string, t Table) error {
+	return transact(path, func(conn *nftables.Conn) error {
+		w := &writer{conn: conn, table: tableOf(lb), maps: map[string]*nftables.Set{}}
+		t := t.normal()
+		if err := w.write(t); err != nil {
+			return err
+		}
+		return writeIdle(conn, t)
 	})
 }
 
-// Write makes the rules in the namespace at path what t says, in one
-// transaction. Flows that are known go on as they are.
-func Write(path string, t Table) error {
-	t = t.normal()
-	if err := route(path, t); err != nil {
-		return fmt.Errorf("routes: %w", err)
-	}
+// Remove takes the load balancer's rules out of the VPC's namespace at path.
+// There need be none.
+func Remove(path, lb string) error {
+	return transact(path, func(conn *nftables.Conn) error {
+		// Deleting a table fails when there is none, so it is made first.
+		conn.AddTable(tableOf(lb))
+		conn.DelTable(tableOf(lb))
+		return nil
+	})
+}
+
+// tableOf is a load balancer's table in its VPC's namespace.
+func tableOf(lb string) *nftables.Table {
+	return &nftables.Table{Name: "lb-" + lb, Family: nftables.TableFamilyIPv4}
+}
+
+// transact does all that write queues at once, in the namespace at path.
+func transact(path string, write func(*nftables.Conn) error) error {
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
 		return fmt.Errorf("open network namespace %s: %w", path, err)
@@ -87,11 +62,9 @@ func Write(path string, t Table) error {
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
-	w := &writer{conn: conn, table: &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4}, maps: map[string]*nftables.Set{}}
-	if err := w.write(t); err != nil {
+	if err := write(conn); err != nil {
 		return err
 	}
-	writeIdle(conn, t)
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("write the load balancer's rules: %w", err)
 	}
@@ -108,10 +81,6 @@ type writer struct {
 
 func (w *writer) rule(c *nftables.Chain, parts ...[]expr.Any) {
 	w.conn.AddRule(&nftables.Rule{Table: w.table, Chain: c, Exprs: slices.Concat(parts...)})
-}
-
-func (w *writer) base(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
-	return w.conn.AddChain(&nftables.Chain{Name: name, Table: w.table, Type: kind, Hooknum: hook, Priority: priority})
 }
 
 func (w *writer) set(s *nftables.Set, elements []nftables.SetElement) error {
@@ -134,44 +103,17 @@ func eq(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, 
 
 func number(v uint32) []byte { return binaryutil.NativeEndian.PutUint32(v) }
 
-func loadMark() expr.Any { return &expr.Ct{Key: expr.CtKeyMARK, Register: 1} }
-
 func masked(mask uint32) expr.Any {
 	return &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: number(mask), Xor: number(0)}
 }
 
 func goTo(chain string) *expr.Verdict { return &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain} }
 
-// statusNAT are conntrack's flags of flows whose destination was translated.
-const statusNAT = 1 << 5
-
-func translated() []expr.Any {
-	return []expr.Any{
-		&expr.Ct{Key: expr.CtKeySTATUS, Register: 1}, masked(statusNAT),
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: number(0)},
-	}
-}
-
 func (w *writer) write(t Table) error {
 	// Deleting a table fails when there is none, so it is made first.
 	w.conn.AddTable(w.table)
 	w.conn.DelTable(w.table)
 	w.conn.AddTable(w.table)
-
-	keep := w.base("keep", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityMangle)
-	w.rule(keep, []expr.Any{
-		loadMark(), &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: number(0)},
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
-	})
-
-	own := w.base("own", nftables.ChainTypeFilter, nftables.ChainHookOutput, nftables.ChainPriorityMangle)
-	w.rule(own, []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, masked(markSocket),
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: number(0)},
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: number(markInterface), Xor: number(markOwn)},
-		&expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true},
-	})
 
 	var elements []nftables.SetElement
 	for i := range t.Nodes {
@@ -185,46 +127,34 @@ func (w *writer) write(t Table) error {
 			if chain == "" {
 				continue
 			}
-			elements = append(elements, nftables.SetElement{Key: portKey(n.Address, p), VerdictData: goTo(chain)})
+			elements = append(elements, nftables.SetElement{Key: portKey(n, p), VerdictData: goTo(chain)})
 		}
 	}
 	listeners := &nftables.Set{
 		Name: "listeners", IsMap: true, Concatenation: true, DataType: nftables.TypeVerdict,
-		KeyType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetProto, nftables.TypeInetService),
+		KeyType: nftables.MustConcatSetType(nftables.TypeMark, nftables.TypeInetProto, nftables.TypeInetService),
 	}
 	if err := w.set(listeners, elements); err != nil {
 		return err
 	}
-	arrive := w.base("arrive", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
+	// Before the VPC's own translation, which leaves alone what is translated.
+	arrive := w.conn.AddChain(&nftables.Chain{
+		Name: "arrive", Table: w.table, Type: nftables.ChainTypeNAT,
+		Hooknum: nftables.ChainHookPrerouting, Priority: new(*nftables.ChainPriorityNATDest - 1),
+	})
 	w.rule(arrive, []expr.Any{
-		&expr.Payload{DestRegister: unix.NFT_REG32_00, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
+		&expr.Ct{Key: expr.CtKeyMARK, Register: unix.NFT_REG32_00},
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: unix.NFT_REG32_00 + 1},
 		&expr.Payload{DestRegister: unix.NFT_REG32_00 + 2, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 		&expr.Lookup{SourceRegister: unix.NFT_REG32_00, DestRegister: 0, IsDestRegSet: true, SetName: listeners.Name, SetID: listeners.ID},
 	})
-
-	depart := w.base("depart", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
-	for i := range t.Nodes {
-		n := &t.Nodes[i]
-		own := n.Address.As4()
-		w.rule(depart, translated(), []expr.Any{
-			loadMark(), eq(number(markOf(n.Index))),
-			&expr.Immediate{Register: 1, Data: own[:]},
-			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
-		})
-	}
-
-	// Only what a listener sent on is forwarded.
-	forward := w.base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
-	w.rule(forward, translated(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})
-	w.rule(forward, []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}})
 	return nil
 }
 
-// portKey is what a packet to the port says, as the listeners' map has it.
-func portKey(a netip.Addr, p *Port) []byte {
-	own := a.As4()
-	key := append(own[:], p.Protocol, 0, 0, 0)
+// portKey is the mark of a flow to the port and what its packets say, as the
+// listeners' map has it.
+func portKey(n *Node, p *Port) []byte {
+	key := append(number(network.AddressedMark(n.Number)), p.Protocol, 0, 0, 0)
 	return append(binary.BigEndian.AppendUint16(key, p.Port), 0, 0)
 }
 
@@ -238,16 +168,16 @@ const weightSeed = 0x73746561
 // there is none.
 func (w *writer) port(n *Node, p *Port) (string, error) {
 	pools := p.live()
-	name := n.device() + "-" + strconv.Itoa(int(p.Protocol)) + "-" + strconv.Itoa(int(p.Port))
+	name := strconv.Itoa(int(n.Number)) + "-" + strconv.Itoa(int(p.Protocol)) + "-" + strconv.Itoa(int(p.Port))
 	if len(pools) == 1 {
-		return w.pool(n, &pools[0], name)
+		return w.pool(n, p, &pools[0], name)
 	}
 	var elements []nftables.SetElement
 	total := 0
 	chains := make([]string, len(pools))
 	for i := range pools {
 		var err error
-		if chains[i], err = w.pool(n, &pools[i], name+"-"+strconv.Itoa(i)); err != nil {
+		if chains[i], err = w.pool(n, p, &pools[i], name+"-"+strconv.Itoa(i)); err != nil {
 			return "", err
 		}
 	}
@@ -288,7 +218,7 @@ func flow(bySource bool) (load []expr.Any, length uint32) {
 
 // pool makes the chain that chooses one of a pool's targets, "" where there is
 // none.
-func (w *writer) pool(n *Node, p *Pool, name string) (string, error) {
+func (w *writer) pool(n *Node, port *Port, p *Pool, name string) (string, error) {
 	if len(p.Targets) == 0 {
 		return "", nil
 	}
@@ -297,15 +227,10 @@ func (w *writer) pool(n *Node, p *Pool, name string) (string, error) {
 		return "", err
 	}
 	chain := w.conn.AddChain(&nftables.Chain{Name: name, Table: w.table})
-	mark := markOf(n.Index)
-	if p.Preserve {
-		mark |= markPreserve
-	}
 	load, length := flow(p.BySource)
 	w.rule(chain, []expr.Any{
-		&expr.Immediate{Register: 1, Data: number(mark)},
+		&expr.Immediate{Register: 1, Data: number(network.ForwardedMark(n.Number, port.idle(), p.Preserve))},
 		&expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true},
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
 	}, load, []expr.Any{
 		&expr.Hash{SourceRegister: 2, DestRegister: 1, Length: length, Modulus: uint32(size), Seed: hashSeed, Type: expr.HashTypeJenkins},
 		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: targets.Name, SetID: targets.ID},

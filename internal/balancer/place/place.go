@@ -27,6 +27,9 @@ type Network interface {
 	CreateNetns(ctx context.Context, name string) (path string, err error)
 	DeleteNetns(ctx context.Context, name string) error
 	NetnsPath(name string) string
+	VPCNetns(vpcID string) string
+	VPCs() ([]string, error)
+	BalancerNumber(vpcID, interfaceID string) (number uint32, ok bool)
 	Attach(ctx context.Context, a network.Attachment) error
 	Detach(ctx context.Context, vpcID, interfaceID string) error
 }
@@ -42,6 +45,8 @@ type Netns struct {
 	// made holds what Make last did for a load balancer, so that repeating it
 	// costs nothing.
 	made map[string]map[string]network.Attachment
+	// forwards are those for which Forward wrote something.
+	forwards map[string]bool
 }
 
 var (
@@ -51,7 +56,7 @@ var (
 
 // New makes a place in n.
 func New(n Network) *Netns {
-	return &Netns{net: n, made: map[string]map[string]network.Attachment{}}
+	return &Netns{net: n, made: map[string]map[string]network.Attachment{}, forwards: map[string]bool{}}
 }
 
 func name(lb string) string { return "lb-" + lb }
@@ -136,22 +141,45 @@ func (p *Netns) Dial(ctx context.Context, lb, address string) (net.Conn, error) 
 
 // Forward sends new flows of a network load balancer to its targets.
 func (p *Netns) Forward(_ context.Context, lb string, t l4.Table) error {
-	path := p.net.NetnsPath(name(lb))
 	p.mu.Lock()
 	made := p.made[lb]
+	p.forwards[lb] = true
 	p.mu.Unlock()
+	var indexes []int
+	var vpc string
 	t.Nodes = slices.Clone(t.Nodes)
 	for i := range t.Nodes {
-		a, ok := made[t.Nodes[i].Interface]
-		if !ok {
-			return fmt.Errorf("interface %s is not attached", t.Nodes[i].Interface)
+		n := &t.Nodes[i]
+		a, ok := made[n.Interface]
+		if ok {
+			n.Number, ok = p.net.BalancerNumber(a.VPCID, n.Interface)
 		}
-		t.Nodes[i].Index = a.Index
+		if !ok {
+			return fmt.Errorf("interface %s is not attached", n.Interface)
+		}
+		indexes, vpc = append(indexes, a.Index), a.VPCID
 	}
-	if err := l4.Prepare(path); err != nil {
+	if len(indexes) == 0 {
+		return p.forget(lb)
+	}
+	if err := l4.PrepareSockets(p.net.NetnsPath(name(lb)), indexes); err != nil {
 		return err
 	}
-	return l4.Write(path, t)
+	return l4.Write(p.net.VPCNetns(vpc), lb, t)
+}
+
+// forget removes what Forward wrote, perhaps in an earlier process.
+func (p *Netns) forget(lb string) error {
+	vpcs, err := p.net.VPCs()
+	if err != nil {
+		return err
+	}
+	for _, vpc := range vpcs {
+		if err := l4.Remove(p.net.VPCNetns(vpc), lb); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Connect connects from the load balancer's own address, or from client's where
@@ -184,24 +212,40 @@ func (p *Netns) Connect(ctx context.Context, lb string, own netip.Addr, client, 
 }
 
 // Flows counts the flows to each target.
-func (p *Netns) Flows(lb string) (map[l4.Flow]int64, error) {
-	return l4.Count(p.net.NetnsPath(name(lb)))
-}
+func (p *Netns) Flows(lb string) (map[l4.Flow]int64, error) { return p.sent(lb).Count() }
 
 // Cut ends the flows to targets.
-func (p *Netns) Cut(lb string, targets []l4.Flow) error {
-	return l4.Cut(p.net.NetnsPath(name(lb)), targets)
+func (p *Netns) Cut(lb string, targets []l4.Flow) error { return p.sent(lb).Cut(targets) }
+
+// sent are the flows that the load balancer sent on.
+func (p *Netns) sent(lb string) l4.Flows {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var fs l4.Flows
+	for eni, a := range p.made[lb] {
+		if n, ok := p.net.BalancerNumber(a.VPCID, eni); ok {
+			fs.Path, fs.Numbers = p.net.VPCNetns(a.VPCID), append(fs.Numbers, n)
+		}
+	}
+	return fs
 }
 
 // Remove ends the namespace.
 func (p *Netns) Remove(ctx context.Context, lb string) error {
 	p.mu.Lock()
-	made := p.made[lb]
+	made, forwards := p.made[lb], p.forwards[lb]
 	delete(p.made, lb)
+	delete(p.forwards, lb)
 	p.mu.Unlock()
 	for id, a := range made {
 		if err := p.net.Detach(ctx, a.VPCID, id); err != nil {
 			return fmt.Errorf("detach %s: %w", id, err)
+		}
+	}
+	// What an earlier process did is not known.
+	if forwards || made == nil {
+		if err := p.forget(lb); err != nil {
+			return err
 		}
 	}
 	return p.net.DeleteNetns(ctx, name(lb))

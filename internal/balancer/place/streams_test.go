@@ -249,7 +249,7 @@ func TestIdleTimeouts(t *testing.T) {
 // client's flow.
 func (w *world) timeLeft(client net.Addr) uint32 {
 	w.t.Helper()
-	h, err := network.OpenHandle(w.n.NetnsPath(name(w.lb.ID)))
+	h, err := network.OpenHandle(w.n.VPCNetns(w.vpc.ID))
 	if err != nil {
 		w.t.Fatal(err)
 	}
