@@ -94,7 +94,8 @@ func (b *classicBalancer) who() string {
 }
 
 // TestClassicBalancer puts classic load balancers before processes of instances
-// and before a service's task: HTTP and TCP, stickiness, health and draining.
+// and before a service's task: HTTP, HTTPS, TCP and SSL, stickiness, health,
+// draining and logs.
 func TestClassicBalancer(t *testing.T) {
 	t.Parallel()
 	for _, program := range []string{"/usr/bin/python3", "nsenter"} {
@@ -102,7 +103,7 @@ func TestClassicBalancer(t *testing.T) {
 			t.Skip("needs " + program)
 		}
 	}
-	n := newNodes(t, ownServer(t, "containerd"))
+	n := newNodes(t, ownServer(t, "containerd", "--elb-log-period", "1s"))
 	ctx := t.Context()
 	front, members := n.group("lb", 80, "0.0.0.0/0"), n.group("members", 0, "")
 	n.allow(front, 81, "0.0.0.0/0")
@@ -182,11 +183,11 @@ func TestClassicBalancer(t *testing.T) {
 		t.Fatalf("%+v %v", nics, err)
 	}
 	vpc := filepath.Join("/run/roadstead", n.prefix(t), "net/vpc", n.vpc)
-	dial := func() net.Conn {
+	to := func(port string) net.Conn {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		c, err := network.DialIn(ctx, vpc, "tcp", net.JoinHostPort(*nics.NetworkInterfaces[0].PrivateIpAddress, "81"))
+		c, err := network.DialIn(ctx, vpc, "tcp", net.JoinHostPort(*nics.NetworkInterfaces[0].PrivateIpAddress, port))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,6 +195,7 @@ func TestClassicBalancer(t *testing.T) {
 		_ = c.SetDeadline(time.Now().Add(60 * time.Second))
 		return c
 	}
+	dial := func() net.Conn { return to("81") }
 	asks := func(c net.Conn) string {
 		t.Helper()
 		if _, err := io.WriteString(c, "GET /name HTTP/1.0\r\n\r\n"); err != nil {
@@ -214,6 +216,8 @@ func TestClassicBalancer(t *testing.T) {
 	if !slices.Equal(seen, names) {
 		t.Errorf("connections took turns at %q", seen)
 	}
+
+	lb.secure(front, names, to)
 
 	// An instance that is not healthy is out, and comes back.
 	move := func(from, to string) {

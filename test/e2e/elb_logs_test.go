@@ -60,6 +60,45 @@ data = cw.get_metric_data(StartTime=now - datetime.timedelta(minutes=10), EndTim
 print(all(0 < r["Values"][0] < 60000 for r in data))
 zones = [m for m in cw.list_metrics(Namespace="AWS/ApplicationELB", MetricName="RequestCount")["Metrics"] if any(d["Name"] == "AvailabilityZone" for d in m["Dimensions"])]
 print(len(zones) > 0, zones[0]["Dimensions"][0]["Value"].startswith("us-east-1"))
+
+# A network load balancer with TLS, before the same task.
+import socket, ssl
+acm, ec2 = boto3.client("acm"), boto3.client("ec2")
+tg = elb.describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]
+net = elb.create_load_balancer(Name=name + "-net", Type="network", Subnets=["`+st.subnets[0]+`"])["LoadBalancers"][0]
+flows = elb.create_target_group(Name=name + "-net", Protocol="TCP", Port=80, TargetType="ip", VpcId=tg["VpcId"], HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=2, HealthyThresholdCount=2)["TargetGroups"][0]["TargetGroupArn"]
+elb.register_targets(TargetGroupArn=flows, Targets=[{"Id": elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"][0]["Target"]["Id"]}])
+cert = acm.request_certificate(DomainName=net["DNSName"], ValidationMethod="DNS")["CertificateArn"]
+acm.get_waiter("certificate_validated").wait(CertificateArn=cert, WaiterConfig={"Delay": 1})
+elb.create_listener(LoadBalancerArn=net["LoadBalancerArn"], Protocol="TLS", Port=8457, Certificates=[{"CertificateArn": cert}], DefaultActions=[{"Type": "forward", "TargetGroupArn": flows}])
+bucket = name + "-net"
+s3.create_bucket(Bucket=bucket)
+s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"Service": "delivery.logs.amazonaws.com"}, "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/AWSLogs/000000000000/*", "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}}},
+    {"Effect": "Allow", "Principal": {"Service": "delivery.logs.amazonaws.com"}, "Action": "s3:GetBucketAcl", "Resource": f"arn:aws:s3:::{bucket}"}]}))
+elb.modify_load_balancer_attributes(LoadBalancerArn=net["LoadBalancerArn"], Attributes=[{"Key": "access_logs.s3.enabled", "Value": "true"}, {"Key": "access_logs.s3.bucket", "Value": bucket}])
+trust = ssl.create_default_context(cadata="""`+st.ca(t)+`""")
+trust.maximum_version = ssl.TLSVersion.TLSv1_2
+def flow():
+    try:
+        with trust.wrap_socket(socket.create_connection(("127.0.0.1", 8457), 5), server_hostname=net["DNSName"]) as c:
+            c.settimeout(5)
+            c.sendall(f"GET /health HTTP/1.0\r\nHost: {net['DNSName']}\r\n\r\n".encode())
+            answer = b""
+            while part := c.recv(4096): answer += part
+            return answer.startswith(b"HTTP/1.0 200")
+    except OSError as e: return e
+until = time.time() + 60
+while (answer := flow()) is not True and time.time() < until: time.sleep(0.5)
+print(answer)
+while time.time() < until:
+    found = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket).get("Contents", []) if o["Key"].endswith(".log.gz")]
+    logged = [l for k in found for l in gzip.decompress(s3.get_object(Bucket=bucket, Key=k)["Body"].read()).decode().splitlines() if " TLS " not in l and "tlsv12" in l]
+    if logged: break
+    flow()
+    time.sleep(0.5)
+print(found[0])
+print(logged[-1])
 `)
 	want := []string{
 		`InvalidConfigurationRequest Access Denied for bucket: ` + st.name + `\. Please check S3bucket permission`,
@@ -70,6 +109,9 @@ print(len(zones) > 0, zones[0]["Dimensions"][0]["Value"].startswith("us-east-1")
 		`\S+Z \S+ \d+ 80 - - - "-" - - - TID_[0-9a-f]{32} -`,
 		`http \S+Z \d\.\d{9} 172\.31\.\S+:80 ` + st.name + ` PASS 200 -`,
 		`True True`, `True`, `True True`,
+		`True`,
+		`AWSLogs/000000000000/elasticloadbalancing/us-east-1/\d{4}/\d\d/\d\d/000000000000_elasticloadbalancing_us-east-1_net\.` + st.name + `-net\.[0-9a-f]{16}_\d{8}T\d{4}Z_[0-9a-f]{8}\.log\.gz`,
+		`tls 2\.0 \S+ net/` + st.name + `-net/[0-9a-f]{16} [0-9a-f]{16} \S+:\d+ 172\.31\.\d+\.\d+:8457 \d+ \d+ \d+ \d+ - arn:aws:acm:us-east-1:000000000000:certificate/\S+ - ECDHE-\S+ tlsv12 \S+ ` + st.name + `-net-\S+\.elb\.localhost - - - \S+`,
 	}
 	lines := strings.Split(got, "\n")
 	if len(lines) != len(want) {

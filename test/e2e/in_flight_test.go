@@ -18,10 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
-
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/coder/websocket"
 )
 
 // door is a way to a load balancer: a client and the URL that it asks for.
