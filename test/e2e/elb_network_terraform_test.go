@@ -20,11 +20,11 @@ func forwarderApplied(t *testing.T, s *server, tf *configuration) {
 	if dns := tf.output("dns_name"); !strings.HasPrefix(dns, "tf-net-") || !strings.HasSuffix(dns, ".us-east-1.elb.localhost") {
 		t.Errorf("the DNS name is %s", dns)
 	}
-	s.wantForwarder(t, 6379, map[string]string{"load_balancing.cross_zone.enabled": "false"})
+	s.wantForwarder(t, 6379, map[string]string{"load_balancing.cross_zone.enabled": "false", "dns_record.client_routing_policy": "availability_zone_affinity"})
 }
 
 func forwarderChanged(t *testing.T, s *server) {
-	s.wantForwarder(t, 6380, map[string]string{"load_balancing.cross_zone.enabled": "true"})
+	s.wantForwarder(t, 6380, map[string]string{"load_balancing.cross_zone.enabled": "true", "dns_record.client_routing_policy": "partial_availability_zone_affinity"})
 	groups, err := s.elb.DescribeTargetGroups(t.Context(), &elb.DescribeTargetGroupsInput{Names: []string{"tf-net-tcp"}})
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ func (s *Service) CreateLoadBalancer(ctx context.Context, in *elb.CreateLoadBala
 		if err := s.placeIn(ctx, tx, lb, in.Subnets, in.AvailabilityZones); err != nil {
 			return err
 		}
-		if err := s.secure(ctx, tx, lb, in.SecurityGroups); err != nil {
+		if err := s.secureNew(ctx, tx, lb, in.SecurityGroups, made); err != nil {
 			return err
 		}
 		if existing != nil {

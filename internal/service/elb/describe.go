@@ -128,7 +128,7 @@ func renderPolicies(c *model.ClassicLoadBalancer) *elb.Policies {
 			out.AppCookieStickinessPolicies = append(out.AppCookieStickinessPolicies, elb.AppCookieStickinessPolicy{PolicyName: &p.Name, CookieName: new(p.Value("CookieName"))})
 		case model.PolicyLBCookie:
 			r := elb.LBCookieStickinessPolicy{PolicyName: &p.Name}
-			if n, err := strconv.ParseInt(p.Value("CookieExpirationPeriod"), 10, 64); err == nil {
+			if n, err := strconv.ParseInt(p.Value("CookieExpirationPeriod"), 10, 64); err == nil && n > 0 {
 				r.CookieExpirationPeriod = &n
 			}
 			out.LBCookieStickinessPolicies = append(out.LBCookieStickinessPolicies, r)

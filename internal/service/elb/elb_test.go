@@ -1,6 +1,7 @@
 package elb
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,11 +26,11 @@ func TestCreateAndDescribe(t *testing.T) {
 	d := w.describe(new("Web"))
 	want := elb.LoadBalancerDescription{
 		LoadBalancerName: new("Web"), DNSName: out.DNSName, CanonicalHostedZoneName: out.DNSName, CanonicalHostedZoneNameID: new("Z35SXDOTRQ7X7K"),
-		Scheme: new("internet-facing"), VPCId: new("vpc-1"), CreatedTime: d.CreatedTime, SecurityGroups: []string{"sg-vpc-1"},
+		Scheme: new("internet-facing"), VPCId: new("vpc-1"), CreatedTime: d.CreatedTime, SecurityGroups: d.SecurityGroups,
 		Subnets: []string{"subnet-a", "subnet-b"}, AvailabilityZones: []string{"us-east-1a", "us-east-1b"},
 		HealthCheck: &elb.HealthCheck{Target: new("TCP:8080"), Interval: new(int32(30)), Timeout: new(int32(5)), HealthyThreshold: new(int32(10)), UnhealthyThreshold: new(int32(2))},
 		Instances:   []elb.Instance{}, BackendServerDescriptions: []elb.BackendServerDescription{},
-		SourceSecurityGroup: &elb.SourceSecurityGroup{OwnerAlias: new(account), GroupName: new("default")},
+		SourceSecurityGroup: &elb.SourceSecurityGroup{OwnerAlias: new(account), GroupName: new(standardGroupName(account, "vpc-1"))},
 		ListenerDescriptions: []elb.ListenerDescription{
 			{PolicyNames: []string{}, Listener: &elb.Listener{Protocol: new("TCP"), LoadBalancerPort: new(int32(25)), InstanceProtocol: new("TCP"), InstancePort: new(int32(25))}},
 			{PolicyNames: []string{}, Listener: &elb.Listener{Protocol: new("HTTP"), LoadBalancerPort: new(int32(80)), InstanceProtocol: new("HTTP"), InstancePort: new(int32(8080))}},
@@ -390,4 +391,32 @@ func FuzzParseTarget(f *testing.F) {
 			t.Errorf("%q is %+v, and read again %+v, %v", s, hc, again, err)
 		}
 	})
+}
+
+// In a default VPC load balancers that name no security group share one that
+// lets in what comes for the ports of the first; elsewhere they have the VPC's.
+func TestStandardGroup(t *testing.T) {
+	w := newWorld(t)
+	first := w.describe(w.create("a", listener("HTTP", 80, "", 8080), listener("TCP", 6379, "", 6379)))
+	second := w.describe(w.create("b", listener("TCP", 25, "", 25)))
+	if len(first.SecurityGroups) != 1 || !slices.Equal(first.SecurityGroups, second.SecurityGroups) {
+		t.Fatalf("the groups are %v and %v", first.SecurityGroups, second.SecurityGroups)
+	}
+	g := must(tables.SecurityGroups.Get(w.ctx, w.st, account, region, first.SecurityGroups[0]))(w).V
+	var in []int32
+	out := false
+	for _, r := range g.Rules {
+		if r.Egress {
+			out = out || r.Protocol == "-1"
+		} else if r.Protocol == "tcp" && r.FromPort == r.ToPort && r.CIDR.Bits() == 0 {
+			in = append(in, r.FromPort)
+		}
+	}
+	if !slices.Equal(in, []int32{80, 6379}) || !out || g.VPCID != "vpc-1" || g.Name != *first.SourceSecurityGroup.GroupName || !strings.HasPrefix(g.Name, "default_elb_") {
+		t.Errorf("the group is %+v", g)
+	}
+	must(w.s.CreateLoadBalancer(w.ctx, &elb.CreateLoadBalancerInput{LoadBalancerName: new("c"), Scheme: new("internal"), Subnets: []string{"subnet-other"}, Listeners: []elb.Listener{listener("TCP", 80, "", 80)}}))(w)
+	if d := w.describe(new("c")); !slices.Equal(d.SecurityGroups, []string{"sg-vpc-2"}) {
+		t.Errorf("in another VPC the groups are %v", d.SecurityGroups)
+	}
 }

@@ -106,7 +106,7 @@ func (s *Service) defaultSubnets(ctx context.Context, zones []string) ([]string,
 const maxSecurityGroups = 5
 
 // secure gives a load balancer its security groups, which tx then depends on;
-// without any it is the VPC's default group.
+// without any it is the VPC's default group: see secureNew.
 func (s *Service) secure(ctx context.Context, tx *store.Txn, lb *model.LoadBalancer, groups []string) error {
 	if len(groups) > maxSecurityGroups {
 		return misconfigured("A load balancer can have at most %d security groups", maxSecurityGroups)

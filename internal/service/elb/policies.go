@@ -34,10 +34,8 @@ func (s *Service) CreateAppCookieStickinessPolicy(ctx context.Context, in *elb.C
 // CreateLBCookieStickinessPolicy makes a policy that binds clients for some
 // time, or for a session of the browser.
 func (s *Service) CreateLBCookieStickinessPolicy(ctx context.Context, in *elb.CreateLBCookieStickinessPolicyInput) (*elb.CreateLBCookieStickinessPolicyOutput, error) {
-	var given []model.ClassicPolicyAttribute
-	if in.CookieExpirationPeriod != nil {
-		given = append(given, model.ClassicPolicyAttribute{Name: "CookieExpirationPeriod", Value: strconv.FormatInt(*in.CookieExpirationPeriod, 10)})
-	}
+	// 0 is a session of the browser.
+	given := []model.ClassicPolicyAttribute{{Name: "CookieExpirationPeriod", Value: strconv.FormatInt(value(in.CookieExpirationPeriod), 10)}}
 	return &elb.CreateLBCookieStickinessPolicyOutput{}, s.makePolicy(ctx, in.LoadBalancerName, in.PolicyName, model.PolicyLBCookie, given)
 }
 
@@ -115,7 +113,7 @@ func (a attributeType) takes(v string) bool {
 		return strings.EqualFold(v, "true") || strings.EqualFold(v, "false")
 	case typeLong:
 		n, err := strconv.ParseInt(v, 10, 64)
-		return err == nil && n > 0
+		return err == nil && n >= 0
 	default:
 		return v != ""
 	}

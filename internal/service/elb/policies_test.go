@@ -73,6 +73,10 @@ func TestStickinessPolicies(t *testing.T) {
 	if d := cmp.Diff(map[string]string{"CookieExpirationPeriod": "60"}, w.attributes(name, "lb")); d != "" {
 		t.Error(d)
 	}
+	// 0 is AWS's default, and a session of the browser.
+	if d := cmp.Diff(map[string]string{"CookieExpirationPeriod": "0"}, w.attributes(name, "session")); d != "" {
+		t.Error(d)
+	}
 	if err := w.enable(name, 80, "lb"); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +123,7 @@ func TestPoliciesRefused(t *testing.T) {
 		{"nothing", "q", "ProxyProtocolPolicyType", nil, "InvalidConfigurationRequest", "needs the attribute ProxyProtocol"},
 		{"a value", "q", "ProxyProtocolPolicyType", []string{"ProxyProtocol", "yes"}, "InvalidConfigurationRequest", "not a Boolean"},
 		{"a value twice", "q", "ProxyProtocolPolicyType", []string{"ProxyProtocol", "true", "ProxyProtocol", "true"}, "InvalidConfigurationRequest", "only once"},
-		{"a period", "q", "LBCookieStickinessPolicyType", []string{"CookieExpirationPeriod", "0"}, "InvalidConfigurationRequest", "Long"},
+		{"a period", "q", "LBCookieStickinessPolicyType", []string{"CookieExpirationPeriod", "-1"}, "InvalidConfigurationRequest", "Long"},
 		{"a cookie", "q", "AppCookieStickinessPolicyType", []string{"CookieName", "a;b"}, "InvalidConfigurationRequest", "cookie name"},
 		{"no key", "q", "PublicKeyPolicyType", []string{"PublicKey", "x"}, "InvalidConfigurationRequest", "public key"},
 		{"no such key", "q", "BackendServerAuthenticationPolicyType", []string{"PublicKeyPolicyName", "p"}, "InvalidConfigurationRequest", "PublicKeyPolicyType"},

@@ -72,6 +72,13 @@ resource "aws_elb" "web" {
     unhealthy_threshold = 2
   }
 
+  access_logs {
+    bucket        = aws_s3_bucket_policy.logs.bucket
+    bucket_prefix = "classic"
+    interval      = var.revision > 1 ? 5 : 60
+    enabled       = true
+  }
+
   tags = {
     Revision = var.revision
   }
@@ -82,6 +89,15 @@ resource "aws_elb" "plain" {
   name_prefix        = "tfc-"
   internal           = true
   availability_zones = ["us-east-1a", "us-east-1b"]
+
+  # Encrypted on both sides.
+  listener {
+    lb_port            = 8443
+    lb_protocol        = "ssl"
+    instance_port      = 8443
+    instance_protocol  = "ssl"
+    ssl_certificate_id = aws_acm_certificate_validation.web.certificate_arn
+  }
 
   listener {
     lb_port           = 80
@@ -103,10 +119,9 @@ resource "aws_elb_attachment" "one" {
 }
 
 resource "aws_lb_cookie_stickiness_policy" "session" {
-  name                     = "tf-session"
-  load_balancer            = aws_elb.plain.id
-  lb_port                  = 80
-  cookie_expiration_period = 600
+  name          = "tf-session"
+  load_balancer = aws_elb.plain.id
+  lb_port       = 80
 }
 
 resource "aws_app_cookie_stickiness_policy" "app" {
@@ -136,6 +151,76 @@ resource "aws_load_balancer_listener_policy" "tls" {
 resource "aws_proxy_protocol_policy" "redis" {
   load_balancer  = aws_elb.web.name
   instance_ports = ["6379"]
+}
+
+resource "aws_lb_ssl_negotiation_policy" "strict" {
+  name          = "tf-strict"
+  load_balancer = aws_elb.plain.id
+  lb_port       = 8443
+
+  attribute {
+    name  = "Protocol-TLSv1.2"
+    value = "true"
+  }
+
+  attribute {
+    name  = "Server-Defined-Cipher-Order"
+    value = "true"
+  }
+
+  attribute {
+    name  = "ECDHE-RSA-AES128-GCM-SHA256"
+    value = "true"
+  }
+}
+
+# Instances that must have a key.
+resource "aws_load_balancer_policy" "key" {
+  load_balancer_name = aws_elb.plain.name
+  policy_name        = "tf-key"
+  policy_type_name   = "PublicKeyPolicyType"
+
+  policy_attribute {
+    name  = "PublicKey"
+    value = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAyTWldmvg1jGgtl04+HTdJ/bhihUcL7PC+T7Rgj3UFt3dXHm4evgbevctLqTTjGXeSVNzFBoHN70LtxN+nExQi/R4Pp+SJUeoZCGSEWoN7epZA7zw/Tg9J/lEqDMeidSncawOV+DC+eYqtAAlnoYT3yPCaIqoINgqUd6qchnj4XSBG4Jg+q6IPPgyFCUfcrCJNgz9Wqc4SSa42kGLPHkN5xJFuCG5F0coooGjZuYr8/nRX0iwJkTXrrspXcsJT1d2Hh0CsbKBo/BL7OIST+MPYJEgyxwhZNpHZQPIKYPNDakdHmU3npPT+9B19ySYjH8pLqwY7YeVVEtk08KjQs2UQQIDAQAB"
+  }
+}
+
+resource "aws_load_balancer_policy" "trusted" {
+  load_balancer_name = aws_elb.plain.name
+  policy_name        = "tf-trusted"
+  policy_type_name   = "BackendServerAuthenticationPolicyType"
+
+  policy_attribute {
+    name  = "PublicKeyPolicyName"
+    value = aws_load_balancer_policy.key.policy_name
+  }
+}
+
+resource "aws_load_balancer_backend_server_policy" "trusted" {
+  load_balancer_name = aws_elb.plain.name
+  instance_port      = 8443
+  policy_names       = [aws_load_balancer_policy.trusted.policy_name]
+}
+
+resource "aws_s3_bucket" "logs" {
+  bucket        = "tf-classic-logs"
+  force_destroy = true
+}
+
+data "aws_elb_service_account" "here" {}
+
+resource "aws_s3_bucket_policy" "logs" {
+  bucket = aws_s3_bucket.logs.bucket
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { AWS = data.aws_elb_service_account.here.arn }
+      Action    = "s3:PutObject"
+      Resource  = "${aws_s3_bucket.logs.arn}/classic/*"
+    }]
+  })
 }
 
 resource "aws_launch_template" "node" {

@@ -30,6 +30,11 @@ resource "aws_lb" "facing" {
   load_balancer_type               = "network"
   enable_cross_zone_load_balancing = var.revision > 1
   security_groups                  = [aws_security_group.net.id]
+  ip_address_type                  = "ipv4"
+  enable_deletion_protection       = false
+  dns_record_client_routing_policy = var.revision > 1 ? "partial_availability_zone_affinity" : "availability_zone_affinity"
+
+  enforce_security_group_inbound_rules_on_private_link_traffic = "on"
 
   subnet_mapping {
     subnet_id     = data.aws_subnet.first.id
