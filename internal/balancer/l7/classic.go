@@ -94,24 +94,35 @@ func (c *conn) bindClassic(x *exchange) {
 // the load balancer's as well.
 var copied = []string{"path", "port", "domain", "secure", "httponly", "discard", "max-age", "expires", "version", "comment", "commenturl", "samesite"}
 
+// maxClassicMethod is how long a method may be for a classic load balancer,
+// which knows of no other bound.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/ts-elb-error-message.html
+const maxClassicMethod = 127
+
 // appCookie finds the target's own cookie in its response, and gives its
-// attributes, each behind a semicolon.
+// attributes, each behind a semicolon: underscores in the path as browsers of
+// old expect them. A cookie that ends with a semicolon counts as none.
 func appCookie(r *h1.Response, name string) (attributes string, ok bool) {
 	for i := range r.Fields {
 		if !strings.EqualFold(string(r.Fields[i].Name), "Set-Cookie") {
 			continue
 		}
-		pair, rest, _ := strings.Cut(string(r.Fields[i].Value), ";")
-		if k, _, _ := strings.Cut(strings.TrimSpace(pair), "="); k != name {
+		line := strings.TrimSpace(string(r.Fields[i].Value))
+		pair, rest, _ := strings.Cut(line, ";")
+		if k, _, _ := strings.Cut(strings.TrimSpace(pair), "="); k != name || strings.HasSuffix(line, ";") {
 			continue
 		}
 		for a := range strings.SplitSeq(rest, ";") {
 			a = strings.TrimSpace(a)
 			key, _, _ := strings.Cut(a, "=")
 			for _, c := range copied {
-				if strings.EqualFold(key, c) {
-					attributes += ";" + a
+				if !strings.EqualFold(key, c) {
+					continue
 				}
+				if c == "path" {
+					a = strings.ReplaceAll(a, "_", "%5F")
+				}
+				attributes += ";" + a
 			}
 		}
 		return attributes, true

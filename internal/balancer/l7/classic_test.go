@@ -141,6 +141,42 @@ func TestClassicApplicationCookie(t *testing.T) {
 	}
 }
 
+// What becomes of the cookies of applications that not all browsers read alike.
+func TestClassicOddApplicationCookies(t *testing.T) {
+	for line, want := range map[string]string{
+		"app=1; Path=/my_shop": ";Path=/my%5Fshop",
+		"app=1; Path=/;":       "",
+		"app=1":                "",
+	} {
+		b, _ := classic(t, &ClassicStickiness{AppCookie: "app"}, func(_ string, w http.ResponseWriter, _ *http.Request) { w.Header().Set("Set-Cookie", line) }, "a")
+		_, set := ask(t, b)
+		switch {
+		case strings.HasSuffix(line, ";"):
+			if len(set) != 1 {
+				t.Errorf("%q: cookies %q", line, set)
+			}
+		case len(set) != 3 || want != "" && !strings.HasSuffix(set[1], want) || want == "" && strings.Contains(set[1], ";"):
+			t.Errorf("%q: cookies %q", line, set)
+		}
+	}
+}
+
+// A classic load balancer knows no method but by its length.
+func TestClassicMethods(t *testing.T) {
+	b, _ := classic(t, nil, nil, "a")
+	for method, want := range map[string]string{
+		"TRACE": "200 OK", "BREW": "200 OK", strings.Repeat("M", 127): "200 OK",
+		strings.Repeat("M", 128): "405 METHOD_NOT_ALLOWED", "CONNECT": "400 BAD_REQUEST",
+	} {
+		if got := exchangeRaw(t, b.addr, method+" / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 "+want+"\r\n") {
+			t.Errorf("%s: %q, want %s", method, got, want)
+		}
+	}
+	if got := exchangeRaw(t, b.addr, "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: "+strings.Repeat("10.0.0.1, ", 40)+"10.0.0.1\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") {
+		t.Errorf("by many proxies: %q", got)
+	}
+}
+
 // A target that cannot be reached any more loses its clients to another.
 func TestClassicDeadTarget(t *testing.T) {
 	b, ts := classic(t, &ClassicStickiness{}, nil, "a")

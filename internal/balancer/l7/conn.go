@@ -298,13 +298,19 @@ func (c *conn) refuse(err error) bool {
 
 // dispatch does what the rules say.
 func (c *conn) dispatch() bool {
+	classic := c.settings().Classic
 	switch string(c.req.Method) {
 	case "TRACE":
-		return c.fail(405, false)
+		if !classic {
+			return c.fail(405, false)
+		}
 	case "CONNECT":
 		return c.fail(400, false)
 	}
-	if c.req.Forwarded > maxForwarded {
+	if classic && len(c.req.Method) > maxClassicMethod {
+		return c.fail(405, false)
+	}
+	if c.req.Forwarded > maxForwarded && !classic {
 		return c.fail(statusForwardedTooOften, c.skipBody())
 	}
 	if c.table.Callback != nil && string(c.req.Path()) == callbackPath {
