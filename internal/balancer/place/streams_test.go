@@ -200,7 +200,24 @@ func TestWeights(t *testing.T) {
 	if got := count(); got["one 10.78.0.10"] < 45 || got["two "+client] < 6 || len(got) != 2 {
 		t.Errorf("three to one: %v", got)
 	}
+	// A sticky action binds the client to one of them, as long as that has weight.
+	bind := func(is bool) { w.lb.Listeners[0].Rules[0].Actions[0].Forward.Sticky = is }
+	bind(true)
+	for _, of := range []int32{999, 1} {
+		weigh(of, 1000-of)
+		if got := count(); len(got) != 1 {
+			t.Errorf("bound to one: %v", got)
+		}
+	}
+	weigh(999, 0)
+	if got := count(); got["one 10.78.0.10"] != 80 {
+		t.Errorf("bound to the first: %v", got)
+	}
 	weigh(0, 999)
+	if got := count(); got["two "+client] != 80 {
+		t.Errorf("bound to the second: %v", got)
+	}
+	bind(false)
 	if got := count(); got["two "+client] != 80 {
 		t.Errorf("all to the second: %v", got)
 	}
