@@ -120,6 +120,35 @@ func (e *CaCertificatesBundleNotFoundException) ErrorMessage() string {
 	return e.message
 }
 
+// CapacityDecreaseRequestsLimitExceededException is answered with code CapacityDecreaseRequestLimitExceeded and status 400.
+type CapacityDecreaseRequestsLimitExceededException struct {
+	message string
+}
+
+var _ api.Error = (*CapacityDecreaseRequestsLimitExceededException)(nil)
+
+// NewCapacityDecreaseRequestsLimitExceededException makes the error with a message.
+func NewCapacityDecreaseRequestsLimitExceededException(format string, args ...any) *CapacityDecreaseRequestsLimitExceededException {
+	return &CapacityDecreaseRequestsLimitExceededException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *CapacityDecreaseRequestsLimitExceededException) Error() string {
+	return "CapacityDecreaseRequestLimitExceeded: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *CapacityDecreaseRequestsLimitExceededException) ErrorCode() string {
+	return "CapacityDecreaseRequestLimitExceeded"
+}
+
+// HTTPStatus is the status of the answer.
+func (e *CapacityDecreaseRequestsLimitExceededException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *CapacityDecreaseRequestsLimitExceededException) ErrorMessage() string {
+	return e.message
+}
+
 // CapacityReservationPendingException is answered with code CapacityReservationPending and status 400.
 type CapacityReservationPendingException struct {
 	message string
@@ -144,6 +173,33 @@ func (e *CapacityReservationPendingException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *CapacityReservationPendingException) ErrorMessage() string {
+	return e.message
+}
+
+// CapacityUnitsLimitExceededException is answered with code CapacityUnitsLimitExceeded and status 400.
+type CapacityUnitsLimitExceededException struct {
+	message string
+}
+
+var _ api.Error = (*CapacityUnitsLimitExceededException)(nil)
+
+// NewCapacityUnitsLimitExceededException makes the error with a message.
+func NewCapacityUnitsLimitExceededException(format string, args ...any) *CapacityUnitsLimitExceededException {
+	return &CapacityUnitsLimitExceededException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *CapacityUnitsLimitExceededException) Error() string {
+	return "CapacityUnitsLimitExceeded: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *CapacityUnitsLimitExceededException) ErrorCode() string { return "CapacityUnitsLimitExceeded" }
+
+// HTTPStatus is the status of the answer.
+func (e *CapacityUnitsLimitExceededException) HTTPStatus() int { return 400 }
+
+// ErrorMessage is what the caller reads.
+func (e *CapacityUnitsLimitExceededException) ErrorMessage() string {
 	return e.message
 }
 
@@ -383,6 +439,33 @@ func (e *IncompatibleProtocolsException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *IncompatibleProtocolsException) ErrorMessage() string {
+	return e.message
+}
+
+// InsufficientCapacityException is answered with code InsufficientCapacity and status 500.
+type InsufficientCapacityException struct {
+	message string
+}
+
+var _ api.Error = (*InsufficientCapacityException)(nil)
+
+// NewInsufficientCapacityException makes the error with a message.
+func NewInsufficientCapacityException(format string, args ...any) *InsufficientCapacityException {
+	return &InsufficientCapacityException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *InsufficientCapacityException) Error() string {
+	return "InsufficientCapacity: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *InsufficientCapacityException) ErrorCode() string { return "InsufficientCapacity" }
+
+// HTTPStatus is the status of the answer.
+func (e *InsufficientCapacityException) HTTPStatus() int { return 500 }
+
+// ErrorMessage is what the caller reads.
+func (e *InsufficientCapacityException) ErrorMessage() string {
 	return e.message
 }
 
@@ -676,6 +759,33 @@ func (e *OperationNotPermittedException) HTTPStatus() int { return 400 }
 
 // ErrorMessage is what the caller reads.
 func (e *OperationNotPermittedException) ErrorMessage() string {
+	return e.message
+}
+
+// PriorRequestNotCompleteException is answered with code PriorRequestNotComplete and status 429.
+type PriorRequestNotCompleteException struct {
+	message string
+}
+
+var _ api.Error = (*PriorRequestNotCompleteException)(nil)
+
+// NewPriorRequestNotCompleteException makes the error with a message.
+func NewPriorRequestNotCompleteException(format string, args ...any) *PriorRequestNotCompleteException {
+	return &PriorRequestNotCompleteException{message: fmt.Sprintf(format, args...)}
+}
+
+func (e *PriorRequestNotCompleteException) Error() string {
+	return "PriorRequestNotComplete: " + e.ErrorMessage()
+}
+
+// ErrorCode is the code on the wire.
+func (e *PriorRequestNotCompleteException) ErrorCode() string { return "PriorRequestNotComplete" }
+
+// HTTPStatus is the status of the answer.
+func (e *PriorRequestNotCompleteException) HTTPStatus() int { return 429 }
+
+// ErrorMessage is what the caller reads.
+func (e *PriorRequestNotCompleteException) ErrorMessage() string {
 	return e.message
 }
 

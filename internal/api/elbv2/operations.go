@@ -44,6 +44,7 @@ type Handler interface {
 	DescribeTrustStores(ctx context.Context, in *DescribeTrustStoresInput) (*DescribeTrustStoresOutput, error)
 	GetTrustStoreCaCertificatesBundle(ctx context.Context, in *GetTrustStoreCaCertificatesBundleInput) (*GetTrustStoreCaCertificatesBundleOutput, error)
 	GetTrustStoreRevocationContent(ctx context.Context, in *GetTrustStoreRevocationContentInput) (*GetTrustStoreRevocationContentOutput, error)
+	ModifyCapacityReservation(ctx context.Context, in *ModifyCapacityReservationInput) (*ModifyCapacityReservationOutput, error)
 	ModifyListener(ctx context.Context, in *ModifyListenerInput) (*ModifyListenerOutput, error)
 	ModifyListenerAttributes(ctx context.Context, in *ModifyListenerAttributesInput) (*ModifyListenerAttributesOutput, error)
 	ModifyLoadBalancerAttributes(ctx context.Context, in *ModifyLoadBalancerAttributesInput) (*ModifyLoadBalancerAttributesOutput, error)
@@ -107,6 +108,7 @@ func New(h Handler) *api.Service {
 			{Name: "DescribeTrustStores", Method: "POST", Path: "/", Input: "DescribeTrustStoresInput", Output: "DescribeTrustStoresOutput", ResultWrapper: "DescribeTrustStoresResult", Errors: []string{"TrustStoreNotFoundException"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "NextMarker", LimitKey: "PageSize", ResultKey: "TrustStores"}, NewInput: func() any { return new(DescribeTrustStoresInput) }},
 			{Name: "GetTrustStoreCaCertificatesBundle", Method: "POST", Path: "/", Input: "GetTrustStoreCaCertificatesBundleInput", Output: "GetTrustStoreCaCertificatesBundleOutput", ResultWrapper: "GetTrustStoreCaCertificatesBundleResult", Errors: []string{"TrustStoreNotFoundException"}, NewInput: func() any { return new(GetTrustStoreCaCertificatesBundleInput) }},
 			{Name: "GetTrustStoreRevocationContent", Method: "POST", Path: "/", Input: "GetTrustStoreRevocationContentInput", Output: "GetTrustStoreRevocationContentOutput", ResultWrapper: "GetTrustStoreRevocationContentResult", Errors: []string{"TrustStoreNotFoundException", "RevocationIdNotFoundException"}, NewInput: func() any { return new(GetTrustStoreRevocationContentInput) }},
+			{Name: "ModifyCapacityReservation", Method: "POST", Path: "/", Input: "ModifyCapacityReservationInput", Output: "ModifyCapacityReservationOutput", ResultWrapper: "ModifyCapacityReservationResult", Errors: []string{"LoadBalancerNotFoundException", "InvalidConfigurationRequestException", "CapacityUnitsLimitExceededException", "CapacityReservationPendingException", "InsufficientCapacityException", "CapacityDecreaseRequestsLimitExceededException", "PriorRequestNotCompleteException", "OperationNotPermittedException"}, NewInput: func() any { return new(ModifyCapacityReservationInput) }},
 			{Name: "ModifyListener", Method: "POST", Path: "/", Input: "ModifyListenerInput", Output: "ModifyListenerOutput", ResultWrapper: "ModifyListenerResult", Errors: []string{"DuplicateListenerException", "TooManyListenersException", "TooManyCertificatesException", "ListenerNotFoundException", "TargetGroupNotFoundException", "TargetGroupAssociationLimitException", "IncompatibleProtocolsException", "SSLPolicyNotFoundException", "CertificateNotFoundException", "InvalidConfigurationRequestException", "UnsupportedProtocolException", "TooManyRegistrationsForTargetIdException", "TooManyTargetsException", "TooManyActionsException", "InvalidLoadBalancerActionException", "TooManyUniqueTargetGroupsPerLoadBalancerException", "ALPNPolicyNotSupportedException", "TrustStoreNotFoundException", "TrustStoreNotReadyException"}, NewInput: func() any { return new(ModifyListenerInput) }},
 			{Name: "ModifyListenerAttributes", Method: "POST", Path: "/", Input: "ModifyListenerAttributesInput", Output: "ModifyListenerAttributesOutput", ResultWrapper: "ModifyListenerAttributesResult", Errors: []string{"ListenerNotFoundException", "InvalidConfigurationRequestException"}, NewInput: func() any { return new(ModifyListenerAttributesInput) }},
 			{Name: "ModifyLoadBalancerAttributes", Method: "POST", Path: "/", Input: "ModifyLoadBalancerAttributesInput", Output: "ModifyLoadBalancerAttributesOutput", ResultWrapper: "ModifyLoadBalancerAttributesResult", Errors: []string{"LoadBalancerNotFoundException", "InvalidConfigurationRequestException"}, NewInput: func() any { return new(ModifyLoadBalancerAttributesInput) }},
@@ -125,7 +127,6 @@ func New(h Handler) *api.Service {
 		},
 		Refused: []string{
 			"GetResourcePolicy",
-			"ModifyCapacityReservation",
 			"ModifyIpPools",
 		},
 	}
@@ -220,44 +221,47 @@ func New(h Handler) *api.Service {
 			return h.GetTrustStoreRevocationContent(ctx, in.(*GetTrustStoreRevocationContentInput))
 		}
 		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyListener(ctx, in.(*ModifyListenerInput))
+			return h.ModifyCapacityReservation(ctx, in.(*ModifyCapacityReservationInput))
 		}
 		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.ModifyListenerAttributes(ctx, in.(*ModifyListenerAttributesInput))
+			return h.ModifyListener(ctx, in.(*ModifyListenerInput))
 		}
 		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.ModifyListenerAttributes(ctx, in.(*ModifyListenerAttributesInput))
+		}
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyLoadBalancerAttributes(ctx, in.(*ModifyLoadBalancerAttributesInput))
 		}
-		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.ModifyRule(ctx, in.(*ModifyRuleInput)) }
-		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) { return h.ModifyRule(ctx, in.(*ModifyRuleInput)) }
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyTargetGroup(ctx, in.(*ModifyTargetGroupInput))
 		}
-		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyTargetGroupAttributes(ctx, in.(*ModifyTargetGroupAttributesInput))
 		}
-		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ModifyTrustStore(ctx, in.(*ModifyTrustStoreInput))
 		}
-		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RegisterTargets(ctx, in.(*RegisterTargetsInput))
 		}
-		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RemoveListenerCertificates(ctx, in.(*RemoveListenerCertificatesInput))
 		}
-		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) { return h.RemoveTags(ctx, in.(*RemoveTagsInput)) }
-		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.RemoveTags(ctx, in.(*RemoveTagsInput)) }
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.RemoveTrustStoreRevocations(ctx, in.(*RemoveTrustStoreRevocationsInput))
 		}
-		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SetIpAddressType(ctx, in.(*SetIpAddressTypeInput))
 		}
-		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SetRulePriorities(ctx, in.(*SetRulePrioritiesInput))
 		}
-		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.SetSecurityGroups(ctx, in.(*SetSecurityGroupsInput))
 		}
-		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) { return h.SetSubnets(ctx, in.(*SetSubnetsInput)) }
+		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) { return h.SetSubnets(ctx, in.(*SetSubnetsInput)) }
 	}
 	return s.Link(map[string]any{
 		"ALPNPolicyNotSupportedException":                   ALPNPolicyNotSupportedException{},
@@ -270,7 +274,9 @@ func New(h Handler) *api.Service {
 		"AllocationIdNotFoundException":                     AllocationIdNotFoundException{},
 		"AvailabilityZoneNotSupportedException":             AvailabilityZoneNotSupportedException{},
 		"CaCertificatesBundleNotFoundException":             CaCertificatesBundleNotFoundException{},
+		"CapacityDecreaseRequestsLimitExceededException":    CapacityDecreaseRequestsLimitExceededException{},
 		"CapacityReservationPendingException":               CapacityReservationPendingException{},
+		"CapacityUnitsLimitExceededException":               CapacityUnitsLimitExceededException{},
 		"CertificateNotFoundException":                      CertificateNotFoundException{},
 		"CreateListenerInput":                               CreateListenerInput{},
 		"CreateListenerOutput":                              CreateListenerOutput{},
@@ -340,6 +346,7 @@ func New(h Handler) *api.Service {
 		"GetTrustStoreRevocationContentOutput":              GetTrustStoreRevocationContentOutput{},
 		"HealthUnavailableException":                        HealthUnavailableException{},
 		"IncompatibleProtocolsException":                    IncompatibleProtocolsException{},
+		"InsufficientCapacityException":                     InsufficientCapacityException{},
 		"InvalidCaCertificatesBundleException":              InvalidCaCertificatesBundleException{},
 		"InvalidConfigurationRequestException":              InvalidConfigurationRequestException{},
 		"InvalidLoadBalancerActionException":                InvalidLoadBalancerActionException{},
@@ -350,6 +357,8 @@ func New(h Handler) *api.Service {
 		"InvalidTargetException":                            InvalidTargetException{},
 		"ListenerNotFoundException":                         ListenerNotFoundException{},
 		"LoadBalancerNotFoundException":                     LoadBalancerNotFoundException{},
+		"ModifyCapacityReservationInput":                    ModifyCapacityReservationInput{},
+		"ModifyCapacityReservationOutput":                   ModifyCapacityReservationOutput{},
 		"ModifyListenerAttributesInput":                     ModifyListenerAttributesInput{},
 		"ModifyListenerAttributesOutput":                    ModifyListenerAttributesOutput{},
 		"ModifyListenerInput":                               ModifyListenerInput{},
@@ -365,6 +374,7 @@ func New(h Handler) *api.Service {
 		"ModifyTrustStoreInput":                             ModifyTrustStoreInput{},
 		"ModifyTrustStoreOutput":                            ModifyTrustStoreOutput{},
 		"OperationNotPermittedException":                    OperationNotPermittedException{},
+		"PriorRequestNotCompleteException":                  PriorRequestNotCompleteException{},
 		"PriorityInUseException":                            PriorityInUseException{},
 		"RegisterTargetsInput":                              RegisterTargetsInput{},
 		"RegisterTargetsOutput":                             RegisterTargetsOutput{},

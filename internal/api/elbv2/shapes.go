@@ -114,6 +114,7 @@ func shapes() []api.Shape {
 		{Name: "AvailabilityZones", Kind: api.List, Element: "AvailabilityZone"},
 		{Name: "CaCertificatesBundleNotFoundException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "CaCertificatesBundleNotFound", Status: 400}},
 		{Name: "CanonicalHostedZoneId"},
+		{Name: "CapacityDecreaseRequestsLimitExceededException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "CapacityDecreaseRequestLimitExceeded", Status: 400}},
 		{Name: "CapacityReservationPendingException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "CapacityReservationPending", Status: 400}},
 		{Name: "CapacityReservationStateEnum", Enum: []string{"provisioned", "pending", "rebalancing", "failed"}},
 		{Name: "CapacityReservationStatus", Kind: api.Structure, Members: []api.Member{
@@ -122,6 +123,7 @@ func shapes() []api.Shape {
 		}},
 		{Name: "CapacityUnits", Kind: api.Integer},
 		{Name: "CapacityUnitsDouble", Kind: api.Double},
+		{Name: "CapacityUnitsLimitExceededException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "CapacityUnitsLimitExceeded", Status: 400}},
 		{Name: "Certificate", Kind: api.Structure, Members: []api.Member{
 			{Name: "CertificateArn", Shape: "CertificateArn"},
 			{Name: "IsDefault", Shape: "Default"},
@@ -454,6 +456,7 @@ func shapes() []api.Shape {
 		{Name: "IPv6Address"},
 		{Name: "IgnoreClientCertificateExpiry", Kind: api.Boolean},
 		{Name: "IncompatibleProtocolsException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "IncompatibleProtocols", Status: 400}},
+		{Name: "InsufficientCapacityException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InsufficientCapacity", Status: 500, Fault: true}},
 		{Name: "InvalidCaCertificatesBundleException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidCaCertificatesBundle", Status: 400}},
 		{Name: "InvalidConfigurationRequestException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidConfigurationRequest", Status: 400}},
 		{Name: "InvalidLoadBalancerActionException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "InvalidLoadBalancerAction", Status: 400}},
@@ -573,6 +576,17 @@ func shapes() []api.Shape {
 		}},
 		{Name: "MitigationInEffectEnum", Enum: []string{"yes", "no"}},
 		{Name: "Mode"},
+		{Name: "ModifyCapacityReservationInput", Kind: api.Structure, Members: []api.Member{
+			{Name: "LoadBalancerArn", Shape: "LoadBalancerArn", Required: true},
+			{Name: "MinimumLoadBalancerCapacity", Shape: "MinimumLoadBalancerCapacity"},
+			{Name: "ResetCapacityReservation", Shape: "ResetCapacityReservation"},
+		}},
+		{Name: "ModifyCapacityReservationOutput", Kind: api.Structure, Members: []api.Member{
+			{Name: "CapacityReservationState", Shape: "ZonalCapacityReservationStates"},
+			{Name: "DecreaseRequestsRemaining", Shape: "DecreaseRequestsRemaining"},
+			{Name: "LastModifiedTime", Shape: "LastModifiedTime"},
+			{Name: "MinimumLoadBalancerCapacity", Shape: "MinimumLoadBalancerCapacity"},
+		}},
 		{Name: "ModifyListenerAttributesInput", Kind: api.Structure, Members: []api.Member{
 			{Name: "Attributes", Shape: "ListenerAttributes", Required: true},
 			{Name: "ListenerArn", Shape: "ListenerArn", Required: true},
@@ -660,6 +674,7 @@ func shapes() []api.Shape {
 			{Name: "Values", Shape: "ListOfString"},
 		}},
 		{Name: "Port", Kind: api.Integer, HasMin: true, Min: 1, HasMax: true, Max: 65535},
+		{Name: "PriorRequestNotCompleteException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "PriorRequestNotComplete", Status: 429}},
 		{Name: "PriorityInUseException", Kind: api.Structure, Error: &api.ErrorInfo{Code: "PriorityInUse", Status: 400}},
 		{Name: "PrivateIPv4Address"},
 		{Name: "ProtocolEnum", Enum: []string{"HTTP", "HTTPS", "TCP", "TLS", "UDP", "TCP_UDP", "GENEVE", "QUIC", "TCP_QUIC"}},
@@ -707,6 +722,7 @@ func shapes() []api.Shape {
 			{Name: "TrustStoreArn", Shape: "TrustStoreArn", Required: true},
 		}},
 		{Name: "RemoveTrustStoreRevocationsOutput", Kind: api.Structure},
+		{Name: "ResetCapacityReservation", Kind: api.Boolean},
 		{Name: "ResetTransforms", Kind: api.Boolean},
 		{Name: "ResourceArn"},
 		{Name: "ResourceArns", Kind: api.List, Element: "ResourceArn"},

@@ -786,6 +786,21 @@ const (
 	MitigationInEffectEnumNo  MitigationInEffectEnum = "no"
 )
 
+// ModifyCapacityReservationInput is a shape of the model.
+type ModifyCapacityReservationInput struct {
+	LoadBalancerArn             *string
+	MinimumLoadBalancerCapacity *MinimumLoadBalancerCapacity
+	ResetCapacityReservation    *bool
+}
+
+// ModifyCapacityReservationOutput is a shape of the model.
+type ModifyCapacityReservationOutput struct {
+	CapacityReservationState    []ZonalCapacityReservationState
+	DecreaseRequestsRemaining   *int32
+	LastModifiedTime            *time.Time
+	MinimumLoadBalancerCapacity *MinimumLoadBalancerCapacity
+}
+
 // ModifyListenerAttributesInput is a shape of the model.
 type ModifyListenerAttributesInput struct {
 	Attributes  []ListenerAttribute

@@ -412,15 +412,6 @@ func (s *Service) SetIpAddressType(ctx context.Context, in *elbv2.SetIpAddressTy
 	return &elbv2.SetIpAddressTypeOutput{IpAddressType: in.IpAddressType}, nil
 }
 
-// DescribeCapacityReservation answers that nothing is reserved: a load
-// balancer here has all the capacity of its host.
-func (s *Service) DescribeCapacityReservation(ctx context.Context, in *elbv2.DescribeCapacityReservationInput) (*elbv2.DescribeCapacityReservationOutput, error) {
-	if _, err := s.loadBalancer(ctx, value(in.LoadBalancerArn)); err != nil {
-		return nil, err
-	}
-	return &elbv2.DescribeCapacityReservationOutput{}, nil
-}
-
 func renderZones(lb *model.LoadBalancer) []elbv2.AvailabilityZone {
 	zones := []elbv2.AvailabilityZone{}
 	for _, z := range lb.AvailabilityZones {

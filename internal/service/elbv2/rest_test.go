@@ -76,3 +76,24 @@ func TestNamesOfOldLoadBalancers(t *testing.T) {
 		t.Errorf("found %+v, %v", row.V, err)
 	}
 }
+
+// Nothing can be reserved, and nothing is given up without an error.
+func TestCapacityReservation(t *testing.T) {
+	w := newWorld(t)
+	lb := w.loadBalancer("app")
+	modify := func(arn string, units int32, reset bool) error {
+		in := &elbv2.ModifyCapacityReservationInput{LoadBalancerArn: &arn, ResetCapacityReservation: &reset}
+		if units > 0 {
+			in.MinimumLoadBalancerCapacity = &elbv2.MinimumLoadBalancerCapacity{CapacityUnits: &units}
+		}
+		_, err := w.s.ModifyCapacityReservation(w.ctx, in)
+		return err
+	}
+	refused(t, modify(lb, 3000, false), "CapacityUnitsLimitExceeded", lb)
+	refused(t, modify(lb, 3000, true), "ValidationError", "both")
+	refused(t, modify(lb, 0, false), "ValidationError", "reset")
+	refused(t, modify(lb+"x", 0, true), "LoadBalancerNotFound", "")
+	if err := modify(lb, 0, true); err != nil {
+		t.Error(err)
+	}
+}

@@ -87,6 +87,8 @@ func resources(c *api.Call, in any) []string {
 		return one(in.LoadBalancerArn)
 	case *elbv2.ModifyLoadBalancerAttributesInput:
 		return one(in.LoadBalancerArn)
+	case *elbv2.ModifyCapacityReservationInput:
+		return one(in.LoadBalancerArn)
 	case *elbv2.SetSecurityGroupsInput:
 		return one(in.LoadBalancerArn)
 	case *elbv2.SetSubnetsInput:
