@@ -60,6 +60,9 @@ func (f *forwarder) flows(name string, kind elbtypes.TargetTypeEnum, check elbty
 		f.t.Fatal(err)
 	}
 	arn := tg.TargetGroups[0].TargetGroupArn
+	if kind == elbtypes.TargetTypeEnumAlb {
+		return *arn // its attributes cannot be modified
+	}
 	if _, err := f.elb.ModifyTargetGroupAttributes(f.t.Context(), &elb.ModifyTargetGroupAttributesInput{TargetGroupArn: arn, Attributes: []elbtypes.TargetGroupAttribute{
 		{Key: new("deregistration_delay.timeout_seconds"), Value: new("3")},
 	}}); err != nil {

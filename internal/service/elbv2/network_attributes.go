@@ -125,25 +125,36 @@ func preservesSource(g *model.TargetGroup) bool {
 	return balance.PreservesByDefault(g.TargetType, g.Protocol)
 }
 
-// checkNetworkAttributes refuses what a group cannot have: datagrams, and
-// what comes to application load balancers, are always their clients'.
+// checkInnerAttributes refuses all but the defaults for a group of an
+// application load balancer.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/network/application-load-balancer-target.html
+func checkInnerAttributes(g *model.TargetGroup) error {
+	for _, known := range groupAttributesOf(g) {
+		if v, set := g.Attributes[known.key]; set && v != known.standard {
+			return unsupported("Target group attribute '%s' cannot be modified for target groups with target type 'alb'", known.key)
+		}
+	}
+	return nil
+}
+
+// checkNetworkAttributes refuses what a group cannot have: datagrams are always
+// their clients'.
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/network/edit-target-group-attributes.html
 func (s *Service) checkNetworkAttributes(ctx context.Context, g *model.TargetGroup) error {
 	a := g.Attributes
-	stream, alb := g.Protocol == "TCP" || g.Protocol == "TLS", g.TargetType == model.TargetTypeALB
+	if g.TargetType == model.TargetTypeALB {
+		return checkInnerAttributes(g)
+	}
+	stream := g.Protocol == "TCP" || g.Protocol == "TLS"
 	switch {
 	case a[stickinessType] != "" && a[stickinessType] != sourceIP:
 		return unsupported("Stickiness type '%s' is not supported for target groups with the %s protocol", a[stickinessType], g.Protocol)
 	case a[preserveClientIP] == "false" && !stream:
 		return unsupported("Client IP preservation cannot be disabled for target groups with protocol '%s'", g.Protocol)
-	case a[preserveClientIP] == "false" && alb:
-		return unsupported("Client IP preservation cannot be disabled for target groups with target type 'alb'")
-	case a[proxyProtocol] == "true" && (!stream || alb):
-		return unsupported("Proxy protocol v2 is not supported for target groups with protocol '%s' and target type '%s'", g.Protocol, g.TargetType)
+	case a[proxyProtocol] == "true" && !stream:
+		return unsupported("Proxy protocol v2 is not supported for target groups with protocol '%s'", g.Protocol)
 	case a[stickinessEnabled] == "true" && g.Protocol == "TLS":
 		return unsupported("Stickiness is not supported for target groups with protocol 'TLS'")
-	case alb && (a[crossZoneEnabled] == "true" || a[crossZoneEnabled] == "false"):
-		return unsupported("Target group attribute '%s' must be 'use_load_balancer_configuration' for target groups with target type 'alb'", crossZoneEnabled)
 	case a[unhealthyTermination] == "true" && !stream:
 		return unsupported("Target group attribute '%s' cannot be 'true' for target groups with protocol '%s'", unhealthyTermination, g.Protocol)
 	case a[unhealthyDraining] != "" && a[unhealthyDraining] != "0" && balance.EndsUnhealthy(a, g.Protocol):

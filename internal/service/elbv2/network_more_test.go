@@ -148,6 +148,8 @@ func TestNetworkGroupAttributes(t *testing.T) {
 		{"datagrams go on", set(udp, deregistrationTermination, "false"), "", ""},
 		{"a cookie", set(tcp, stickinessType, "lb_cookie"), "InvalidConfigurationRequest", "Stickiness type 'lb_cookie' is not supported for target groups with the TCP protocol"},
 		{"zones of an inner load balancer", set(alb, crossZoneEnabled, "true"), "InvalidConfigurationRequest", "alb"},
+		{"delay of an inner load balancer", set(alb, "deregistration_delay.timeout_seconds", "60"), "InvalidConfigurationRequest", "alb"},
+		{"defaults of an inner load balancer", set(alb, "deregistration_delay.timeout_seconds", "300", preserveClientIP, "true"), "", ""},
 		{"an inner load balancer's own zones", set(alb, crossZoneEnabled, "use_load_balancer_configuration"), "", ""},
 		{"failover of gateway load balancers", set(tcp, "target_failover.on_unhealthy", "rebalance"), "ValidationError", "not recognized"},
 		{"too much failover", set(tcp, "target_group_health.dns_failover.minimum_healthy_targets.percentage", "101"), "ValidationError", "101"},
