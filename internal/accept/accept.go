@@ -14,6 +14,9 @@ import (
 // were to be.
 const last = 20 * time.Millisecond
 
+// longest bounds that: where clients cannot be turned away they may go on coming.
+const longest = 10 * last
+
 // Until hands the connections that l accepts to start, which must not block,
 // until ctx ends or l fails, and closes l. Connections that clients have opened
 // by then are accepted first, where l can be told to do so.
@@ -28,6 +31,7 @@ func Until(ctx context.Context, l net.Listener, log *slog.Logger, start func(net
 	})
 	defer stop()
 	looked := false
+	var until time.Time
 	for delay := time.Duration(0); ; {
 		nc, err := l.Accept()
 		if err == nil {
@@ -37,7 +41,10 @@ func Until(ctx context.Context, l net.Listener, log *slog.Logger, start func(net
 		}
 		if ctx.Err() != nil {
 			// A deadline that has passed hides the connections that are there.
-			if ok && !looked && errors.Is(err, os.ErrDeadlineExceeded) && patient.SetDeadline(time.Now().Add(last)) == nil {
+			if until.IsZero() {
+				until = time.Now().Add(longest)
+			}
+			if ok && !looked && time.Now().Before(until) && errors.Is(err, os.ErrDeadlineExceeded) && patient.SetDeadline(time.Now().Add(last)) == nil {
 				looked = true
 				continue
 			}

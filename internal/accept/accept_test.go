@@ -20,6 +20,39 @@ func (b busy) Accept() (net.Conn, error) {
 	return b.TCPListener.Accept()
 }
 
+// Clients that go on coming, and that the system does not turn away, hold nobody
+// up.
+func TestClientsThatGoOnComing(t *testing.T) {
+	t.Parallel()
+	lc := net.ListenConfig{}
+	lc.SetMultipathTCP(true) // of which the system turns no client away
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- Until(ctx, l, slog.New(slog.DiscardHandler), func(c net.Conn) { _ = c.Close() })
+	}()
+	cancel()
+	for deadline := time.After(10 * time.Second); ; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		case <-deadline:
+			t.Fatal("it goes on")
+		default:
+		}
+		if c, err := net.DialTimeout("tcp", l.Addr().String(), time.Second); err == nil {
+			_ = c.Close()
+		}
+	}
+}
+
 // TestTheLastConnections are those that clients had opened when no more were to
 // be: they are accepted, however late.
 func TestTheLastConnections(t *testing.T) {

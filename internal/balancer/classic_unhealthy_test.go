@@ -1,7 +1,10 @@
 package balancer
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"testing"
 
@@ -114,4 +117,32 @@ func TestClassicCounts(t *testing.T) {
 	w.until("checks fail", "true", func() string {
 		return fmt.Sprint(at(leader, "", func(s *l7.Stats) int64 { return s.ConnectionErrors.Load() }) > 0)
 	})
+}
+
+// An instance whose answer to a check has a body must tell its length.
+func TestClassicChecksWantLengths(t *testing.T) {
+	for answer, ok := range map[string]bool{
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok":                            true,
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n": true,
+		"HTTP/1.1 200 OK\r\n\r\n":                                                   true,
+		"HTTP/1.1 200 OK\r\n\r\nok":                                                 false,
+	} {
+		for version, ok := range map[string]bool{versionClassic: ok, model.VersionHTTP1: true} {
+			p, err := newProbe(model.HealthCheck{Protocol: "HTTP", Port: "traffic-port", Path: "/", HTTPCode: "200", TimeoutSeconds: 5}, version, "127.0.0.1:80", func(context.Context, string) (net.Conn, error) {
+				here, there := net.Pipe()
+				go func() {
+					_, _ = there.Read(make([]byte, 4096))
+					_, _ = io.WriteString(there, answer)
+					_ = there.Close()
+				}()
+				return here, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.run(t.Context()); got.OK != ok {
+				t.Errorf("%s, %q: %+v", version, answer, got)
+			}
+		}
+	}
 }

@@ -98,7 +98,7 @@ func newProbe(hc model.HealthCheck, version, addr string, dial l7.Dial) (*probe,
 		p.host = func(net.Conn) string { return p.addr }
 		p.exchange = func(_ context.Context, c net.Conn) (int, error) {
 			return exchange(c, "GET "+hc.Path+" HTTP/1.1\r\nHost: "+p.host(c)+
-				"\r\nConnection: close\r\nUser-Agent: "+agent+"\r\nAccept-Encoding: gzip, compressed\r\n\r\n")
+				"\r\nConnection: close\r\nUser-Agent: "+agent+"\r\nAccept-Encoding: gzip, compressed\r\n\r\n", version == versionClassic)
 		}
 	}
 	p.matcher, err = health.ParseMatcher(hc.HTTPCode, lowestCode, highestCode)
@@ -181,7 +181,8 @@ func failure(ctx context.Context, err error) checked {
 }
 
 // exchange sends a request and reads the status of the final response.
-func exchange(c net.Conn, request string) (int, error) {
+// Framed tells that a body must be one whose end the head tells.
+func exchange(c net.Conn, request string, framed bool) (int, error) {
 	if _, err := io.WriteString(c, request); err != nil {
 		return 0, err
 	}
@@ -191,6 +192,9 @@ func exchange(c net.Conn, request string) (int, error) {
 		if end := h1.HeadEnd(buf, 0); end >= 0 {
 			if err := r.Parse(buf[:end]); err != nil {
 				return 0, err
+			}
+			if r.Status >= 200 && framed && r.UntilClose() && hasBody(c, buf[end:]) {
+				return 0, errUnframed
 			}
 			if r.Status >= 200 {
 				return r.Status, nil
@@ -210,4 +214,18 @@ func exchange(c net.Conn, request string) (int, error) {
 			return 0, fmt.Errorf("read response after %s bytes: %w", strconv.Itoa(len(buf)), err)
 		}
 	}
+}
+
+// errUnframed: an instance of a classic load balancer answers a check with a
+// body of a length that it does not tell.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/elb-healthchecks.html
+var errUnframed = errors.New("the response has a body without a Content-Length and is not chunked")
+
+// hasBody tells whether anything follows a head, of which rest was read.
+func hasBody(c net.Conn, rest []byte) bool {
+	if len(rest) > 0 {
+		return true
+	}
+	n, _ := c.Read(make([]byte, 1))
+	return n > 0
 }
