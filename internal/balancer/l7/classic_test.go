@@ -277,3 +277,26 @@ func TestForwardByAddress(t *testing.T) {
 		t.Errorf("an address without a group: %q, %v", line, err)
 	}
 }
+
+// A connection that a request used while others were dropped is not used again.
+func TestDropIdle(t *testing.T) {
+	target := NewTarget(backend(t, func(http.ResponseWriter, *http.Request) {}), tcpDial)
+	used, err := target.get(t.Context(), true, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.DropIdle()
+	target.put(used)
+	if n := target.Connections(); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+	anew, err := target.get(t.Context(), true, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.put(anew)
+	if n := target.Connections(); n != 1 {
+		t.Errorf("%d connections are kept", n)
+	}
+	target.Close()
+}

@@ -80,10 +80,11 @@ func (l *Link) Plain() net.Conn {
 // One goroutine at a time may read from what it returns, and one may write.
 func Fast(c net.Conn) net.Conn { return fast(c) }
 
-// DropIdle closes the connections to the target that no request uses, so that
-// the next ones are made anew.
+// DropIdle closes the connections to the target that no request uses, and the
+// others after theirs, so that the next ones are made anew.
 func (t *Target) DropIdle() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.epoch.Add(1)
 	t.dropIdle()
 }

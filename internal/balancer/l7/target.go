@@ -53,6 +53,9 @@ type Target struct {
 	// 0 of one that has its full share.
 	warming atomic.Int64
 
+	// epoch grows when connections that were made before are no good any more.
+	epoch atomic.Uint64
+
 	mu     sync.Mutex
 	closed bool
 	idle   []*upstream // latest used last
@@ -71,6 +74,7 @@ type upstream struct {
 	sentAt atomic.Int64
 
 	target     *Target
+	epoch      uint64 // of the target, when it was made
 	prev, next *upstream
 }
 
@@ -153,12 +157,13 @@ func (t *Target) get(ctx context.Context, fresh, sure bool) (*upstream, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	epoch := t.epoch.Load()
 	c, err := t.dial(ctx, t.Addr)
 	if err != nil {
 		t.Stats.ConnectionErrors.Add(1)
 		return nil, err
 	}
-	return t.adopt(fast(c))
+	return t.adopt(fast(c), epoch)
 }
 
 // call begins a request to a target that speaks HTTP/2.
@@ -170,11 +175,11 @@ func (t *Target) call(ctx context.Context) (*upstream, error) {
 		t.Stats.ConnectionErrors.Add(1)
 		return nil, err
 	}
-	return t.adopt(newH2Call(t.h2, on))
+	return t.adopt(newH2Call(t.h2, on), 0)
 }
 
-func (t *Target) adopt(c net.Conn) (*upstream, error) {
-	u := &upstream{c: c, r: new(reader), target: t}
+func (t *Target) adopt(c net.Conn, epoch uint64) (*upstream, error) {
+	u := &upstream{c: c, r: new(reader), target: t, epoch: epoch}
 	u.r.reset(c)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -242,7 +247,7 @@ func (t *Target) put(u *upstream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.delist(u)
-	if t.closed || t.h2 != nil || len(t.idle) >= poolSize {
+	if t.closed || t.h2 != nil || len(t.idle) >= poolSize || u.epoch != t.epoch.Load() {
 		_ = u.c.Close()
 		return
 	}

@@ -130,8 +130,6 @@ func (p *Netns) Listen(ctx context.Context, lb string, port int32) (net.Listener
 	// Connections end by the idle timeout, so that nothing is gained by the
 	// four system calls for each that would have the kernel look after them.
 	lc := &net.ListenConfig{KeepAlive: -1}
-	// The system would not let such a listener turn clients away when it ends.
-	lc.SetMultipathTCP(false)
 	lc.SetMultipathTCP(false) // nor by several paths, which the ends of listeners are not made for
 	return network.ListenWith(ctx, lc, p.net.NetnsPath(name(lb)), net.JoinHostPort("0.0.0.0", strconv.Itoa(int(port))))
 }
