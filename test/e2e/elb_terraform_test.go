@@ -32,7 +32,7 @@ func balancerChanged(t *testing.T, s *server) {
 	lb := s.wantBalancer(t, 3, 2, map[string]string{
 		"idle_timeout.timeout_seconds": "120", "client_keep_alive.seconds": "600", "routing.http.drop_invalid_header_fields.enabled": "true",
 		"routing.http.preserve_host_header.enabled": "true", "routing.http.xff_client_port.enabled": "true",
-		"routing.http.xff_header_processing.mode": "preserve", "routing.http.desync_mitigation_mode": "strictest",
+		"routing.http.xff_header_processing.mode": "preserve", "routing.http.desync_mitigation_mode": "strictest", "zonal_shift.config.enabled": "true",
 	})
 	listeners, err := s.elb.DescribeListeners(t.Context(), &elb.DescribeListenersInput{LoadBalancerArn: new(lb)})
 	if err != nil {

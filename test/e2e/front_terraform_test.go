@@ -17,15 +17,15 @@ func TestTerraformFront(t *testing.T) {
 	needTerraform(t)
 	s := ownServer(t, "fake")
 	tf := configure(t, s, "front", nil)
-	tf.apply("1", "10 added, 0 changed, 0 destroyed")
+	tf.apply("1", "15 added, 0 changed, 0 destroyed")
 	s.wantFront(t, "authenticate", "X-Amzn-Tls-Version", "strictest")
 	tf.apply("2", "0 added, 4 changed, 0 destroyed")
 	s.wantFront(t, "deny", "X-Tls", "monitor")
-	// Client secrets the provider alone knows, and what forwards to one group it
-	// imports in both of the ways to say so.
+	// Client secrets the provider alone knows, and whether buckets are emptied, and
+	// what forwards to one group it imports in both of the ways to say so.
 	tf.reimport("2", reimports{
 		ids:     map[string]func(*stateResource) string{"aws_acm_certificate_validation": notImportable},
-		changed: []string{"aws_lb_listener", "aws_lb_listener_rule"},
+		changed: []string{"aws_lb_listener", "aws_lb_listener_rule", "aws_s3_bucket"},
 	})
 	tf.destroy("2")
 	// The keys that targets check claims by are not there under other names.

@@ -51,7 +51,7 @@ func TestTerraform(t *testing.T) {
 			applied: logsApplied, imported: logsImports, changed: logsChanged, destroyed: logsDestroyed,
 		},
 		{
-			name: "balancer", first: "16 added, 0 changed, 0 destroyed", second: "0 added, 9 changed, 0 destroyed",
+			name: "balancer", first: "17 added, 0 changed, 0 destroyed", second: "0 added, 11 changed, 0 destroyed",
 			applied: balancerApplied, imported: balancerImports, changed: balancerChanged, destroyed: balancerDestroyed,
 		},
 		{

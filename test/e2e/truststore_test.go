@@ -90,7 +90,7 @@ func TestTerraformTrustStores(t *testing.T) {
 	if got := get("get-trust-store-revocation-content", "--revocation-id", "1"); got != list {
 		t.Errorf("list %s", got)
 	}
-	tf.apply("2", "0 added, 2 changed, 0 destroyed")
+	tf.apply("2", "0 added, 3 changed, 0 destroyed")
 	told("tf-clients ACTIVE 2 1")
 	if got := get("get-trust-store-ca-certificates-bundle"); got != two+one {
 		t.Errorf("bundle %s", got)

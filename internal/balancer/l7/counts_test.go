@@ -117,3 +117,24 @@ func TestGroupCounts(t *testing.T) {
 		t.Errorf("%d handshakes and %d connections failed", tls, other)
 	}
 }
+
+// A connection that speaks HTTP/2 takes so many requests, and the client goes on
+// with another one.
+func TestMaxRequests(t *testing.T) {
+	b := startTLS(t, secure(t, modern, certificate(t, 1, nil, "a.test")), backend(t, func(http.ResponseWriter, *http.Request) {}))
+	b.server.maxRequests = 5
+	c := client(t, true)
+	for i := range 12 {
+		resp, err := c.Get("https://" + b.addr + "/")
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("request %d: %s", i, resp.Status)
+		}
+	}
+	if n := b.stats.Connections.Load(); n != 3 {
+		t.Errorf("%d connections for 12 requests", n)
+	}
+}

@@ -3,6 +3,7 @@ package l7
 import (
 	"bytes"
 	"crypto/tls"
+	"sync/atomic"
 	"time"
 
 	"roadstead.dev/internal/balancer/h1"
@@ -11,6 +12,10 @@ import (
 
 // maxStreams is how many requests a client may have under way on a connection.
 const maxStreams = 128
+
+// maxRequests is how many requests a connection that speaks HTTP/2 takes.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html#response-code-000
+const maxRequests = 10_000
 
 // multiplexed is a client's connection that speaks HTTP/2. Each of its streams
 // is to the engine a connection of its own with one HTTP/1.1 request, so that
@@ -21,6 +26,8 @@ type multiplexed struct {
 	tls   *Session
 	since time.Time
 	front *h2.Conn
+	// asked counts the requests.
+	asked atomic.Int64
 }
 
 func newMultiplexed(s *Server, c *tls.Conn, session *Session) *multiplexed {
@@ -62,7 +69,7 @@ func (m *multiplexed) stream(s *h2.Stream) {
 	c.r.buf = append(c.r.buf[:0], s.Head()...)
 	c.r.w = len(c.r.buf)
 	c.r.buf = c.r.buf[:cap(c.r.buf)]
-	if time.Since(m.since) >= c.settings().KeepAlive {
+	if m.asked.Add(1) >= m.s.maxRequests || time.Since(m.since) >= c.settings().KeepAlive {
 		m.front.Leave()
 	}
 	s.OnCancel(c.cut)

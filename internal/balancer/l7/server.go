@@ -25,6 +25,8 @@ type Server struct {
 	// lastChance is how long a connection that is to end waits for a request
 	// that the client may have sent before it could know.
 	lastChance time.Duration
+	// maxRequests is maxRequests, but in tests.
+	maxRequests int64
 
 	mu      sync.Mutex
 	closing atomic.Bool // set with mu held
@@ -50,7 +52,7 @@ const keptWorkers = 64
 // NewServer makes a server that does what t says. Stats may be shared by
 // several servers. It takes over t, which must not be changed any more.
 func NewServer(t *Table, stats *Stats, log *slog.Logger) *Server {
-	s := &Server{stats: stats, log: log, conns: map[served]struct{}{}, work: make(chan job), lastChance: lastChance}
+	s := &Server{stats: stats, log: log, conns: map[served]struct{}{}, work: make(chan job), lastChance: lastChance, maxRequests: maxRequests}
 	s.tls = s.tlsConfig()
 	s.Swap(t)
 	return s

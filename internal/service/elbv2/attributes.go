@@ -60,7 +60,8 @@ func oneOf(values ...string) func(string) bool {
 
 // loadBalancerAttributes are those of application load balancers. Buckets and
 // prefixes of logs say nothing while the logs are off. HTTP/2 is spoken over
-// TLS alone. No web ACL can be associated, whose failure would be open or not.
+// TLS alone. No web ACL can be associated, whose failure would be open or not, and
+// nobody can start the zonal shifts that a load balancer may be open to.
 var loadBalancerAttributes = []attribute{
 	{"access_logs.s3.enabled", "false", boolean},
 	{"access_logs.s3.bucket", "", anything},
@@ -84,7 +85,7 @@ var loadBalancerAttributes = []attribute{
 	{"routing.http.xff_header_processing.mode", "append", oneOf("append", "preserve", "remove")},
 	{"routing.http2.enabled", "true", boolean},
 	{"waf.fail_open.enabled", "false", boolean},
-	{"zonal_shift.config.enabled", "false", nil},
+	{"zonal_shift.config.enabled", "false", boolean},
 }
 
 // listenerAttributes are those of HTTP listeners.

@@ -9,6 +9,7 @@ import (
 
 // The quotas of an account, in a region where nothing else is said:
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-limits.html
 const (
 	maxLoadBalancers = 50 // of each type
 	maxTargetGroups  = 3000
@@ -34,13 +35,17 @@ var limits = []struct {
 }{
 	{"application-load-balancers", maxLoadBalancers},
 	{"certificates-per-application-load-balancer", maxCertificates},
+	{"certificates-per-network-load-balancer", maxCertificates},
 	{"condition-values-per-alb-rule", maxConditionValues},
 	{"condition-wildcards-per-alb-rule", maxWildcards},
 	{"listeners-per-application-load-balancer", maxListeners},
+	{"listeners-per-network-load-balancer", maxListeners},
+	{"network-load-balancers", maxLoadBalancers},
 	{"rules-per-application-load-balancer", maxRules},
 	{"target-groups", maxTargetGroups},
 	{"target-groups-per-action-on-application-load-balancer", maxGroupsPerAction},
 	{"target-groups-per-application-load-balancer", maxGroupsPerBalancer},
+	{"target-id-registrations-per-application-load-balancer", maxTargetsPerBalancer},
 	{"targets-per-application-load-balancer", maxTargetsPerBalancer},
 	{"targets-per-target-group", maxTargets},
 }

@@ -39,7 +39,7 @@ var networkBalancerAttributes = []attribute{
 	{denyGateways, "false", nil},
 	{crossZoneEnabled, "false", boolean},
 	{"secondary_ips.auto_assigned.per_subnet", "0", nil},
-	{"zonal_shift.config.enabled", "false", nil},
+	{"zonal_shift.config.enabled", "false", boolean},
 }
 
 // networkListenerAttributes are those of TCP listeners.

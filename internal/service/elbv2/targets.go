@@ -346,7 +346,16 @@ func describeTarget(g *model.TargetGroup, t *model.Target, h *model.TargetHealth
 	}
 	return elbv2.TargetHealthDescription{
 		Target:          &elbv2.TargetDescription{Id: new(t.ID), Port: new(t.Port), AvailabilityZone: text(t.AvailabilityZone)},
-		HealthCheckPort: new(port), TargetHealth: renderHealth(shown),
+		HealthCheckPort: new(port), TargetHealth: renderHealth(shown), AdministrativeOverride: noOverride(),
+	}
+}
+
+// noOverride tells that no zonal shift keeps requests from a target: nobody
+// starts any.
+func noOverride() *elbv2.AdministrativeOverride {
+	return &elbv2.AdministrativeOverride{
+		State:  elbv2.TargetAdministrativeOverrideStateEnumNoOverride,
+		Reason: elbv2.TargetAdministrativeOverrideReasonEnumAdministrativeOverrideNoOverride, Description: new("No override is currently active on target"),
 	}
 }
 

@@ -52,8 +52,14 @@ resource "aws_lb" "app" {
   enable_http2                     = var.revision > 1
   enable_deletion_protection       = false
   enable_cross_zone_load_balancing = true
+  enable_zonal_shift               = var.revision > 1
 
   access_logs {
+    bucket  = ""
+    enabled = false
+  }
+
+  connection_logs {
     bucket  = ""
     enabled = false
   }
@@ -83,6 +89,24 @@ resource "aws_alb_target_group" "old" {
   protocol    = "HTTP"
   target_type = "ip"
   vpc_id      = data.aws_vpc.default.id
+
+  load_balancing_algorithm_type     = var.revision > 1 ? "weighted_random" : "round_robin"
+  load_balancing_anomaly_mitigation = var.revision > 1 ? "on" : "off"
+  load_balancing_cross_zone_enabled = "true"
+}
+
+resource "aws_lb_target_group" "calls" {
+  name             = "tf-calls"
+  port             = 50051
+  protocol         = "HTTP"
+  protocol_version = "GRPC"
+  target_type      = "ip"
+  vpc_id           = data.aws_vpc.default.id
+
+  health_check {
+    path    = var.revision > 1 ? "/grpc.health.v1.Health/Check" : "/AWS.ALB/healthcheck"
+    matcher = var.revision > 1 ? "0" : "0-99"
+  }
 }
 
 resource "aws_alb_target_group_attachment" "old" {
@@ -143,7 +167,8 @@ resource "aws_lb_target_group" "blue" {
   }
 
   stickiness {
-    type            = "lb_cookie"
+    type            = var.revision > 1 ? "app_cookie" : "lb_cookie"
+    cookie_name     = var.revision > 1 ? "session" : null
     cookie_duration = 3600
     enabled         = var.revision > 1
   }

@@ -25,12 +25,58 @@ resource "aws_acm_certificate_validation" "front" {
   validation_record_fqdns = [for o in aws_acm_certificate.front.domain_validation_options : o.resource_record_name]
 }
 
+# Shown to those who ask for its name.
+resource "aws_acm_certificate" "other" {
+  domain_name       = "other.example.com"
+  validation_method = "DNS"
+}
+
+resource "aws_acm_certificate_validation" "other" {
+  certificate_arn         = aws_acm_certificate.other.arn
+  validation_record_fqdns = [for o in aws_acm_certificate.other.domain_validation_options : o.resource_record_name]
+}
+
+resource "aws_lb_listener_certificate" "other" {
+  listener_arn    = aws_lb_listener.https.arn
+  certificate_arn = aws_acm_certificate_validation.other.certificate_arn
+}
+
+resource "aws_s3_bucket" "logs" {
+  bucket        = "tf-front-logs"
+  force_destroy = true
+}
+
+resource "aws_s3_bucket_policy" "logs" {
+  bucket = aws_s3_bucket.logs.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "logdelivery.elasticloadbalancing.amazonaws.com" }
+      Action    = "s3:PutObject"
+      Resource  = "${aws_s3_bucket.logs.arn}/*/AWSLogs/*"
+    }]
+  })
+}
+
 resource "aws_lb" "front" {
   name                                        = "tf-front"
   subnets                                     = data.aws_subnets.default.ids
   desync_mitigation_mode                      = local.second ? "monitor" : "strictest"
   enable_tls_version_and_cipher_suite_headers = local.second
   enable_waf_fail_open                        = local.second
+
+  access_logs {
+    bucket  = aws_s3_bucket_policy.logs.bucket
+    prefix  = "requests"
+    enabled = true
+  }
+
+  connection_logs {
+    bucket  = aws_s3_bucket_policy.logs.bucket
+    prefix  = "connections-${var.revision}"
+    enabled = local.second
+  }
 }
 
 resource "aws_lb_target_group" "blue" {
@@ -68,7 +114,7 @@ resource "aws_lb_listener" "https" {
   load_balancer_arn = aws_lb.front.arn
   port              = 443
   protocol          = "HTTPS"
-  ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+  ssl_policy        = local.second ? "ELBSecurityPolicy-TLS13-1-2-FIPS-2023-04" : "ELBSecurityPolicy-TLS13-1-2-2021-06"
   certificate_arn   = aws_acm_certificate_validation.front.certificate_arn
 
   routing_http_request_x_amzn_tls_version_header_name              = local.second ? "X-Tls" : null

@@ -90,6 +90,14 @@ resource "aws_lb_listener" "passed" {
   protocol          = "HTTPS"
   certificate_arn   = aws_acm_certificate.own.arn
 
+  routing_http_request_x_amzn_mtls_clientcert_header_name               = var.revision > 1 ? "X-Client" : null
+  routing_http_request_x_amzn_mtls_clientcert_serial_number_header_name = "X-Client-Serial"
+  routing_http_request_x_amzn_mtls_clientcert_issuer_header_name        = "X-Client-Issuer"
+  routing_http_request_x_amzn_mtls_clientcert_subject_header_name       = "X-Client-Subject"
+  routing_http_request_x_amzn_mtls_clientcert_validity_header_name      = "X-Client-Validity"
+  routing_http_request_x_amzn_mtls_clientcert_leaf_header_name          = "X-Client-Leaf"
+  routing_http_request_x_amzn_tls_cipher_suite_header_name              = "X-Suite"
+
   mutual_authentication {
     mode = "passthrough"
   }
