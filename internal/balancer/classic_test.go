@@ -323,9 +323,7 @@ func TestClassicBackendAuthentication(t *testing.T) {
 	r := classicRecords(x, "SSL", l)
 	w.applyClassic(r)
 	w.until("both are in service", "healthy healthy", w.states)
-	if got := w.answers(80); got != "0 1" {
-		t.Errorf("without a policy: %q", got)
-	}
+	w.until("both serve without a policy", "0 1", func() string { return w.answers(80) })
 	c := r.in.LoadBalancer.Classic
 	c.Policies = []model.ClassicPolicy{
 		{Name: "k", Type: model.PolicyPublicKey, Attributes: []model.ClassicPolicyAttribute{{Name: "PublicKey", Value: other}}},
@@ -338,9 +336,7 @@ func TestClassicBackendAuthentication(t *testing.T) {
 	}
 	c.Policies[0].Attributes[0].Value = strings.ReplaceAll(strings.ReplaceAll(key, "-----BEGIN PUBLIC KEY-----\n", ""), "-----END PUBLIC KEY-----\n", "")
 	w.applyClassic(r)
-	if got := w.answers(80); got != "0 1" {
-		t.Errorf("with its key: %q", got)
-	}
+	w.until("both serve with their key", "0 1", func() string { return w.answers(80) })
 }
 
 // TLS ends at HTTPS and SSL listeners, as the policy says.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -218,6 +219,32 @@ func (k *talk) goesOn(t *testing.T, after string) {
 	}
 }
 
+// sleeping waits until n requests for /sleep are at the tasks.
+func (b *changing) sleeping(d door, n int) {
+	b.t.Helper()
+	known := map[string]int{}
+	eventually(b.t, 30*time.Second, fmt.Sprint(n, " requests are under way"), func() error {
+		for range 4 {
+			var task struct {
+				Name     string
+				Sleeping int
+			}
+			body, err := d.answers(b.t.Context(), "/")
+			if err == nil {
+				err = json.Unmarshal([]byte(body), &task)
+			}
+			if err != nil {
+				return err
+			}
+			known[task.Name] = task.Sleeping
+		}
+		if known["one"]+known["two"] != n {
+			return errorf("%v", known)
+		}
+		return nil
+	})
+}
+
 // TestInFlight has clients talk through an application load balancer to two
 // tasks while its rules, certificates and targets change, and ask while the
 // server is restarted: whatever has begun goes on to its end.
@@ -257,6 +284,7 @@ func TestInFlight(t *testing.T) {
 				})
 			}
 		}
+		b.sleeping(doors[0], 4*len(doors))
 		return func(when string) {
 			t.Helper()
 			wg.Wait()
@@ -268,7 +296,7 @@ func TestInFlight(t *testing.T) {
 	}
 
 	// Rules and certificates.
-	wait := long(3 * time.Second)
+	wait := long(4 * time.Second)
 	for _, l := range []string{b.plain, b.secure} {
 		if _, err := b.elb.CreateRule(ctx, &elb.CreateRuleInput{
 			ListenerArn: &l, Priority: new(int32(1)), Conditions: []elbtypes.RuleCondition{{Field: new("path-pattern"), Values: []string{"/ws", "/events", "/sleep/*", "/closed"}}},
@@ -308,7 +336,7 @@ func TestInFlight(t *testing.T) {
 
 	// Targets: one leaves, and is used for what it has.
 	leaves := talks[0].task
-	wait = long(3 * time.Second)
+	wait = long(4 * time.Second)
 	if _, err := b.elb.DeregisterTargets(ctx, &elb.DeregisterTargetsInput{TargetGroupArn: &b.group, Targets: []elbtypes.TargetDescription{{Id: new(b.addresses[leaves])}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -359,8 +387,7 @@ func (b *changing) restarts(doors []door, long func(time.Duration) func(string))
 			})
 		}
 	}
-	wait := long(3 * time.Second)
-	<-time.After(time.Second) // the long requests are under way
+	wait := long(4 * time.Second)
 	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		b.t.Fatal(err)
 	}

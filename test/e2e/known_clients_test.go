@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -169,7 +170,7 @@ func (b *balanced) secureListener(port int32, rules func(base string) (actions [
 	listener = *l.Listeners[0].ListenerArn
 	if _, err := b.elb.CreateRule(ctx, &elb.CreateRuleInput{
 		ListenerArn: &listener, Priority: new(int32(1)), Actions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: &group}},
-		Conditions: []elbtypes.RuleCondition{{Field: new("path-pattern"), Values: []string{"/authorize", "/login"}}},
+		Conditions: []elbtypes.RuleCondition{{Field: new("path-pattern"), Values: []string{"/authorize", "/login", "/token"}}},
 	}); err != nil {
 		b.t.Fatal(err)
 	}
@@ -248,17 +249,18 @@ func (s *server) claims(t *testing.T, data string) (header, claims map[string]an
 
 // TestKnownClients has a user log in at a provider that the load balancer
 // reaches inside its VPC, and clients show certificates of an authority whose
-// certificate is in a bucket, until one is revoked. A task sees who they are.
+// certificate is in a bucket, until one is revoked; a program passes with a
+// token. A task sees who they are.
 func TestKnownClients(t *testing.T) {
 	t.Parallel()
 	const port, issuer = 8455, "https://identities.test"
 	st := newStack(t, shared(t))
 	ctx := t.Context()
 	b := st.balance(1, st.register("web", nil, st.container("serve", "-name", "known")))
-	var base string
-	listener, visit := b.secureListener(port, func(at string) ([]elbtypes.Action, string) {
+	var base, host string
+	listener, visit := b.secureListener(port, func(at string) (actions []elbtypes.Action, group string) {
 		base = at
-		host, group := b.provider(issuer, base+"/oauth2/idpresponse")
+		host, group = b.provider(issuer, base+"/oauth2/idpresponse")
 		return []elbtypes.Action{
 			{Type: elbtypes.ActionTypeEnumAuthenticateOidc, Order: new(int32(1)), AuthenticateOidcConfig: &elbtypes.AuthenticateOidcActionConfig{
 				Issuer: new(issuer), AuthorizationEndpoint: new(base + "/authorize"), TokenEndpoint: new("https://" + host + "/token"),
@@ -303,6 +305,8 @@ func TestKnownClients(t *testing.T) {
 	if fields.Get("X-Amzn-Oidc-Identity") != "alice" || fields.Get("X-Amzn-Oidc-Accesstoken") == "" || claims["sub"] != "alice" || claims["email"] != "user@example.com" || header["iss"] != issuer {
 		t.Errorf("the task was told %v; %v %v", fields, header, claims)
 	}
+
+	b.tokens(listener, host, issuer, base, browser)
 
 	// From now on clients show certificates, or are not heard.
 	clients := newAuthority(t)
@@ -361,4 +365,99 @@ func TestKnownClients(t *testing.T) {
 	accepted(visit(eight), "08", "CN=eight")
 	// What was let in before goes on.
 	accepted(early, "07", "CN=seven")
+
+	// Whoever shows what he likes: the task is to judge it.
+	if _, err := st.elb.ModifyListener(ctx, &elb.ModifyListenerInput{ListenerArn: &listener, MutualAuthentication: &elbtypes.MutualAuthenticationAttributes{Mode: new("passthrough")}}); err != nil {
+		t.Fatal(err)
+	}
+	stranger := newAuthority(t).client(9, "stranger")
+	eventually(t, 10*time.Second, "the task judges certificates", func() error {
+		fields, err := told(visit(stranger), base+"/headers")
+		if err != nil {
+			return err
+		}
+		shown, err := url.PathUnescape(fields.Get("X-Amzn-Mtls-Clientcert"))
+		block, _ := pem.Decode([]byte(shown))
+		if err != nil || block == nil || !bytes.Equal(block.Bytes, stranger.Certificate[0]) || fields.Get("X-Amzn-Mtls-Clientcert-Subject") != "" {
+			return errorf("the task was told %v", fields)
+		}
+		return nil
+	})
+	if fields, err := told(visit(), base+"/headers"); err != nil || fields.Get("X-Amzn-Mtls-Clientcert") != "" {
+		t.Errorf("without a certificate the task was told %v %v", fields, err)
+	}
+}
+
+// tokens lets requests below /api pass with a token of the provider's, and gets
+// one as a program would that has a user log in by itself.
+func (b *balanced) tokens(listener, host, issuer, base string, browser *http.Client) {
+	b.t.Helper()
+	if _, err := b.elb.CreateRule(b.t.Context(), &elb.CreateRuleInput{
+		ListenerArn: &listener, Priority: new(int32(2)), Conditions: []elbtypes.RuleCondition{{Field: new("path-pattern"), Values: []string{"/api/*"}}},
+		Actions: []elbtypes.Action{
+			{Type: elbtypes.ActionTypeEnumJwtValidation, Order: new(int32(1)), JwtValidationConfig: &elbtypes.JwtValidationActionConfig{
+				Issuer: &issuer, JwksEndpoint: new("https://" + host + "/jwks"),
+				AdditionalClaims: []elbtypes.JwtValidationActionAdditionalClaim{{Name: new("aud"), Format: elbtypes.JwtValidationActionAdditionalClaimFormatEnumSingleString, Values: []string{"shop"}}},
+			}},
+			{Type: elbtypes.ActionTypeEnumForward, Order: new(int32(2)), TargetGroupArn: &b.targetGroup},
+		},
+	}); err != nil {
+		b.t.Fatal(err)
+	}
+	redirect := base + "/oauth2/idpresponse"
+	ask := func(method, path string, body url.Values, change func(*http.Request)) (status int, location *url.URL, answer string) {
+		b.t.Helper()
+		req, err := http.NewRequestWithContext(b.t.Context(), method, base+path, strings.NewReader(body.Encode()))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if body != nil {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		if change != nil {
+			change(req)
+		}
+		once := *browser
+		once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		resp, err := once.Do(req)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		all, err := io.ReadAll(resp.Body)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		location, _ = resp.Location()
+		return resp.StatusCode, location, string(all)
+	}
+	status, location, answer := ask(http.MethodGet, "/authorize?"+url.Values{"client_id": {"shop"}, "redirect_uri": {redirect}, "response_type": {"code"}, "state": {"s"}}.Encode(), nil, nil)
+	if status != http.StatusFound || location == nil {
+		b.t.Fatalf("the provider answers %d %s", status, answer)
+	}
+	status, _, answer = ask(http.MethodPost, "/token", url.Values{"grant_type": {"authorization_code"}, "code": {location.Query().Get("code")}, "redirect_uri": {redirect}}, func(r *http.Request) {
+		r.SetBasicAuth("shop", url.QueryEscape("s3cr:et &"))
+	})
+	var got struct {
+		Token string `json:"id_token"`
+	}
+	if err := json.Unmarshal([]byte(answer), &got); err != nil || got.Token == "" {
+		b.t.Fatalf("the provider gives no token: %d %s %v", status, answer, err)
+	}
+	bearing := func(token string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
+	}
+	eventually(b.t, 20*time.Second, "the rule holds", func() error {
+		if status, _, answer := ask(http.MethodGet, "/api/a", nil, nil); status != http.StatusUnauthorized {
+			return errorf("without a token: %d %s", status, answer)
+		}
+		return nil
+	})
+	signed, signature := got.Token[:strings.LastIndexByte(got.Token, '.')+1], got.Token[strings.LastIndexByte(got.Token, '.')+1:]
+	if status, _, answer := ask(http.MethodGet, "/api/a", nil, bearing(signed+strings.Repeat("A", len(signature)))); status != http.StatusUnauthorized {
+		b.t.Errorf("with another signature: %d %s", status, answer)
+	}
+	if status, _, answer := ask(http.MethodGet, "/api/a", nil, bearing(got.Token)); status != http.StatusOK || !strings.Contains(answer, `"uri":"/api/a"`) {
+		b.t.Errorf("with a token: %d %s", status, answer)
+	}
 }

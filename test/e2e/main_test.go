@@ -55,7 +55,7 @@ func run(m *testing.M) int {
 	// Most tests wait for others most of the time: more of them run at once than
 	// there are processors.
 	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() == f.DefValue {
-		if err := f.Value.Set("5"); err != nil {
+		if err := f.Value.Set("7"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

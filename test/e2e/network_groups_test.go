@@ -39,7 +39,9 @@ func TestNetworkBalancerGroups(t *testing.T) {
 	f := st.forwarder("n", func(in *elb.CreateLoadBalancerInput) {
 		in.Scheme, in.Subnets, in.SecurityGroups = elbtypes.LoadBalancerSchemeEnumInternal, st.subnets[:2], []string{front}
 	})
-	t.Cleanup(func() { _, _ = st.elb.DeleteLoadBalancer(context.Background(), &elb.DeleteLoadBalancerInput{LoadBalancerArn: &f.arn}) })
+	t.Cleanup(func() {
+		_, _ = st.elb.DeleteLoadBalancer(context.Background(), &elb.DeleteLoadBalancerInput{LoadBalancerArn: &f.arn})
+	})
 	group := f.flows("g", elbtypes.TargetTypeEnumIp, elbtypes.ProtocolEnumTcp)
 	f.listen(80, elbtypes.ProtocolEnumTcp, group)
 	ip := address(t, st.await(target, "RUNNING"))

@@ -72,6 +72,7 @@ func TestTerraform(t *testing.T) {
 				tf.apply("1", c.first)
 				c.applied(t, s, tf)
 				tf.apply("2", c.second)
+				tf.settled()
 				c.changed(t, s)
 				if c.imported != nil {
 					tf.reimport("2", *c.imported)

@@ -274,7 +274,8 @@ func testBothStream(t *testing.T, c pb.TestServiceClient) {
 }
 
 func testDeadline(t *testing.T, c pb.TestServiceClient, s *service) {
-	ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
+	// Long enough for the call to reach the target on a busy machine.
+	ctx, cancel := context.WithTimeout(within(t), time.Second)
 	defer cancel()
 	out, err := c.StreamingOutputCall(ctx, &pb.StreamingOutputCallRequest{})
 	if err != nil {
@@ -285,7 +286,11 @@ func testDeadline(t *testing.T, c pb.TestServiceClient, s *service) {
 	if _, err := out.Recv(); status.Code(err) != codes.DeadlineExceeded && !strings.Contains(err.Error(), "502") {
 		t.Errorf("got %v", err)
 	}
-	<-s.ended
+	select {
+	case <-s.ended:
+	case <-within(t).Done():
+		t.Error("the target has not seen the end of the call")
+	}
 }
 
 func testCancel(t *testing.T, c pb.TestServiceClient, s *service) {

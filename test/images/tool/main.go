@@ -2,7 +2,7 @@
 // test picks a subcommand:
 //
 //	serve [-port 80] [-name S] [-unhealthy D] [-stop-delay D]
-//	    HTTP: / says name, task and headers; /health; /env; /headers; /crash;
+//	    HTTP: / says name, task, headers and how many sleep; /health; /env; /headers; /crash;
 //	    /status/N; /sleep/D; /connect?addr=A; /get?url=U; /eat?mb=N; POST /echo
 //	    streams back; /stream sends a line every 100 ms, /events an event;
 //	    /ws is a WebSocket that says its name and then what it hears. -unhealthy

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 type server struct {
 	name      string
 	healthyAt time.Time
+	sleeping  atomic.Int64 // requests for /sleep
 }
 
 func serve(ctx context.Context, args []string) error {
@@ -88,6 +90,8 @@ func (s *server) handler() http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
+		s.sleeping.Add(1)
+		defer s.sleeping.Add(-1)
 		wait(r.Context(), d)
 		fmt.Fprintln(w, "slept", d) //nolint:gosec // for no browser
 	})
@@ -165,7 +169,7 @@ func (s *server) webSocket(w http.ResponseWriter, r *http.Request) {
 func (s *server) root(w http.ResponseWriter, r *http.Request) {
 	host, _ := os.Hostname() // empty is as good
 	reply(w, map[string]any{
-		"name": s.name, "hostname": host, "pid": os.Getpid(), "remote": r.RemoteAddr, "host": r.Host,
+		"name": s.name, "sleeping": s.sleeping.Load(), "hostname": host, "pid": os.Getpid(), "remote": r.RemoteAddr, "host": r.Host,
 		"method": r.Method, "uri": r.RequestURI, "proto": r.Proto, "headers": r.Header,
 		"metadata": os.Getenv("ECS_CONTAINER_METADATA_URI_V4"),
 	})
