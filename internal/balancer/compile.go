@@ -207,17 +207,3 @@ func seconds(s string, otherwise time.Duration) time.Duration {
 	}
 	return time.Duration(n) * time.Second
 }
-
-// fewest is how many of a group's targets must be healthy for the others to
-// be left out.
-func fewest(a map[string]string, all int) int {
-	const prefix = "target_group_health.unhealthy_state_routing.minimum_healthy_targets."
-	least := 1
-	if n, err := strconv.Atoi(a[prefix+"count"]); err == nil {
-		least = n
-	}
-	if percent, err := strconv.Atoi(a[prefix+"percentage"]); err == nil {
-		least = max(least, (all*percent+99)/100)
-	}
-	return least
-}

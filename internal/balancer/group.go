@@ -209,7 +209,7 @@ func (g *group) pool(of func(*target) bool) l7.Pool {
 			healthy = append(healthy, t.l7)
 		}
 	}
-	if len(healthy) < fewest(g.spec.Attributes, len(all)) {
+	if len(healthy) < balance.FewestRouted(g.spec.Attributes, len(all)) {
 		return l7.Pool{Targets: all, FailOpen: len(all) > 0}
 	}
 	return l7.Pool{Targets: healthy}

@@ -137,7 +137,7 @@ func (in *instance) zonesOf(g *group, hosts map[string]Hosts) map[string]ZoneHea
 				all += int(h.Registered)
 			}
 		}
-		out[i.Zone] = ZoneHealth{DNS: balance.FoundByName(g.spec.Attributes, healthy, all), Routing: healthy >= fewest(g.spec.Attributes, all)}
+		out[i.Zone] = ZoneHealth{DNS: balance.FoundByName(g.spec.Attributes, healthy, all), Routing: healthy >= balance.FewestRouted(g.spec.Attributes, all)}
 	}
 	return out
 }

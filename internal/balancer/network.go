@@ -325,7 +325,7 @@ func (in *instance) pool(g *group, zone string) []netip.AddrPort {
 			healthy = append(healthy, t.address())
 		}
 	}
-	if len(healthy) < fewest(g.spec.Attributes, len(all)) {
+	if len(healthy) < balance.FewestRouted(g.spec.Attributes, len(all)) {
 		return all
 	}
 	return healthy

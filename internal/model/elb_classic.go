@@ -103,6 +103,9 @@ type ClassicListener struct {
 	Policies []string `json:"policies,omitempty"`
 }
 
+// IsHTTP tells whether a protocol is one of requests.
+func IsHTTP(protocol string) bool { return protocol == "HTTP" || protocol == "HTTPS" }
+
 // ClassicListenerID is the record id of a classic load balancer's listener.
 func ClassicListenerID(lb string, port int32) string {
 	return lb + "/" + strconv.Itoa(int(port))

@@ -42,7 +42,7 @@ func in(t *testing.T, balanced bool, f func(*testing.T, *fixture)) {
 		x := &fixture{t: t, store: s, c: New(Config{Store: s, Clock: clock.System{}, FargateNode: "fargate"})}
 		x.group = &model.TargetGroup{
 			ID: "0123456789abcdef", ARN: "arn:aws:elasticloadbalancing:eu-west-1:000000000000:targetgroup/tg/0123456789abcdef",
-			TargetType: model.TargetTypeIP, VpcID: "vpc-1", Attributes: map[string]string{drainAttribute: "60"},
+			TargetType: model.TargetTypeIP, VpcID: "vpc-1", Attributes: map[string]string{"deregistration_delay.timeout_seconds": "60"},
 		}
 		tx := store.NewTxn()
 		tables.VPCs.Put(tx, account, region, "vpc-1", &model.VPC{ID: "vpc-1", CIDR: netip.MustParsePrefix("10.0.0.0/24"), DefaultGroupID: "sg-1"})

@@ -3,7 +3,6 @@ package ecstask
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"roadstead.dev/internal/model"
@@ -13,13 +12,9 @@ import (
 	"roadstead.dev/internal/store/tables"
 )
 
-// Draining a target ends after its group's delay; drainSlack more is given to
-// the load balancer to say so.
-const (
-	defaultDrainDelay = 300 * time.Second
-	drainSlack        = 10 * time.Second
-	drainAttribute    = "deregistration_delay.timeout_seconds"
-)
+// drainSlack is given to the load balancer, beyond its group's delay, to say that
+// a target is drained.
+const drainSlack = 10 * time.Second
 
 // registration is one target group that a task is, or is to be, in.
 type registration struct {
@@ -73,14 +68,6 @@ func (c *tasks) refused(ctx context.Context, row store.Row[model.Task], r *regis
 	return err == nil && balance.Refuses(r.group.V, host.V) != "", err
 }
 
-// drainDelay is how long the group gives a target's connections to end.
-func drainDelay(g *model.TargetGroup) time.Duration {
-	if n, err := strconv.Atoi(g.Attributes[drainAttribute]); err == nil {
-		return time.Duration(n) * time.Second
-	}
-	return defaultDrainDelay
-}
-
 func (rs registrations) facts(t *model.Task) lifecycle.Facts {
 	f := lifecycle.Facts{Targets: len(rs)}
 	for _, r := range rs {
@@ -92,7 +79,7 @@ func (rs registrations) facts(t *model.Task) lifecycle.Facts {
 			f.Registered++
 		default:
 			f.Draining++
-			until := r.target.V.DeregisteringAt.Add(drainDelay(r.group.V) + drainSlack)
+			until := r.target.V.DeregisteringAt.Add(balance.DeregistrationDelay(r.group.V) + drainSlack)
 			if until.After(f.DrainUntil) {
 				f.DrainUntil = until
 			}

@@ -41,12 +41,9 @@ type Stickiness struct {
 	Lasts     time.Duration
 }
 
-// Layer 7 protocols of classic listeners.
-func isHTTP(protocol string) bool { return protocol == "HTTP" || protocol == "HTTPS" }
-
 // none of a group's targets need be healthy: a classic load balancer sends
 // nothing to one that is not.
-const leastHealthy = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count"
+const leastHealthy = stateRouting + "count"
 
 // classic gives lb, which was composed of its records, the groups of its
 // listeners, and has them forward there.
@@ -133,7 +130,7 @@ func listenerPolicies(l *model.Listener, lb *model.ClassicLoadBalancer) (Followi
 		}
 		switch p.Type {
 		case model.PolicyProxyProtocol:
-			c.ProxyProtocol = p.Value("ProxyProtocol") == "true" && !isHTTP(l.Protocol)
+			c.ProxyProtocol = p.Value("ProxyProtocol") == "true" && !model.IsHTTP(l.Protocol)
 		case model.PolicyBackendAuth:
 			for _, key := range p.Values("PublicKeyPolicyName") {
 				if k := lb.Policy(key); k != nil {
@@ -152,7 +149,7 @@ func backend(base *TargetGroup, l *model.Listener, zone string) TargetGroup {
 		ID: base.ID + "/" + key, ARN: base.ARN + "/" + key, Protocol: l.Classic.InstanceProtocol, TargetType: base.TargetType,
 		Attributes: with(base.Attributes, nil), Classic: true,
 	}
-	if isHTTP(l.Protocol) {
+	if model.IsHTTP(l.Protocol) {
 		g.Attributes["load_balancing.algorithm.type"] = "least_outstanding_requests"
 	}
 	for _, t := range base.Targets {

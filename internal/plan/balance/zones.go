@@ -1,10 +1,6 @@
 package balance
 
-import (
-	"strconv"
-
-	"roadstead.dev/internal/model"
-)
+import "roadstead.dev/internal/model"
 
 const crossZone = "load_balancing.cross_zone.enabled"
 
@@ -94,22 +90,4 @@ func HealthyZones(lb LoadBalancer, seen map[string]map[string]Seen) map[string]b
 		}
 	}
 	return out
-}
-
-// FoundByName tells whether a zone with so many healthy targets of all is to be
-// found by the load balancer's name, by the attributes of a target group.
-func FoundByName(a map[string]string, healthy, all int) bool {
-	const prefix = "target_group_health.dns_failover.minimum_healthy_targets."
-	least := 1
-	switch v := a[prefix+"count"]; v {
-	case "":
-	case "off":
-		least = 0
-	default:
-		if n, err := strconv.Atoi(v); err == nil {
-			least = n
-		}
-	}
-	percent, err := strconv.Atoi(a[prefix+"percentage"])
-	return healthy >= least && (err != nil || all > 0 && healthy*100 >= percent*all)
 }

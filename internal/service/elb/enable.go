@@ -34,7 +34,7 @@ func (s *Service) SetLoadBalancerPoliciesOfListener(ctx context.Context, in *elb
 		for _, p := range all {
 			switch p.Type {
 			case model.PolicyAppCookie, model.PolicyLBCookie:
-				if sticky++; !isHTTP(l.Protocol) {
+				if sticky++; !model.IsHTTP(l.Protocol) {
 					return misconfigured("Policy %s of type %s can be enabled for HTTP and HTTPS listeners alone", p.Name, p.Type)
 				}
 			case model.PolicySSL:

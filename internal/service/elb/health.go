@@ -22,11 +22,11 @@ func parseTarget(target string) (model.HealthCheck, error) {
 	proto = strings.ToUpper(proto)
 	port, path, _ := strings.Cut(rest, "/")
 	switch {
-	case !isHTTP(proto) && !isSecure(proto) && proto != protoTCP:
+	case !model.IsHTTP(proto) && !isSecure(proto) && proto != protoTCP:
 		return model.HealthCheck{}, invalid("HealthCheck Target must begin with one of HTTP, TCP, HTTPS, SSL")
-	case isHTTP(proto) && !strings.Contains(rest, "/"):
+	case model.IsHTTP(proto) && !strings.Contains(rest, "/"):
 		return model.HealthCheck{}, invalid("HealthCheck HTTP Target must specify a port followed by a path that begins with a slash. e.g. HTTP:80/ping/this/path")
-	case isHTTP(proto):
+	case model.IsHTTP(proto):
 		path = "/" + path
 	case strings.Contains(rest, "/"):
 		return model.HealthCheck{}, invalid("HealthCheck TCP Target must specify a port and nothing else. e.g. TCP:80")
@@ -44,7 +44,7 @@ func checkOf(proto, port, path string) (model.HealthCheck, error) {
 		return model.HealthCheck{}, invalid("HealthCheck Target port must be between 1 and 65535")
 	}
 	hc := model.HealthCheck{Enabled: true, Protocol: proto, Port: strconv.Itoa(n), Path: path}
-	if isHTTP(proto) {
+	if model.IsHTTP(proto) {
 		hc.HTTPCode = "200"
 	}
 	return hc, nil

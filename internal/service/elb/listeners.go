@@ -27,11 +27,10 @@ const (
 )
 
 func isSecure(protocol string) bool { return protocol == protoHTTPS || protocol == protoSSL }
-func isHTTP(protocol string) bool   { return protocol == protoHTTP || protocol == protoHTTPS }
 
 func protocol(p string) (string, error) {
 	p = strings.ToUpper(p)
-	if !isHTTP(p) && !isSecure(p) && p != protoTCP {
+	if !model.IsHTTP(p) && !isSecure(p) && p != protoTCP {
 		return "", elb.NewUnsupportedProtocolException("Protocol '%s' is not supported: it must be HTTP, HTTPS, TCP or SSL", p)
 	}
 	return p, nil
@@ -64,7 +63,7 @@ func newListener(in *elb.Listener) (*model.Listener, error) {
 		return nil, err
 	}
 	back := protoTCP
-	if isHTTP(front) {
+	if model.IsHTTP(front) {
 		back = protoHTTP
 	}
 	if p := value(in.InstanceProtocol); p != "" {
@@ -72,7 +71,7 @@ func newListener(in *elb.Listener) (*model.Listener, error) {
 			return nil, err
 		}
 	}
-	if isHTTP(front) != isHTTP(back) {
+	if model.IsHTTP(front) != model.IsHTTP(back) {
 		return nil, invalid("Listener protocol '%s' and instance protocol '%s' must be at the same Internet protocol layer", front, back)
 	}
 	port := value(in.LoadBalancerPort)
