@@ -7,6 +7,7 @@ type LogDeliverySource struct {
 	ResourceARN string `json:"resourceArn"`
 	// Type of the log, a LogType… constant.
 	Type string `json:"type"`
+	Tags Tags   `json:"tags,omitempty"`
 }
 
 // LogDeliveryDestination is a log group that logs can be delivered to. Its
@@ -17,6 +18,10 @@ type LogDeliveryDestination struct {
 	ResourceARN string `json:"resourceArn"`
 	// Format is json or plain.
 	Format string `json:"format"`
+	// Policy as it was put, or empty. It is weighed when somebody makes a
+	// delivery to the destination.
+	Policy string `json:"policy,omitempty"`
+	Tags   Tags   `json:"tags,omitempty"`
 }
 
 // LogDelivery delivers the logs of a source to a destination. Its record's id
@@ -28,6 +33,7 @@ type LogDelivery struct {
 	DestinationARN string   `json:"destinationArn"`
 	Fields         []string `json:"fields,omitempty"`
 	Delimiter      string   `json:"delimiter,omitempty"`
+	Tags           Tags     `json:"tags,omitempty"`
 }
 
 // LogDeliveryARN is the ARN of a delivery-source, a delivery-destination or a
@@ -59,5 +65,10 @@ var LogFields = map[string][]string{
 	},
 	LogTypeALBChecks: {
 		"type", "time", "latency", "target_addr", "target_group_id", "status", "status_code", "reason_code", "elb", "ip_address",
+	},
+	LogTypeNLBAccess: {
+		"type", "version", "time", "elb", "listener", "client:port", "destination:port", "connection_time", "tls_handshake_time", "received_bytes",
+		"sent_bytes", "incoming_tls_alert", "chosen_cert_arn", "chosen_cert_serial", "tls_cipher", "tls_protocol_version", "tls_named_group",
+		"domain_name", "alpn_fe_protocol", "alpn_be_protocol", "alpn_client_preference_list", "tls_connection_creation_time",
 	},
 }

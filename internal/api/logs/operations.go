@@ -16,6 +16,7 @@ type Handler interface {
 	CreateLogStream(ctx context.Context, in *CreateLogStreamInput) (*CreateLogStreamOutput, error)
 	DeleteDelivery(ctx context.Context, in *DeleteDeliveryInput) (*DeleteDeliveryOutput, error)
 	DeleteDeliveryDestination(ctx context.Context, in *DeleteDeliveryDestinationInput) (*DeleteDeliveryDestinationOutput, error)
+	DeleteDeliveryDestinationPolicy(ctx context.Context, in *DeleteDeliveryDestinationPolicyInput) (*DeleteDeliveryDestinationPolicyOutput, error)
 	DeleteDeliverySource(ctx context.Context, in *DeleteDeliverySourceInput) (*DeleteDeliverySourceOutput, error)
 	DeleteLogGroup(ctx context.Context, in *DeleteLogGroupInput) (*DeleteLogGroupOutput, error)
 	DeleteLogStream(ctx context.Context, in *DeleteLogStreamInput) (*DeleteLogStreamOutput, error)
@@ -31,12 +32,14 @@ type Handler interface {
 	FilterLogEvents(ctx context.Context, in *FilterLogEventsInput) (*FilterLogEventsOutput, error)
 	GetDelivery(ctx context.Context, in *GetDeliveryInput) (*GetDeliveryOutput, error)
 	GetDeliveryDestination(ctx context.Context, in *GetDeliveryDestinationInput) (*GetDeliveryDestinationOutput, error)
+	GetDeliveryDestinationPolicy(ctx context.Context, in *GetDeliveryDestinationPolicyInput) (*GetDeliveryDestinationPolicyOutput, error)
 	GetDeliverySource(ctx context.Context, in *GetDeliverySourceInput) (*GetDeliverySourceOutput, error)
 	GetLogEvents(ctx context.Context, in *GetLogEventsInput) (*GetLogEventsOutput, error)
 	GetQueryResults(ctx context.Context, in *GetQueryResultsInput) (*GetQueryResultsOutput, error)
 	ListTagsForResource(ctx context.Context, in *ListTagsForResourceInput) (*ListTagsForResourceOutput, error)
 	ListTagsLogGroup(ctx context.Context, in *ListTagsLogGroupInput) (*ListTagsLogGroupOutput, error)
 	PutDeliveryDestination(ctx context.Context, in *PutDeliveryDestinationInput) (*PutDeliveryDestinationOutput, error)
+	PutDeliveryDestinationPolicy(ctx context.Context, in *PutDeliveryDestinationPolicyInput) (*PutDeliveryDestinationPolicyOutput, error)
 	PutDeliverySource(ctx context.Context, in *PutDeliverySourceInput) (*PutDeliverySourceOutput, error)
 	PutLogEvents(ctx context.Context, in *PutLogEventsInput) (*PutLogEventsOutput, error)
 	PutLogGroupDeletionProtection(ctx context.Context, in *PutLogGroupDeletionProtectionInput) (*PutLogGroupDeletionProtectionOutput, error)
@@ -71,6 +74,7 @@ func New(h Handler) *api.Service {
 			{Name: "CreateLogStream", Method: "POST", Path: "/", Input: "CreateLogStreamRequest", Output: "CreateLogStreamOutput", Errors: []string{"InvalidParameterException", "ResourceAlreadyExistsException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(CreateLogStreamInput) }},
 			{Name: "DeleteDelivery", Method: "POST", Path: "/", Input: "DeleteDeliveryRequest", Output: "DeleteDeliveryOutput", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ConflictException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(DeleteDeliveryInput) }},
 			{Name: "DeleteDeliveryDestination", Method: "POST", Path: "/", Input: "DeleteDeliveryDestinationRequest", Output: "DeleteDeliveryDestinationOutput", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ConflictException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(DeleteDeliveryDestinationInput) }},
+			{Name: "DeleteDeliveryDestinationPolicy", Method: "POST", Path: "/", Input: "DeleteDeliveryDestinationPolicyRequest", Output: "DeleteDeliveryDestinationPolicyOutput", Errors: []string{"ServiceUnavailableException", "ValidationException", "ResourceNotFoundException", "ConflictException"}, NewInput: func() any { return new(DeleteDeliveryDestinationPolicyInput) }},
 			{Name: "DeleteDeliverySource", Method: "POST", Path: "/", Input: "DeleteDeliverySourceRequest", Output: "DeleteDeliverySourceOutput", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ConflictException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(DeleteDeliverySourceInput) }},
 			{Name: "DeleteLogGroup", Method: "POST", Path: "/", Input: "DeleteLogGroupRequest", Output: "DeleteLogGroupOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "OperationAbortedException", "ServiceUnavailableException", "ValidationException"}, NewInput: func() any { return new(DeleteLogGroupInput) }},
 			{Name: "DeleteLogStream", Method: "POST", Path: "/", Input: "DeleteLogStreamRequest", Output: "DeleteLogStreamOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "OperationAbortedException", "ServiceUnavailableException", "ValidationException"}, NewInput: func() any { return new(DeleteLogStreamInput) }},
@@ -86,12 +90,14 @@ func New(h Handler) *api.Service {
 			{Name: "FilterLogEvents", Method: "POST", Path: "/", Input: "FilterLogEventsRequest", Output: "FilterLogEventsResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, Paginated: &api.Pagination{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "limit", ResultKey: "events"}, NewInput: func() any { return new(FilterLogEventsInput) }},
 			{Name: "GetDelivery", Method: "POST", Path: "/", Input: "GetDeliveryRequest", Output: "GetDeliveryResponse", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(GetDeliveryInput) }},
 			{Name: "GetDeliveryDestination", Method: "POST", Path: "/", Input: "GetDeliveryDestinationRequest", Output: "GetDeliveryDestinationResponse", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(GetDeliveryDestinationInput) }},
+			{Name: "GetDeliveryDestinationPolicy", Method: "POST", Path: "/", Input: "GetDeliveryDestinationPolicyRequest", Output: "GetDeliveryDestinationPolicyResponse", Errors: []string{"ServiceUnavailableException", "ValidationException", "ResourceNotFoundException"}, NewInput: func() any { return new(GetDeliveryDestinationPolicyInput) }},
 			{Name: "GetDeliverySource", Method: "POST", Path: "/", Input: "GetDeliverySourceRequest", Output: "GetDeliverySourceResponse", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException"}, NewInput: func() any { return new(GetDeliverySourceInput) }},
 			{Name: "GetLogEvents", Method: "POST", Path: "/", Input: "GetLogEventsRequest", Output: "GetLogEventsResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(GetLogEventsInput) }},
 			{Name: "GetQueryResults", Method: "POST", Path: "/", Input: "GetQueryResultsRequest", Output: "GetQueryResultsResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(GetQueryResultsInput) }},
 			{Name: "ListTagsForResource", Method: "POST", Path: "/", Input: "ListTagsForResourceRequest", Output: "ListTagsForResourceResponse", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(ListTagsForResourceInput) }},
 			{Name: "ListTagsLogGroup", Method: "POST", Path: "/", Input: "ListTagsLogGroupRequest", Output: "ListTagsLogGroupResponse", Errors: []string{"ResourceNotFoundException", "ServiceUnavailableException"}, NewInput: func() any { return new(ListTagsLogGroupInput) }},
 			{Name: "PutDeliveryDestination", Method: "POST", Path: "/", Input: "PutDeliveryDestinationRequest", Output: "PutDeliveryDestinationResponse", Errors: []string{"ServiceUnavailableException", "ConflictException", "ValidationException", "ServiceQuotaExceededException", "ThrottlingException", "ResourceNotFoundException"}, NewInput: func() any { return new(PutDeliveryDestinationInput) }},
+			{Name: "PutDeliveryDestinationPolicy", Method: "POST", Path: "/", Input: "PutDeliveryDestinationPolicyRequest", Output: "PutDeliveryDestinationPolicyResponse", Errors: []string{"ServiceUnavailableException", "ValidationException", "ResourceNotFoundException", "ConflictException"}, NewInput: func() any { return new(PutDeliveryDestinationPolicyInput) }},
 			{Name: "PutDeliverySource", Method: "POST", Path: "/", Input: "PutDeliverySourceRequest", Output: "PutDeliverySourceResponse", Errors: []string{"ServiceUnavailableException", "ConflictException", "ValidationException", "ServiceQuotaExceededException", "ResourceNotFoundException", "ThrottlingException"}, NewInput: func() any { return new(PutDeliverySourceInput) }},
 			{Name: "PutLogEvents", Method: "POST", Path: "/", Input: "PutLogEventsRequest", Output: "PutLogEventsResponse", Errors: []string{"InvalidParameterException", "InvalidSequenceTokenException", "DataAlreadyAcceptedException", "ResourceNotFoundException", "ServiceUnavailableException", "UnrecognizedClientException"}, NewInput: func() any { return new(PutLogEventsInput) }},
 			{Name: "PutLogGroupDeletionProtection", Method: "POST", Path: "/", Input: "PutLogGroupDeletionProtectionRequest", Output: "PutLogGroupDeletionProtectionOutput", Errors: []string{"InvalidParameterException", "ResourceNotFoundException", "AccessDeniedException", "OperationAbortedException", "ServiceUnavailableException", "InvalidOperationException"}, NewInput: func() any { return new(PutLogGroupDeletionProtectionInput) }},
@@ -118,7 +124,6 @@ func New(h Handler) *api.Service {
 			"CreateScheduledQuery",
 			"DeleteAccountPolicy",
 			"DeleteDataProtectionPolicy",
-			"DeleteDeliveryDestinationPolicy",
 			"DeleteDestination",
 			"DeleteIndexPolicy",
 			"DeleteIntegration",
@@ -144,7 +149,6 @@ func New(h Handler) *api.Service {
 			"DisassociateKmsKey",
 			"DisassociateSourceFromS3TableIntegration",
 			"GetDataProtectionPolicy",
-			"GetDeliveryDestinationPolicy",
 			"GetIntegration",
 			"GetLogAnomalyDetector",
 			"GetLogFields",
@@ -166,7 +170,6 @@ func New(h Handler) *api.Service {
 			"PutAccountPolicy",
 			"PutBearerTokenAuthentication",
 			"PutDataProtectionPolicy",
-			"PutDeliveryDestinationPolicy",
 			"PutDestination",
 			"PutDestinationPolicy",
 			"PutIndexPolicy",
@@ -200,185 +203,200 @@ func New(h Handler) *api.Service {
 			return h.DeleteDeliveryDestination(ctx, in.(*DeleteDeliveryDestinationInput))
 		}
 		s.Operations[5].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteDeliverySource(ctx, in.(*DeleteDeliverySourceInput))
+			return h.DeleteDeliveryDestinationPolicy(ctx, in.(*DeleteDeliveryDestinationPolicyInput))
 		}
 		s.Operations[6].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteLogGroup(ctx, in.(*DeleteLogGroupInput))
+			return h.DeleteDeliverySource(ctx, in.(*DeleteDeliverySourceInput))
 		}
 		s.Operations[7].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteLogStream(ctx, in.(*DeleteLogStreamInput))
+			return h.DeleteLogGroup(ctx, in.(*DeleteLogGroupInput))
 		}
 		s.Operations[8].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteQueryDefinition(ctx, in.(*DeleteQueryDefinitionInput))
+			return h.DeleteLogStream(ctx, in.(*DeleteLogStreamInput))
 		}
 		s.Operations[9].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DeleteRetentionPolicy(ctx, in.(*DeleteRetentionPolicyInput))
+			return h.DeleteQueryDefinition(ctx, in.(*DeleteQueryDefinitionInput))
 		}
 		s.Operations[10].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeDeliveries(ctx, in.(*DescribeDeliveriesInput))
+			return h.DeleteRetentionPolicy(ctx, in.(*DeleteRetentionPolicyInput))
 		}
 		s.Operations[11].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeDeliveryDestinations(ctx, in.(*DescribeDeliveryDestinationsInput))
+			return h.DescribeDeliveries(ctx, in.(*DescribeDeliveriesInput))
 		}
 		s.Operations[12].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeDeliverySources(ctx, in.(*DescribeDeliverySourcesInput))
+			return h.DescribeDeliveryDestinations(ctx, in.(*DescribeDeliveryDestinationsInput))
 		}
 		s.Operations[13].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeLogGroups(ctx, in.(*DescribeLogGroupsInput))
+			return h.DescribeDeliverySources(ctx, in.(*DescribeDeliverySourcesInput))
 		}
 		s.Operations[14].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeLogStreams(ctx, in.(*DescribeLogStreamsInput))
+			return h.DescribeLogGroups(ctx, in.(*DescribeLogGroupsInput))
 		}
 		s.Operations[15].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeQueries(ctx, in.(*DescribeQueriesInput))
+			return h.DescribeLogStreams(ctx, in.(*DescribeLogStreamsInput))
 		}
 		s.Operations[16].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.DescribeQueryDefinitions(ctx, in.(*DescribeQueryDefinitionsInput))
+			return h.DescribeQueries(ctx, in.(*DescribeQueriesInput))
 		}
 		s.Operations[17].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.DescribeQueryDefinitions(ctx, in.(*DescribeQueryDefinitionsInput))
+		}
+		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.FilterLogEvents(ctx, in.(*FilterLogEventsInput))
 		}
-		s.Operations[18].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetDelivery(ctx, in.(*GetDeliveryInput)) }
-		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[19].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetDelivery(ctx, in.(*GetDeliveryInput)) }
+		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetDeliveryDestination(ctx, in.(*GetDeliveryDestinationInput))
 		}
-		s.Operations[20].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.GetDeliveryDestinationPolicy(ctx, in.(*GetDeliveryDestinationPolicyInput))
+		}
+		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetDeliverySource(ctx, in.(*GetDeliverySourceInput))
 		}
-		s.Operations[21].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetLogEvents(ctx, in.(*GetLogEventsInput)) }
-		s.Operations[22].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetLogEvents(ctx, in.(*GetLogEventsInput)) }
+		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetQueryResults(ctx, in.(*GetQueryResultsInput))
 		}
-		s.Operations[23].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTagsForResource(ctx, in.(*ListTagsForResourceInput))
 		}
-		s.Operations[24].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListTagsLogGroup(ctx, in.(*ListTagsLogGroupInput))
 		}
-		s.Operations[25].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutDeliveryDestination(ctx, in.(*PutDeliveryDestinationInput))
 		}
-		s.Operations[26].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutDeliverySource(ctx, in.(*PutDeliverySourceInput))
-		}
-		s.Operations[27].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutLogEvents(ctx, in.(*PutLogEventsInput)) }
 		s.Operations[28].Invoke = func(ctx context.Context, in any) (any, error) {
-			return h.PutLogGroupDeletionProtection(ctx, in.(*PutLogGroupDeletionProtectionInput))
+			return h.PutDeliveryDestinationPolicy(ctx, in.(*PutDeliveryDestinationPolicyInput))
 		}
 		s.Operations[29].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutDeliverySource(ctx, in.(*PutDeliverySourceInput))
+		}
+		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutLogEvents(ctx, in.(*PutLogEventsInput)) }
+		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) {
+			return h.PutLogGroupDeletionProtection(ctx, in.(*PutLogGroupDeletionProtectionInput))
+		}
+		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutQueryDefinition(ctx, in.(*PutQueryDefinitionInput))
 		}
-		s.Operations[30].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutRetentionPolicy(ctx, in.(*PutRetentionPolicyInput))
 		}
-		s.Operations[31].Invoke = func(ctx context.Context, in any) (any, error) { return h.StartQuery(ctx, in.(*StartQueryInput)) }
-		s.Operations[32].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopQuery(ctx, in.(*StopQueryInput)) }
-		s.Operations[33].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagLogGroup(ctx, in.(*TagLogGroupInput)) }
-		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
-		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) { return h.StartQuery(ctx, in.(*StartQueryInput)) }
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) { return h.StopQuery(ctx, in.(*StopQueryInput)) }
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagLogGroup(ctx, in.(*TagLogGroupInput)) }
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) { return h.TagResource(ctx, in.(*TagResourceInput)) }
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.TestMetricFilter(ctx, in.(*TestMetricFilterInput))
 		}
-		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagLogGroup(ctx, in.(*UntagLogGroupInput)) }
-		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
-		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagLogGroup(ctx, in.(*UntagLogGroupInput)) }
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) { return h.UntagResource(ctx, in.(*UntagResourceInput)) }
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UpdateDeliveryConfiguration(ctx, in.(*UpdateDeliveryConfigurationInput))
 		}
 	}
 	return s.Link(map[string]any{
-		"AccessDeniedException":                AccessDeniedException{},
-		"ConflictException":                    ConflictException{},
-		"CreateDeliveryRequest":                CreateDeliveryInput{},
-		"CreateDeliveryResponse":               CreateDeliveryOutput{},
-		"CreateLogGroupOutput":                 CreateLogGroupOutput{},
-		"CreateLogGroupRequest":                CreateLogGroupInput{},
-		"CreateLogStreamOutput":                CreateLogStreamOutput{},
-		"CreateLogStreamRequest":               CreateLogStreamInput{},
-		"DataAlreadyAcceptedException":         DataAlreadyAcceptedException{},
-		"DeleteDeliveryDestinationOutput":      DeleteDeliveryDestinationOutput{},
-		"DeleteDeliveryDestinationRequest":     DeleteDeliveryDestinationInput{},
-		"DeleteDeliveryOutput":                 DeleteDeliveryOutput{},
-		"DeleteDeliveryRequest":                DeleteDeliveryInput{},
-		"DeleteDeliverySourceOutput":           DeleteDeliverySourceOutput{},
-		"DeleteDeliverySourceRequest":          DeleteDeliverySourceInput{},
-		"DeleteLogGroupOutput":                 DeleteLogGroupOutput{},
-		"DeleteLogGroupRequest":                DeleteLogGroupInput{},
-		"DeleteLogStreamOutput":                DeleteLogStreamOutput{},
-		"DeleteLogStreamRequest":               DeleteLogStreamInput{},
-		"DeleteQueryDefinitionRequest":         DeleteQueryDefinitionInput{},
-		"DeleteQueryDefinitionResponse":        DeleteQueryDefinitionOutput{},
-		"DeleteRetentionPolicyOutput":          DeleteRetentionPolicyOutput{},
-		"DeleteRetentionPolicyRequest":         DeleteRetentionPolicyInput{},
-		"DescribeDeliveriesRequest":            DescribeDeliveriesInput{},
-		"DescribeDeliveriesResponse":           DescribeDeliveriesOutput{},
-		"DescribeDeliveryDestinationsRequest":  DescribeDeliveryDestinationsInput{},
-		"DescribeDeliveryDestinationsResponse": DescribeDeliveryDestinationsOutput{},
-		"DescribeDeliverySourcesRequest":       DescribeDeliverySourcesInput{},
-		"DescribeDeliverySourcesResponse":      DescribeDeliverySourcesOutput{},
-		"DescribeLogGroupsRequest":             DescribeLogGroupsInput{},
-		"DescribeLogGroupsResponse":            DescribeLogGroupsOutput{},
-		"DescribeLogStreamsRequest":            DescribeLogStreamsInput{},
-		"DescribeLogStreamsResponse":           DescribeLogStreamsOutput{},
-		"DescribeQueriesRequest":               DescribeQueriesInput{},
-		"DescribeQueriesResponse":              DescribeQueriesOutput{},
-		"DescribeQueryDefinitionsRequest":      DescribeQueryDefinitionsInput{},
-		"DescribeQueryDefinitionsResponse":     DescribeQueryDefinitionsOutput{},
-		"FilterLogEventsRequest":               FilterLogEventsInput{},
-		"FilterLogEventsResponse":              FilterLogEventsOutput{},
-		"GetDeliveryDestinationRequest":        GetDeliveryDestinationInput{},
-		"GetDeliveryDestinationResponse":       GetDeliveryDestinationOutput{},
-		"GetDeliveryRequest":                   GetDeliveryInput{},
-		"GetDeliveryResponse":                  GetDeliveryOutput{},
-		"GetDeliverySourceRequest":             GetDeliverySourceInput{},
-		"GetDeliverySourceResponse":            GetDeliverySourceOutput{},
-		"GetLogEventsRequest":                  GetLogEventsInput{},
-		"GetLogEventsResponse":                 GetLogEventsOutput{},
-		"GetQueryResultsRequest":               GetQueryResultsInput{},
-		"GetQueryResultsResponse":              GetQueryResultsOutput{},
-		"InvalidOperationException":            InvalidOperationException{},
-		"InvalidParameterException":            InvalidParameterException{},
-		"InvalidSequenceTokenException":        InvalidSequenceTokenException{},
-		"LimitExceededException":               LimitExceededException{},
-		"ListTagsForResourceRequest":           ListTagsForResourceInput{},
-		"ListTagsForResourceResponse":          ListTagsForResourceOutput{},
-		"ListTagsLogGroupRequest":              ListTagsLogGroupInput{},
-		"ListTagsLogGroupResponse":             ListTagsLogGroupOutput{},
-		"MalformedQueryException":              MalformedQueryException{},
-		"OperationAbortedException":            OperationAbortedException{},
-		"PutDeliveryDestinationRequest":        PutDeliveryDestinationInput{},
-		"PutDeliveryDestinationResponse":       PutDeliveryDestinationOutput{},
-		"PutDeliverySourceRequest":             PutDeliverySourceInput{},
-		"PutDeliverySourceResponse":            PutDeliverySourceOutput{},
-		"PutLogEventsRequest":                  PutLogEventsInput{},
-		"PutLogEventsResponse":                 PutLogEventsOutput{},
-		"PutLogGroupDeletionProtectionOutput":  PutLogGroupDeletionProtectionOutput{},
-		"PutLogGroupDeletionProtectionRequest": PutLogGroupDeletionProtectionInput{},
-		"PutQueryDefinitionRequest":            PutQueryDefinitionInput{},
-		"PutQueryDefinitionResponse":           PutQueryDefinitionOutput{},
-		"PutRetentionPolicyOutput":             PutRetentionPolicyOutput{},
-		"PutRetentionPolicyRequest":            PutRetentionPolicyInput{},
-		"ResourceAlreadyExistsException":       ResourceAlreadyExistsException{},
-		"ResourceNotFoundException":            ResourceNotFoundException{},
-		"ServiceQuotaExceededException":        ServiceQuotaExceededException{},
-		"ServiceUnavailableException":          ServiceUnavailableException{},
-		"StartQueryRequest":                    StartQueryInput{},
-		"StartQueryResponse":                   StartQueryOutput{},
-		"StopQueryRequest":                     StopQueryInput{},
-		"StopQueryResponse":                    StopQueryOutput{},
-		"TagLogGroupOutput":                    TagLogGroupOutput{},
-		"TagLogGroupRequest":                   TagLogGroupInput{},
-		"TagResourceOutput":                    TagResourceOutput{},
-		"TagResourceRequest":                   TagResourceInput{},
-		"TestMetricFilterRequest":              TestMetricFilterInput{},
-		"TestMetricFilterResponse":             TestMetricFilterOutput{},
-		"ThrottlingException":                  ThrottlingException{},
-		"TooManyTagsException":                 TooManyTagsException{},
-		"UnrecognizedClientException":          UnrecognizedClientException{},
-		"UntagLogGroupOutput":                  UntagLogGroupOutput{},
-		"UntagLogGroupRequest":                 UntagLogGroupInput{},
-		"UntagResourceOutput":                  UntagResourceOutput{},
-		"UntagResourceRequest":                 UntagResourceInput{},
-		"UpdateDeliveryConfigurationRequest":   UpdateDeliveryConfigurationInput{},
-		"UpdateDeliveryConfigurationResponse":  UpdateDeliveryConfigurationOutput{},
-		"ValidationException":                  ValidationException{},
+		"AccessDeniedException":                  AccessDeniedException{},
+		"ConflictException":                      ConflictException{},
+		"CreateDeliveryRequest":                  CreateDeliveryInput{},
+		"CreateDeliveryResponse":                 CreateDeliveryOutput{},
+		"CreateLogGroupOutput":                   CreateLogGroupOutput{},
+		"CreateLogGroupRequest":                  CreateLogGroupInput{},
+		"CreateLogStreamOutput":                  CreateLogStreamOutput{},
+		"CreateLogStreamRequest":                 CreateLogStreamInput{},
+		"DataAlreadyAcceptedException":           DataAlreadyAcceptedException{},
+		"DeleteDeliveryDestinationOutput":        DeleteDeliveryDestinationOutput{},
+		"DeleteDeliveryDestinationPolicyOutput":  DeleteDeliveryDestinationPolicyOutput{},
+		"DeleteDeliveryDestinationPolicyRequest": DeleteDeliveryDestinationPolicyInput{},
+		"DeleteDeliveryDestinationRequest":       DeleteDeliveryDestinationInput{},
+		"DeleteDeliveryOutput":                   DeleteDeliveryOutput{},
+		"DeleteDeliveryRequest":                  DeleteDeliveryInput{},
+		"DeleteDeliverySourceOutput":             DeleteDeliverySourceOutput{},
+		"DeleteDeliverySourceRequest":            DeleteDeliverySourceInput{},
+		"DeleteLogGroupOutput":                   DeleteLogGroupOutput{},
+		"DeleteLogGroupRequest":                  DeleteLogGroupInput{},
+		"DeleteLogStreamOutput":                  DeleteLogStreamOutput{},
+		"DeleteLogStreamRequest":                 DeleteLogStreamInput{},
+		"DeleteQueryDefinitionRequest":           DeleteQueryDefinitionInput{},
+		"DeleteQueryDefinitionResponse":          DeleteQueryDefinitionOutput{},
+		"DeleteRetentionPolicyOutput":            DeleteRetentionPolicyOutput{},
+		"DeleteRetentionPolicyRequest":           DeleteRetentionPolicyInput{},
+		"DescribeDeliveriesRequest":              DescribeDeliveriesInput{},
+		"DescribeDeliveriesResponse":             DescribeDeliveriesOutput{},
+		"DescribeDeliveryDestinationsRequest":    DescribeDeliveryDestinationsInput{},
+		"DescribeDeliveryDestinationsResponse":   DescribeDeliveryDestinationsOutput{},
+		"DescribeDeliverySourcesRequest":         DescribeDeliverySourcesInput{},
+		"DescribeDeliverySourcesResponse":        DescribeDeliverySourcesOutput{},
+		"DescribeLogGroupsRequest":               DescribeLogGroupsInput{},
+		"DescribeLogGroupsResponse":              DescribeLogGroupsOutput{},
+		"DescribeLogStreamsRequest":              DescribeLogStreamsInput{},
+		"DescribeLogStreamsResponse":             DescribeLogStreamsOutput{},
+		"DescribeQueriesRequest":                 DescribeQueriesInput{},
+		"DescribeQueriesResponse":                DescribeQueriesOutput{},
+		"DescribeQueryDefinitionsRequest":        DescribeQueryDefinitionsInput{},
+		"DescribeQueryDefinitionsResponse":       DescribeQueryDefinitionsOutput{},
+		"FilterLogEventsRequest":                 FilterLogEventsInput{},
+		"FilterLogEventsResponse":                FilterLogEventsOutput{},
+		"GetDeliveryDestinationPolicyRequest":    GetDeliveryDestinationPolicyInput{},
+		"GetDeliveryDestinationPolicyResponse":   GetDeliveryDestinationPolicyOutput{},
+		"GetDeliveryDestinationRequest":          GetDeliveryDestinationInput{},
+		"GetDeliveryDestinationResponse":         GetDeliveryDestinationOutput{},
+		"GetDeliveryRequest":                     GetDeliveryInput{},
+		"GetDeliveryResponse":                    GetDeliveryOutput{},
+		"GetDeliverySourceRequest":               GetDeliverySourceInput{},
+		"GetDeliverySourceResponse":              GetDeliverySourceOutput{},
+		"GetLogEventsRequest":                    GetLogEventsInput{},
+		"GetLogEventsResponse":                   GetLogEventsOutput{},
+		"GetQueryResultsRequest":                 GetQueryResultsInput{},
+		"GetQueryResultsResponse":                GetQueryResultsOutput{},
+		"InvalidOperationException":              InvalidOperationException{},
+		"InvalidParameterException":              InvalidParameterException{},
+		"InvalidSequenceTokenException":          InvalidSequenceTokenException{},
+		"LimitExceededException":                 LimitExceededException{},
+		"ListTagsForResourceRequest":             ListTagsForResourceInput{},
+		"ListTagsForResourceResponse":            ListTagsForResourceOutput{},
+		"ListTagsLogGroupRequest":                ListTagsLogGroupInput{},
+		"ListTagsLogGroupResponse":               ListTagsLogGroupOutput{},
+		"MalformedQueryException":                MalformedQueryException{},
+		"OperationAbortedException":              OperationAbortedException{},
+		"PutDeliveryDestinationPolicyRequest":    PutDeliveryDestinationPolicyInput{},
+		"PutDeliveryDestinationPolicyResponse":   PutDeliveryDestinationPolicyOutput{},
+		"PutDeliveryDestinationRequest":          PutDeliveryDestinationInput{},
+		"PutDeliveryDestinationResponse":         PutDeliveryDestinationOutput{},
+		"PutDeliverySourceRequest":               PutDeliverySourceInput{},
+		"PutDeliverySourceResponse":              PutDeliverySourceOutput{},
+		"PutLogEventsRequest":                    PutLogEventsInput{},
+		"PutLogEventsResponse":                   PutLogEventsOutput{},
+		"PutLogGroupDeletionProtectionOutput":    PutLogGroupDeletionProtectionOutput{},
+		"PutLogGroupDeletionProtectionRequest":   PutLogGroupDeletionProtectionInput{},
+		"PutQueryDefinitionRequest":              PutQueryDefinitionInput{},
+		"PutQueryDefinitionResponse":             PutQueryDefinitionOutput{},
+		"PutRetentionPolicyOutput":               PutRetentionPolicyOutput{},
+		"PutRetentionPolicyRequest":              PutRetentionPolicyInput{},
+		"ResourceAlreadyExistsException":         ResourceAlreadyExistsException{},
+		"ResourceNotFoundException":              ResourceNotFoundException{},
+		"ServiceQuotaExceededException":          ServiceQuotaExceededException{},
+		"ServiceUnavailableException":            ServiceUnavailableException{},
+		"StartQueryRequest":                      StartQueryInput{},
+		"StartQueryResponse":                     StartQueryOutput{},
+		"StopQueryRequest":                       StopQueryInput{},
+		"StopQueryResponse":                      StopQueryOutput{},
+		"TagLogGroupOutput":                      TagLogGroupOutput{},
+		"TagLogGroupRequest":                     TagLogGroupInput{},
+		"TagResourceOutput":                      TagResourceOutput{},
+		"TagResourceRequest":                     TagResourceInput{},
+		"TestMetricFilterRequest":                TestMetricFilterInput{},
+		"TestMetricFilterResponse":               TestMetricFilterOutput{},
+		"ThrottlingException":                    ThrottlingException{},
+		"TooManyTagsException":                   TooManyTagsException{},
+		"UnrecognizedClientException":            UnrecognizedClientException{},
+		"UntagLogGroupOutput":                    UntagLogGroupOutput{},
+		"UntagLogGroupRequest":                   UntagLogGroupInput{},
+		"UntagResourceOutput":                    UntagResourceOutput{},
+		"UntagResourceRequest":                   UntagResourceInput{},
+		"UpdateDeliveryConfigurationRequest":     UpdateDeliveryConfigurationInput{},
+		"UpdateDeliveryConfigurationResponse":    UpdateDeliveryConfigurationOutput{},
+		"ValidationException":                    ValidationException{},
 	})
 }

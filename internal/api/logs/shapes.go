@@ -46,6 +46,10 @@ func shapes() []api.Shape {
 		{Name: "DataProtectionStatus", Enum: []string{"ACTIVATED", "DELETED", "ARCHIVED", "DISABLED"}},
 		{Name: "Days", Kind: api.Integer},
 		{Name: "DeleteDeliveryDestinationOutput", Kind: api.Structure},
+		{Name: "DeleteDeliveryDestinationPolicyOutput", Kind: api.Structure},
+		{Name: "DeleteDeliveryDestinationPolicyRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliveryDestinationName", Shape: "DeliveryDestinationName", Required: true},
+		}},
 		{Name: "DeleteDeliveryDestinationRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "name", Shape: "DeliveryDestinationName", Required: true},
 		}},
@@ -101,6 +105,7 @@ func shapes() []api.Shape {
 			{Name: "destinationResourceArn", Shape: "Arn", Required: true},
 		}},
 		{Name: "DeliveryDestinationName", HasMin: true, Min: 1, HasMax: true, Max: 60, Pattern: "[\\w-]*"},
+		{Name: "DeliveryDestinationPolicy", HasMin: true, Min: 1, HasMax: true, Max: 51200},
 		{Name: "DeliveryDestinationType", Enum: []string{"S3", "CWL", "FH", "XRAY"}},
 		{Name: "DeliveryDestinations", Kind: api.List, Element: "DeliveryDestination"},
 		{Name: "DeliveryId", HasMin: true, Min: 1, HasMax: true, Max: 64, Pattern: "^[0-9A-Za-z]+$"},
@@ -248,6 +253,12 @@ func shapes() []api.Shape {
 			{Name: "timestamp", Shape: "Timestamp"},
 		}},
 		{Name: "FilteredLogEvents", Kind: api.List, Element: "FilteredLogEvent"},
+		{Name: "GetDeliveryDestinationPolicyRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliveryDestinationName", Shape: "DeliveryDestinationName", Required: true},
+		}},
+		{Name: "GetDeliveryDestinationPolicyResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "policy", Shape: "Policy"},
+		}},
 		{Name: "GetDeliveryDestinationRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "name", Shape: "DeliveryDestinationName", Required: true},
 		}},
@@ -383,6 +394,16 @@ func shapes() []api.Shape {
 			{Name: "timestamp", Shape: "Timestamp"},
 		}},
 		{Name: "OutputLogEvents", Kind: api.List, Element: "OutputLogEvent"},
+		{Name: "Policy", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliveryDestinationPolicy", Shape: "DeliveryDestinationPolicy"},
+		}},
+		{Name: "PutDeliveryDestinationPolicyRequest", Kind: api.Structure, Members: []api.Member{
+			{Name: "deliveryDestinationName", Shape: "DeliveryDestinationName", Required: true},
+			{Name: "deliveryDestinationPolicy", Shape: "DeliveryDestinationPolicy", Required: true},
+		}},
+		{Name: "PutDeliveryDestinationPolicyResponse", Kind: api.Structure, Members: []api.Member{
+			{Name: "policy", Shape: "Policy"},
+		}},
 		{Name: "PutDeliveryDestinationRequest", Kind: api.Structure, Members: []api.Member{
 			{Name: "deliveryDestinationConfiguration", Shape: "DeliveryDestinationConfiguration"},
 			{Name: "deliveryDestinationType", Shape: "DeliveryDestinationType"},

@@ -55,6 +55,15 @@ const (
 type DeleteDeliveryDestinationOutput struct {
 }
 
+// DeleteDeliveryDestinationPolicyOutput is a shape of the model.
+type DeleteDeliveryDestinationPolicyOutput struct {
+}
+
+// DeleteDeliveryDestinationPolicyInput is the model's DeleteDeliveryDestinationPolicyRequest.
+type DeleteDeliveryDestinationPolicyInput struct {
+	DeliveryDestinationName *string
+}
+
 // DeleteDeliveryDestinationInput is the model's DeleteDeliveryDestinationRequest.
 type DeleteDeliveryDestinationInput struct {
 	Name *string
@@ -336,6 +345,16 @@ type FilteredLogEvent struct {
 	Timestamp     *int64
 }
 
+// GetDeliveryDestinationPolicyInput is the model's GetDeliveryDestinationPolicyRequest.
+type GetDeliveryDestinationPolicyInput struct {
+	DeliveryDestinationName *string
+}
+
+// GetDeliveryDestinationPolicyOutput is the model's GetDeliveryDestinationPolicyResponse.
+type GetDeliveryDestinationPolicyOutput struct {
+	Policy *Policy
+}
+
 // GetDeliveryDestinationInput is the model's GetDeliveryDestinationRequest.
 type GetDeliveryDestinationInput struct {
 	Name *string
@@ -509,6 +528,22 @@ type OutputLogEvent struct {
 	IngestionTime *int64
 	Message       *string
 	Timestamp     *int64
+}
+
+// Policy is a shape of the model.
+type Policy struct {
+	DeliveryDestinationPolicy *string
+}
+
+// PutDeliveryDestinationPolicyInput is the model's PutDeliveryDestinationPolicyRequest.
+type PutDeliveryDestinationPolicyInput struct {
+	DeliveryDestinationName   *string
+	DeliveryDestinationPolicy *string
+}
+
+// PutDeliveryDestinationPolicyOutput is the model's PutDeliveryDestinationPolicyResponse.
+type PutDeliveryDestinationPolicyOutput struct {
+	Policy *Policy
 }
 
 // PutDeliveryDestinationInput is the model's PutDeliveryDestinationRequest.

@@ -61,6 +61,8 @@ func Fields(k Kind) []string {
 		return names(connectionFields)
 	case Checks:
 		return names(checkFields)
+	case Network:
+		return names(securedFields)
 	default:
 		return nil
 	}

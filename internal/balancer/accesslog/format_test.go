@@ -187,7 +187,7 @@ func FuzzEntry(f *testing.F) {
 
 // TestFieldsAreListed holds that the API knows the fields that there are.
 func TestFieldsAreListed(t *testing.T) {
-	for _, k := range []Kind{Access, Connection, Checks} {
+	for _, k := range []Kind{Access, Connection, Checks, Network} {
 		if got, want := strings.Join(Fields(k), " "), strings.Join(model.LogFields[string(k)], " "); got != want {
 			t.Errorf("%s: %s, not %s", k, got, want)
 		}

@@ -22,9 +22,6 @@ func refusedDelivery(format string, args ...any) error {
 	return logs.NewValidationException(format, args...)
 }
 
-// errDeliveryTags refuses what nothing could be found by.
-var errDeliveryTags = refusedDelivery("Tags are not supported for deliveries, their sources and their destinations.")
-
 // found is a record, or the error for one that there is not.
 func found[T any](ctx context.Context, s store.Store, t *store.Table[T], name, what string) (store.Row[T], error) {
 	c := api.CallFrom(ctx)
@@ -56,21 +53,30 @@ func pageOf[T any](ctx context.Context, s store.Store, t *store.Table[T], operat
 func renderSource(c *api.Call, v *model.LogDeliverySource) *logs.DeliverySource {
 	return &logs.DeliverySource{
 		Arn: new(model.LogDeliveryARN(model.DeliverySourceKind, c.Region, c.Account, v.Name)), Name: &v.Name, LogType: &v.Type,
-		ResourceArns: []string{v.ResourceARN}, Service: new("elasticloadbalancing"),
+		ResourceArns: []string{v.ResourceARN}, Service: new("elasticloadbalancing"), Tags: v.Tags,
 	}
 }
 
-// PutDeliverySource makes or changes a source: an application load balancer.
+// sends are the log types that are delivered, and the beginning of the names of
+// the load balancers that have them.
+// https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutDeliverySource.html
+var sends = map[string]string{
+	model.LogTypeALBAccess: "loadbalancer/app/", model.LogTypeALBConnection: "loadbalancer/app/", model.LogTypeALBChecks: "loadbalancer/app/",
+	model.LogTypeNLBAccess: "loadbalancer/net/",
+}
+
+// PutDeliverySource makes or changes a source: a load balancer.
 func (s *Service) PutDeliverySource(ctx context.Context, in *logs.PutDeliverySourceInput) (*logs.PutDeliverySourceOutput, error) {
 	c := api.CallFrom(ctx)
-	if len(in.Tags) > 0 {
-		return nil, errDeliveryTags
+	if err := checkTags(in.Tags); err != nil {
+		return nil, err
 	}
-	if !slices.Contains([]string{model.LogTypeALBAccess, model.LogTypeALBConnection, model.LogTypeALBChecks}, *in.LogType) || len(in.DeliverySourceConfiguration) > 0 {
+	of := sends[*in.LogType]
+	if of == "" || len(in.DeliverySourceConfiguration) > 0 {
 		return nil, refusedDelivery("The log type %s, or its configuration, is not supported for this resource.", *in.LogType)
 	}
 	arn, err := model.ParseARN(*in.ResourceArn)
-	lb, ok := strings.CutPrefix(arn.Resource, "loadbalancer/app/")
+	lb, ok := strings.CutPrefix(arn.Resource, of)
 	if err != nil || !ok || arn.Account != c.Account || arn.Region != c.Region {
 		return nil, refusedDelivery("The resource %s does not send logs of the type %s.", *in.ResourceArn, *in.LogType)
 	}
@@ -81,7 +87,7 @@ func (s *Service) PutDeliverySource(ctx context.Context, in *logs.PutDeliverySou
 	if err != nil {
 		return nil, err
 	}
-	v := &model.LogDeliverySource{Name: *in.Name, ResourceARN: *in.ResourceArn, Type: *in.LogType}
+	v := &model.LogDeliverySource{Name: *in.Name, ResourceARN: *in.ResourceArn, Type: *in.LogType, Tags: in.Tags}
 	err = store.Transact(ctx, s.store, func(tx *store.Txn) error {
 		old, err := tables.LogDeliverySources.Get(ctx, s.store, c.Account, c.Region, v.Name)
 		switch {
@@ -92,6 +98,9 @@ func (s *Service) PutDeliverySource(ctx context.Context, in *logs.PutDeliverySou
 			return err
 		case old.V.ResourceARN != v.ResourceARN || old.V.Type != v.Type:
 			return logs.NewConflictException("A delivery source with the name %s exists for another resource or log type.", v.Name)
+		}
+		if len(in.Tags) == 0 {
+			v.Tags = old.V.Tags
 		}
 		tables.LogDeliverySources.Replace(tx, old, v)
 		return nil
@@ -157,15 +166,15 @@ func renderDestination(c *api.Call, v *model.LogDeliveryDestination) *logs.Deliv
 	return &logs.DeliveryDestination{
 		Arn: new(model.LogDeliveryARN(model.DeliveryDestinationKind, c.Region, c.Account, v.Name)), Name: &v.Name, OutputFormat: logs.OutputFormat(v.Format),
 		DeliveryDestinationConfiguration: &logs.DeliveryDestinationConfiguration{DestinationResourceArn: &v.ResourceARN},
-		DeliveryDestinationType:          logs.DeliveryDestinationTypeCwl,
+		DeliveryDestinationType:          logs.DeliveryDestinationTypeCwl, Tags: v.Tags,
 	}
 }
 
 // PutDeliveryDestination makes or changes a destination: a log group.
 func (s *Service) PutDeliveryDestination(ctx context.Context, in *logs.PutDeliveryDestinationInput) (*logs.PutDeliveryDestinationOutput, error) {
 	c := api.CallFrom(ctx)
-	if len(in.Tags) > 0 {
-		return nil, errDeliveryTags
+	if err := checkTags(in.Tags); err != nil {
+		return nil, err
 	}
 	format := in.OutputFormat
 	if format == "" {
@@ -188,17 +197,22 @@ func (s *Service) PutDeliveryDestination(ctx context.Context, in *logs.PutDelive
 	if _, err := s.group(ctx, c.Account, c.Region, name); err != nil {
 		return nil, err
 	}
-	v := &model.LogDeliveryDestination{Name: *in.Name, ResourceARN: arn, Format: string(format)}
+	v := &model.LogDeliveryDestination{Name: *in.Name, ResourceARN: arn, Format: string(format), Tags: in.Tags}
 	err = store.Transact(ctx, s.store, func(tx *store.Txn) error {
 		old, err := tables.LogDeliveryDestinations.Get(ctx, s.store, c.Account, c.Region, v.Name)
 		if errors.Is(err, store.ErrNotFound) {
 			tables.LogDeliveryDestinations.Create(tx, c.Account, c.Region, v.Name, v)
 			return nil
 		}
-		if err == nil {
-			tables.LogDeliveryDestinations.Replace(tx, old, v)
+		if err != nil {
+			return err
 		}
-		return err
+		v.Policy = old.V.Policy
+		if len(in.Tags) == 0 {
+			v.Tags = old.V.Tags
+		}
+		tables.LogDeliveryDestinations.Replace(tx, old, v)
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -246,6 +260,7 @@ func renderDelivery(c *api.Call, v *model.LogDelivery) *logs.Delivery {
 	d := &logs.Delivery{
 		Arn: new(model.LogDeliveryARN(model.DeliveryKind, c.Region, c.Account, v.ID)), Id: &v.ID, DeliverySourceName: &v.Source,
 		DeliveryDestinationArn: &v.DestinationARN, DeliveryDestinationType: logs.DeliveryDestinationTypeCwl, RecordFields: v.Fields,
+		Tags: v.Tags,
 	}
 	if v.Delimiter != "" {
 		d.FieldDelimiter = &v.Delimiter
@@ -266,15 +281,15 @@ func checkFields(kind string, fields []string) error {
 // CreateDelivery begins to deliver.
 func (s *Service) CreateDelivery(ctx context.Context, in *logs.CreateDeliveryInput) (*logs.CreateDeliveryOutput, error) {
 	c := api.CallFrom(ctx)
-	if len(in.Tags) > 0 {
-		return nil, errDeliveryTags
+	if err := checkTags(in.Tags); err != nil {
+		return nil, err
 	}
 	if in.S3DeliveryConfiguration != nil {
 		return nil, refusedDelivery("S3DeliveryConfiguration is not supported for this destination.")
 	}
 	v := &model.LogDelivery{
 		ID: id.Hex(16), Source: *in.DeliverySourceName, DestinationARN: *in.DeliveryDestinationArn, Fields: in.RecordFields,
-		Delimiter: value(in.FieldDelimiter),
+		Delimiter: value(in.FieldDelimiter), Tags: in.Tags,
 	}
 	err := store.Transact(ctx, s.store, func(tx *store.Txn) error {
 		source, err := found(ctx, s.store, tables.LogDeliverySources, v.Source, "delivery source")

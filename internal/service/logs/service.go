@@ -188,7 +188,11 @@ func scopeOfTags(c *api.Call, arn string) []string {
 	return []string{arn}
 }
 
-// ScopeOf names the group or stream that an operation acts on.
+func deliveryARN(c *api.Call, kind string, name *string) string {
+	return model.LogDeliveryARN(kind, c.Region, c.Account, *name)
+}
+
+// ScopeOf names the group, the stream or the part of a delivery that an operation acts on.
 func (s *Service) ScopeOf(ctx context.Context, op *api.Operation, in any) ([]string, map[string]string) {
 	c := api.CallFrom(ctx)
 	group, stream := "", ""
@@ -245,6 +249,32 @@ func (s *Service) ScopeOf(ctx context.Context, op *api.Operation, in any) ([]str
 			arns = append(arns, model.LogGroupARN(c.Region, c.Account, n)+":*")
 		}
 		return arns, nil
+	case *logs.CreateDeliveryInput:
+		return []string{deliveryARN(c, model.DeliverySourceKind, in.DeliverySourceName), *in.DeliveryDestinationArn}, nil
+	case *logs.PutDeliverySourceInput:
+		return []string{deliveryARN(c, model.DeliverySourceKind, in.Name)}, nil
+	case *logs.GetDeliverySourceInput:
+		return []string{deliveryARN(c, model.DeliverySourceKind, in.Name)}, nil
+	case *logs.DeleteDeliverySourceInput:
+		return []string{deliveryARN(c, model.DeliverySourceKind, in.Name)}, nil
+	case *logs.PutDeliveryDestinationInput:
+		return []string{deliveryARN(c, model.DeliveryDestinationKind, in.Name)}, nil
+	case *logs.GetDeliveryDestinationInput:
+		return []string{deliveryARN(c, model.DeliveryDestinationKind, in.Name)}, nil
+	case *logs.DeleteDeliveryDestinationInput:
+		return []string{deliveryARN(c, model.DeliveryDestinationKind, in.Name)}, nil
+	case *logs.PutDeliveryDestinationPolicyInput:
+		return []string{deliveryARN(c, model.DeliveryDestinationKind, in.DeliveryDestinationName)}, nil
+	case *logs.GetDeliveryDestinationPolicyInput:
+		return []string{deliveryARN(c, model.DeliveryDestinationKind, in.DeliveryDestinationName)}, nil
+	case *logs.DeleteDeliveryDestinationPolicyInput:
+		return []string{deliveryARN(c, model.DeliveryDestinationKind, in.DeliveryDestinationName)}, nil
+	case *logs.GetDeliveryInput:
+		return []string{deliveryARN(c, model.DeliveryKind, in.Id)}, nil
+	case *logs.DeleteDeliveryInput:
+		return []string{deliveryARN(c, model.DeliveryKind, in.Id)}, nil
+	case *logs.UpdateDeliveryConfigurationInput:
+		return []string{deliveryARN(c, model.DeliveryKind, in.Id)}, nil
 	case *logs.DescribeLogGroupsInput:
 		return []string{model.LogStreamARN(c.Region, c.Account, "", "")}, nil
 	default:

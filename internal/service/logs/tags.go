@@ -2,12 +2,15 @@ package logs
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"strings"
 
 	"roadstead.dev/internal/api"
 	"roadstead.dev/internal/api/logs"
 	"roadstead.dev/internal/model"
+	"roadstead.dev/internal/store"
+	"roadstead.dev/internal/store/tables"
 )
 
 const maxTags = 50
@@ -68,33 +71,89 @@ func (s *Service) tags(ctx context.Context, group string) (map[string]string, er
 	return g.V.Tags, nil
 }
 
-// TagResource adds tags to a group.
+// TagResource adds tags to a group, or to what deliveries are made of.
 func (s *Service) TagResource(ctx context.Context, in *logs.TagResourceInput) (*logs.TagResourceOutput, error) {
-	name, err := tagged(ctx, *in.ResourceArn)
-	if err != nil {
+	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
-	return &logs.TagResourceOutput{}, s.tag(ctx, name, in.Tags,
-		logs.NewTooManyTagsException("The maximum number of tags per log group is %d.", maxTags))
+	return &logs.TagResourceOutput{}, s.retag(ctx, *in.ResourceArn, func(tags model.Tags) error {
+		maps.Copy(tags, in.Tags)
+		if len(tags) > maxTags {
+			return logs.NewTooManyTagsException("The maximum number of tags per resource is %d.", maxTags)
+		}
+		return nil
+	})
 }
 
-// UntagResource removes tags from a group.
+// UntagResource removes such tags.
 func (s *Service) UntagResource(ctx context.Context, in *logs.UntagResourceInput) (*logs.UntagResourceOutput, error) {
-	name, err := tagged(ctx, *in.ResourceArn)
-	if err != nil {
-		return nil, err
-	}
-	return &logs.UntagResourceOutput{}, s.untag(ctx, name, in.TagKeys)
+	return &logs.UntagResourceOutput{}, s.retag(ctx, *in.ResourceArn, func(tags model.Tags) error {
+		for _, k := range in.TagKeys {
+			delete(tags, k)
+		}
+		return nil
+	})
 }
 
-// ListTagsForResource lists a group's tags.
+// ListTagsForResource lists such tags.
 func (s *Service) ListTagsForResource(ctx context.Context, in *logs.ListTagsForResourceInput) (*logs.ListTagsForResourceOutput, error) {
-	name, err := tagged(ctx, *in.ResourceArn)
-	if err != nil {
-		return nil, err
+	out := map[string]string{}
+	err := s.retag(ctx, *in.ResourceArn, func(tags model.Tags) error {
+		maps.Copy(out, tags)
+		return store.ErrUnchanged
+	})
+	return &logs.ListTagsForResourceOutput{Tags: out}, err
+}
+
+// retag changes the tags of what an ARN names.
+func (s *Service) retag(ctx context.Context, arn string, change func(model.Tags) error) error {
+	c := api.CallFrom(ctx)
+	kind, name := deliveryPart(c, arn)
+	switch kind {
+	case model.DeliverySourceKind:
+		return retagged(ctx, s.store, tables.LogDeliverySources, name, "delivery source", func(v *model.LogDeliverySource) *model.Tags { return &v.Tags }, change)
+	case model.DeliveryDestinationKind:
+		return retagged(ctx, s.store, tables.LogDeliveryDestinations, name, "delivery destination", func(v *model.LogDeliveryDestination) *model.Tags { return &v.Tags }, change)
+	case model.DeliveryKind:
+		return retagged(ctx, s.store, tables.LogDeliveries, name, "delivery", func(v *model.LogDelivery) *model.Tags { return &v.Tags }, change)
 	}
-	tags, err := s.tags(ctx, name)
-	return &logs.ListTagsForResourceOutput{Tags: tags}, err
+	name, err := tagged(ctx, arn)
+	if err != nil {
+		return err
+	}
+	return s.change(ctx, name, func(g *model.LogGroup) error {
+		if g.Tags == nil {
+			g.Tags = make(model.Tags)
+		}
+		return change(g.Tags)
+	})
+}
+
+// retagged changes the tags of a record.
+func retagged[T any](ctx context.Context, s store.Store, t *store.Table[T], name, what string, of func(*T) *model.Tags, change func(model.Tags) error) error {
+	c := api.CallFrom(ctx)
+	_, err := t.Update(ctx, s, c.Account, c.Region, name, func(v *T) error {
+		tags := of(v)
+		if *tags == nil {
+			*tags = model.Tags{}
+		}
+		return change(*tags)
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = noDelivery(what)
+	}
+	return err
+}
+
+// deliveryPart is what of a delivery an ARN names: a kind of
+// model.LogDeliveryARN's, of the caller's account and region.
+func deliveryPart(c *api.Call, arn string) (kind, name string) {
+	for _, kind := range []string{model.DeliverySourceKind, model.DeliveryDestinationKind, model.DeliveryKind} {
+		if name, ok := strings.CutPrefix(arn, model.LogDeliveryARN(kind, c.Region, c.Account, "")); ok && name != "" {
+			return kind, name
+		}
+	}
+	return "", ""
 }
 
 // TagLogGroup adds tags to a group by its name.

@@ -125,6 +125,15 @@ var logsSource = source{
 		from(tables.LogGroups, func(v *model.LogGroup) model.Tags { return v.Tags }, func(r store.Row[model.LogGroup]) string {
 			return model.LogGroupARN(r.Key.Region, r.Key.Account, r.V.Name)
 		}),
+		from(tables.LogDeliverySources, func(v *model.LogDeliverySource) model.Tags { return v.Tags }, func(r store.Row[model.LogDeliverySource]) string {
+			return model.LogDeliveryARN(model.DeliverySourceKind, r.Key.Region, r.Key.Account, r.V.Name)
+		}),
+		from(tables.LogDeliveryDestinations, func(v *model.LogDeliveryDestination) model.Tags { return v.Tags }, func(r store.Row[model.LogDeliveryDestination]) string {
+			return model.LogDeliveryARN(model.DeliveryDestinationKind, r.Key.Region, r.Key.Account, r.V.Name)
+		}),
+		from(tables.LogDeliveries, func(v *model.LogDelivery) model.Tags { return v.Tags }, func(r store.Row[model.LogDelivery]) string {
+			return model.LogDeliveryARN(model.DeliveryKind, r.Key.Region, r.Key.Account, r.V.ID)
+		}),
 	},
 	tag: func(ctx context.Context, ops Operations, arn model.ARN, tags map[string]string) error {
 		return does(ops.Invoke(ctx, "logs", "TagResource", &logs.TagResourceInput{ResourceArn: new(arn.String()), Tags: tags}))

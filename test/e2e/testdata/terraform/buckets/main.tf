@@ -3,8 +3,9 @@ provider "aws" {}
 data "aws_elb_service_account" "here" {}
 
 resource "aws_s3_bucket" "logs" {
-  bucket = "tf-access-logs"
-  tags   = { Revision = var.revision }
+  bucket        = "tf-access-logs"
+  force_destroy = true
+  tags          = { Revision = var.revision }
 }
 
 resource "aws_s3_bucket_public_access_block" "logs" {
@@ -58,4 +59,11 @@ data "aws_s3_object" "bundle" {
   key    = aws_s3_object.bundle.key
   # What a data source reads is known only after the object is.
   depends_on = [aws_s3_object.bundle]
+}
+
+resource "aws_s3_bucket_versioning" "logs" {
+  bucket = aws_s3_bucket.logs.id
+  versioning_configuration {
+    status = var.revision > 1 ? "Suspended" : "Enabled"
+  }
 }
