@@ -139,7 +139,7 @@ func newAPIs(ctx context.Context, s *server) (*apis, error) {
 	if err := a.trust.Sweep(ctx, s.store); err != nil {
 		return nil, err
 	}
-	files, err := s3contents.Open(s.path("s3"), s.clock, a.sealing)
+	files, err := s3contents.Open(s.path("s3"), a.sealing)
 	if err != nil {
 		return nil, err
 	}

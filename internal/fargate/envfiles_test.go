@@ -24,7 +24,7 @@ func TestEnvironmentFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := contents.Open(t.TempDir(), clock.System{}, key)
+	kept, err := contents.Open(t.TempDir(), key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,12 +12,10 @@ import (
 )
 
 const (
-	// firstSweep and sweepEvery are when files are looked for that belong to
-	// nothing, which a crash between file and record leaves.
-	firstSweep = time.Minute
+	// firstSweep, after the start, and sweepEvery are when files are looked for
+	// that belong to nothing, which a crash between file and record leaves.
+	firstSweep = time.Second
 	sweepEvery = time.Hour
-	// grace is how old they must be.
-	grace = time.Hour
 )
 
 // Run keeps the folder of contents free of what nothing refers to, until ctx
@@ -29,7 +27,7 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		swept, err := s.Contents.Sweep(ctx, grace, func() (map[contents.ID]struct{}, error) { return s.named(ctx) })
+		swept, err := s.Contents.Sweep(ctx, func() (map[contents.ID]struct{}, error) { return s.named(ctx) })
 		switch {
 		case err != nil && ctx.Err() == nil:
 			s.Log.ErrorContext(ctx, "sweep the contents of buckets", "error", err)

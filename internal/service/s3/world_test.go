@@ -57,7 +57,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, dir: t.TempDir(), store: st}
-	files, err := contents.Open(w.dir, clock.System{}, key)
+	files, err := contents.Open(w.dir, key)
 	if err != nil {
 		t.Fatal(err)
 	}

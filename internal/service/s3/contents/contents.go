@@ -21,13 +21,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"sync"
-	"time"
 
-	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/durable"
 	"roadstead.dev/internal/id"
 )
@@ -43,13 +42,15 @@ var ids = regexp.MustCompile(`^[0-9a-f]{32}$`)
 // Store is a folder of contents, of which there is one Store at a time. Safe
 // for concurrent use.
 type Store struct {
-	dir   string
-	clock clock.Clock
-	keys  Keys
+	dir  string
+	keys Keys
 
 	mu sync.Mutex
 	// held are contents that are whole and that no record names yet.
 	held map[ID]struct{}
+	// fresh are, while Sweep runs, the contents that were held when it began, and
+	// since: what names them may have been committed after it asked.
+	fresh map[ID]struct{}
 	// read counts the sections that read a content; doomed are those that are
 	// removed once it is zero.
 	read   map[ID]int
@@ -62,8 +63,8 @@ type Keys interface{ Derive(purpose string) []byte }
 
 // Open opens the folder, making it when it is not there, and throws away what
 // was being written when it was last closed.
-func Open(dir string, c clock.Clock, keys Keys) (*Store, error) {
-	s := &Store{dir: dir, clock: c, keys: keys, held: map[ID]struct{}{}, read: map[ID]int{}, doomed: map[ID]struct{}{}}
+func Open(dir string, keys Keys) (*Store, error) {
+	s := &Store{dir: dir, keys: keys, held: map[ID]struct{}{}, read: map[ID]int{}, doomed: map[ID]struct{}{}}
 	if err := os.RemoveAll(s.incoming()); err != nil {
 		return nil, fmt.Errorf("unfinished contents: %w", err)
 	}
@@ -208,6 +209,9 @@ func (s *Store) hold(i ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held[i] = struct{}{}
+	if s.fresh != nil {
+		s.fresh[i] = struct{}{}
+	}
 }
 
 // Release lets Sweep have contents that no record names.
@@ -261,11 +265,19 @@ type Swept struct {
 	Bytes int64
 }
 
-// Sweep removes the contents that are older than grace and not named. named is
-// asked once, and must list at least what was named when it was called.
-func (s *Store) Sweep(ctx context.Context, grace time.Duration, named func() (map[ID]struct{}, error)) (Swept, error) {
+// Sweep removes the contents that are not named. named is asked once, and must
+// list at least what was named when it was called and still is. One sweep runs
+// at a time.
+func (s *Store) Sweep(ctx context.Context, named func() (map[ID]struct{}, error)) (Swept, error) {
 	var swept Swept
-	before := s.clock.Now().Add(-grace)
+	s.mu.Lock()
+	s.fresh = maps.Clone(s.held)
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.fresh = nil
+	}()
 	keep, err := named()
 	if err != nil {
 		return swept, err
@@ -287,7 +299,7 @@ func (s *Store) Sweep(ctx context.Context, grace time.Duration, named func() (ma
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if err != nil || fi.ModTime().After(before) {
+		if err != nil {
 			return err
 		}
 		if err := os.Remove(path); err != nil && //nolint:gosec // the folder is the server's alone
@@ -308,5 +320,6 @@ func (s *Store) inUse(i ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, held := s.held[i]
-	return held || s.read[i] > 0
+	_, fresh := s.fresh[i]
+	return held || fresh || s.read[i] > 0
 }

@@ -8,20 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
-	"roadstead.dev/internal/clock"
 	"roadstead.dev/internal/seal"
 )
-
-type late struct {
-	clock.System
-	by time.Duration
-}
-
-func (c late) Now() time.Time { return time.Now().Add(c.by) }
 
 func key(t *testing.T) *seal.Key {
 	t.Helper()
@@ -32,9 +23,9 @@ func key(t *testing.T) *seal.Key {
 	return k
 }
 
-func open(t *testing.T, dir string, c clock.Clock) *Store {
+func open(t *testing.T, dir string) *Store {
 	t.Helper()
-	s, err := Open(dir, c, key(t))
+	s, err := Open(dir, key(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +68,7 @@ func read(t fataler, s *Store, pieces []Piece, offset, length int64) string {
 
 func TestContentsSurviveARestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s3")
-	s := open(t, dir, clock.System{})
+	s := open(t, dir)
 	whole := put(t, s, "hello")
 	half, err := s.Create()
 	if err != nil {
@@ -85,7 +76,7 @@ func TestContentsSurviveARestart(t *testing.T) {
 	}
 	fmt.Fprint(half, "half")
 
-	s = open(t, dir, clock.System{})
+	s = open(t, dir)
 	if got := read(t, s, []Piece{whole}, 0, 5); got != "hello" {
 		t.Errorf("read %q", got)
 	}
@@ -98,7 +89,7 @@ func TestContentsSurviveARestart(t *testing.T) {
 }
 
 func TestBytesOnDiskAreEncrypted(t *testing.T) {
-	s := open(t, t.TempDir(), clock.System{})
+	s := open(t, t.TempDir())
 	text := bytes.Repeat([]byte("attack at dawn. "), 10_000)
 	p := put(t, s, string(text))
 	path, err := s.path(p.ID)
@@ -119,7 +110,7 @@ func TestBytesOnDiskAreEncrypted(t *testing.T) {
 
 func TestAbort(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir, clock.System{})
+	s := open(t, dir)
 	w, err := s.Create()
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +127,7 @@ func TestAbort(t *testing.T) {
 
 func TestNoPathIsAnID(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, filepath.Join(dir, "s3"), clock.System{})
+	s := open(t, filepath.Join(dir, "s3"))
 	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +143,7 @@ func TestNoPathIsAnID(t *testing.T) {
 }
 
 func TestSectionsAreWhatTheyCut(t *testing.T) {
-	s := open(t, t.TempDir(), clock.System{})
+	s := open(t, t.TempDir())
 	rapid.Check(t, func(t *rapid.T) {
 		var pieces []Piece
 		var all []byte
@@ -170,7 +161,7 @@ func TestSectionsAreWhatTheyCut(t *testing.T) {
 }
 
 func TestWhatIsReadStaysUntilItIsClosed(t *testing.T) {
-	s := open(t, t.TempDir(), clock.System{})
+	s := open(t, t.TempDir())
 	pieces := []Piece{put(t, s, "hello "), put(t, s, "world")}
 	r, err := s.Section(pieces, 2, 8)
 	if err != nil {
@@ -191,7 +182,7 @@ func TestWhatIsReadStaysUntilItIsClosed(t *testing.T) {
 }
 
 func TestAShortFileIsNoEnd(t *testing.T) {
-	s := open(t, t.TempDir(), clock.System{})
+	s := open(t, t.TempDir())
 	p := put(t, s, "hello")
 	p.Size = 9
 	r, err := s.Section([]Piece{p}, 0, 9)
@@ -205,25 +196,29 @@ func TestAShortFileIsNoEnd(t *testing.T) {
 }
 
 func TestSweep(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir, clock.System{})
+	s := open(t, t.TempDir())
 	named, orphan := put(t, s, "named"), put(t, s, "orphan")
 	s.Release(named.ID, orphan.ID)
 	held := put(t, s, "held")
-	names := func() (map[ID]struct{}, error) { return map[ID]struct{}{named.ID: {}}, nil }
-	if swept, err := s.Sweep(t.Context(), time.Hour, names); err != nil || swept.Files != 0 {
-		t.Errorf("at once: %+v, %v", swept, err)
+	var late Piece
+	names := func() (map[ID]struct{}, error) {
+		// Whoever writes while names are read is not seen.
+		late = put(t, s, "late")
+		s.Release(late.ID, held.ID)
+		return map[ID]struct{}{named.ID: {}}, nil
 	}
-	s.clock = late{by: 2 * time.Hour}
-	if swept, err := s.Sweep(t.Context(), time.Hour, names); err != nil || swept != (Swept{1, 6}) {
-		t.Errorf("later: %+v, %v", swept, err)
+	if swept, err := s.Sweep(t.Context(), names); err != nil || swept != (Swept{1, 6}) {
+		t.Errorf("%+v, %v", swept, err)
 	}
-	read(t, s, []Piece{named, held}, 0, 9)
+	read(t, s, []Piece{named, held, late}, 0, 13)
 	if _, err := s.open(orphan.ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("the orphan is there: %v", err)
 	}
 	failure := errors.New("the store is closed")
-	if _, err := s.Sweep(t.Context(), 0, func() (map[ID]struct{}, error) { return nil, failure }); !errors.Is(err, failure) {
+	if _, err := s.Sweep(t.Context(), func() (map[ID]struct{}, error) { return nil, failure }); !errors.Is(err, failure) {
 		t.Errorf("%v", err)
+	}
+	if swept, err := s.Sweep(t.Context(), func() (map[ID]struct{}, error) { return nil, nil }); err != nil || swept.Files != 3 {
+		t.Errorf("what nothing names: %+v, %v", swept, err)
 	}
 }
