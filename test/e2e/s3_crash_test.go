@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -94,12 +95,7 @@ type outcomes struct {
 }
 
 func (o *outcomes) possible(content string) bool {
-	for _, m := range o.may {
-		if m == content {
-			return true
-		}
-	}
-	return len(o.may) == 0 && content == ""
+	return slices.Contains(o.may, content)
 }
 
 // objectWriter writes objects until the server is gone, and notes what they

@@ -13,7 +13,7 @@ func TestTerraformBuckets(t *testing.T) {
 	t.Parallel()
 	s := ownServer(t, "fake")
 	tf := configure(t, s, "buckets", nil)
-	tf.apply("1", "13 added, 0 changed, 0 destroyed")
+	tf.apply("1", "14 added, 0 changed, 0 destroyed")
 	tf.apply("2", "0 added, 8 changed, 0 destroyed")
 	tf.destroy("2")
 }

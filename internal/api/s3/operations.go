@@ -46,6 +46,7 @@ type Handler interface {
 	GetBucketVersioning(ctx context.Context, in *GetBucketVersioningInput) (*GetBucketVersioningOutput, error)
 	GetBucketWebsite(ctx context.Context, in *GetBucketWebsiteInput) (*GetBucketWebsiteOutput, error)
 	GetObject(ctx context.Context, in *GetObjectInput) (*GetObjectOutput, error)
+	GetObjectAcl(ctx context.Context, in *GetObjectAclInput) (*GetObjectAclOutput, error)
 	GetObjectLockConfiguration(ctx context.Context, in *GetObjectLockConfigurationInput) (*GetObjectLockConfigurationOutput, error)
 	GetObjectTagging(ctx context.Context, in *GetObjectTaggingInput) (*GetObjectTaggingOutput, error)
 	GetPublicAccessBlock(ctx context.Context, in *GetPublicAccessBlockInput) (*GetPublicAccessBlockOutput, error)
@@ -57,12 +58,14 @@ type Handler interface {
 	ListObjects(ctx context.Context, in *ListObjectsInput) (*ListObjectsOutput, error)
 	ListObjectsV2(ctx context.Context, in *ListObjectsV2Input) (*ListObjectsV2Output, error)
 	ListParts(ctx context.Context, in *ListPartsInput) (*ListPartsOutput, error)
+	PutBucketAcl(ctx context.Context, in *PutBucketAclInput) (*PutBucketAclOutput, error)
 	PutBucketEncryption(ctx context.Context, in *PutBucketEncryptionInput) (*PutBucketEncryptionOutput, error)
 	PutBucketOwnershipControls(ctx context.Context, in *PutBucketOwnershipControlsInput) (*PutBucketOwnershipControlsOutput, error)
 	PutBucketPolicy(ctx context.Context, in *PutBucketPolicyInput) (*PutBucketPolicyOutput, error)
 	PutBucketTagging(ctx context.Context, in *PutBucketTaggingInput) (*PutBucketTaggingOutput, error)
 	PutBucketVersioning(ctx context.Context, in *PutBucketVersioningInput) (*PutBucketVersioningOutput, error)
 	PutObject(ctx context.Context, in *PutObjectInput) (*PutObjectOutput, error)
+	PutObjectAcl(ctx context.Context, in *PutObjectAclInput) (*PutObjectAclOutput, error)
 	PutObjectTagging(ctx context.Context, in *PutObjectTaggingInput) (*PutObjectTaggingOutput, error)
 	PutPublicAccessBlock(ctx context.Context, in *PutPublicAccessBlockInput) (*PutPublicAccessBlockOutput, error)
 	UploadPart(ctx context.Context, in *UploadPartInput) (*UploadPartOutput, error)
@@ -116,6 +119,7 @@ func New(h Handler) *api.Service {
 			{Name: "GetBucketVersioning", Method: "GET", Path: "/{Bucket}?versioning", Input: "GetBucketVersioningRequest", Output: "GetBucketVersioningOutput", Unsigned: true, NewInput: func() any { return new(GetBucketVersioningInput) }},
 			{Name: "GetBucketWebsite", Method: "GET", Path: "/{Bucket}?website", Input: "GetBucketWebsiteRequest", Output: "GetBucketWebsiteOutput", Unsigned: true, NewInput: func() any { return new(GetBucketWebsiteInput) }},
 			{Name: "GetObject", Method: "GET", Path: "/{Bucket}/{Key+}", Input: "GetObjectRequest", Output: "GetObjectOutput", Errors: []string{"NoSuchKey", "InvalidObjectState"}, Unsigned: true, NewInput: func() any { return new(GetObjectInput) }},
+			{Name: "GetObjectAcl", Method: "GET", Path: "/{Bucket}/{Key+}?acl", Input: "GetObjectAclRequest", Output: "GetObjectAclOutput", Errors: []string{"NoSuchKey"}, Unsigned: true, NewInput: func() any { return new(GetObjectAclInput) }},
 			{Name: "GetObjectLockConfiguration", Method: "GET", Path: "/{Bucket}?object-lock", Input: "GetObjectLockConfigurationRequest", Output: "GetObjectLockConfigurationOutput", Unsigned: true, NewInput: func() any { return new(GetObjectLockConfigurationInput) }},
 			{Name: "GetObjectTagging", Method: "GET", Path: "/{Bucket}/{Key+}?tagging", Input: "GetObjectTaggingRequest", Output: "GetObjectTaggingOutput", Unsigned: true, NewInput: func() any { return new(GetObjectTaggingInput) }},
 			{Name: "GetPublicAccessBlock", Method: "GET", Path: "/{Bucket}?publicAccessBlock", Input: "GetPublicAccessBlockRequest", Output: "GetPublicAccessBlockOutput", Unsigned: true, NewInput: func() any { return new(GetPublicAccessBlockInput) }},
@@ -127,12 +131,14 @@ func New(h Handler) *api.Service {
 			{Name: "ListObjects", Method: "GET", Path: "/{Bucket}", Input: "ListObjectsRequest", Output: "ListObjectsOutput", Errors: []string{"NoSuchBucket"}, Paginated: &api.Pagination{InputToken: "Marker", OutputToken: "NextMarker || Contents[-1].Key", LimitKey: "MaxKeys", ResultKey: "Contents"}, Unsigned: true, NewInput: func() any { return new(ListObjectsInput) }},
 			{Name: "ListObjectsV2", Method: "GET", Path: "/{Bucket}?list-type=2", Input: "ListObjectsV2Request", Output: "ListObjectsV2Output", Errors: []string{"NoSuchBucket"}, Paginated: &api.Pagination{InputToken: "ContinuationToken", OutputToken: "NextContinuationToken", LimitKey: "MaxKeys", ResultKey: "Contents"}, Unsigned: true, NewInput: func() any { return new(ListObjectsV2Input) }},
 			{Name: "ListParts", Method: "GET", Path: "/{Bucket}/{Key+}", Input: "ListPartsRequest", Output: "ListPartsOutput", Paginated: &api.Pagination{InputToken: "PartNumberMarker", OutputToken: "NextPartNumberMarker", LimitKey: "MaxParts", ResultKey: "Parts"}, Unsigned: true, NewInput: func() any { return new(ListPartsInput) }},
+			{Name: "PutBucketAcl", Method: "PUT", Path: "/{Bucket}?acl", Input: "PutBucketAclRequest", Output: "PutBucketAclOutput", Unsigned: true, NewInput: func() any { return new(PutBucketAclInput) }},
 			{Name: "PutBucketEncryption", Method: "PUT", Path: "/{Bucket}?encryption", Input: "PutBucketEncryptionRequest", Output: "PutBucketEncryptionOutput", Unsigned: true, NewInput: func() any { return new(PutBucketEncryptionInput) }},
 			{Name: "PutBucketOwnershipControls", Method: "PUT", Path: "/{Bucket}?ownershipControls", Input: "PutBucketOwnershipControlsRequest", Output: "PutBucketOwnershipControlsOutput", Unsigned: true, NewInput: func() any { return new(PutBucketOwnershipControlsInput) }},
 			{Name: "PutBucketPolicy", Method: "PUT", Path: "/{Bucket}?policy", Input: "PutBucketPolicyRequest", Output: "PutBucketPolicyOutput", Unsigned: true, NewInput: func() any { return new(PutBucketPolicyInput) }},
 			{Name: "PutBucketTagging", Method: "PUT", Path: "/{Bucket}?tagging", Input: "PutBucketTaggingRequest", Output: "PutBucketTaggingOutput", Unsigned: true, NewInput: func() any { return new(PutBucketTaggingInput) }},
 			{Name: "PutBucketVersioning", Method: "PUT", Path: "/{Bucket}?versioning", Input: "PutBucketVersioningRequest", Output: "PutBucketVersioningOutput", Unsigned: true, NewInput: func() any { return new(PutBucketVersioningInput) }},
 			{Name: "PutObject", Method: "PUT", Path: "/{Bucket}/{Key+}", Input: "PutObjectRequest", Output: "PutObjectOutput", Errors: []string{"InvalidRequest", "InvalidWriteOffset", "TooManyParts", "EncryptionTypeMismatch"}, Unsigned: true, NewInput: func() any { return new(PutObjectInput) }},
+			{Name: "PutObjectAcl", Method: "PUT", Path: "/{Bucket}/{Key+}?acl", Input: "PutObjectAclRequest", Output: "PutObjectAclOutput", Errors: []string{"NoSuchKey"}, Unsigned: true, NewInput: func() any { return new(PutObjectAclInput) }},
 			{Name: "PutObjectTagging", Method: "PUT", Path: "/{Bucket}/{Key+}?tagging", Input: "PutObjectTaggingRequest", Output: "PutObjectTaggingOutput", Unsigned: true, NewInput: func() any { return new(PutObjectTaggingInput) }},
 			{Name: "PutPublicAccessBlock", Method: "PUT", Path: "/{Bucket}?publicAccessBlock", Input: "PutPublicAccessBlockRequest", Output: "PutPublicAccessBlockOutput", Unsigned: true, NewInput: func() any { return new(PutPublicAccessBlockInput) }},
 			{Name: "UploadPart", Method: "PUT", Path: "/{Bucket}/{Key+}", Input: "UploadPartRequest", Output: "UploadPartOutput", Unsigned: true, NewInput: func() any { return new(UploadPartInput) }},
@@ -157,7 +163,6 @@ func New(h Handler) *api.Service {
 			"GetBucketMetadataTableConfiguration",
 			"GetBucketMetricsConfiguration",
 			"GetBucketNotification",
-			"GetObjectAcl",
 			"GetObjectAttributes",
 			"GetObjectLegalHold",
 			"GetObjectRetention",
@@ -169,7 +174,6 @@ func New(h Handler) *api.Service {
 			"ListDirectoryBuckets",
 			"PutBucketAbac",
 			"PutBucketAccelerateConfiguration",
-			"PutBucketAcl",
 			"PutBucketAnalyticsConfiguration",
 			"PutBucketCors",
 			"PutBucketIntelligentTieringConfiguration",
@@ -183,7 +187,6 @@ func New(h Handler) *api.Service {
 			"PutBucketReplication",
 			"PutBucketRequestPayment",
 			"PutBucketWebsite",
-			"PutObjectAcl",
 			"PutObjectLegalHold",
 			"PutObjectLockConfiguration",
 			"PutObjectRetention",
@@ -286,51 +289,54 @@ func New(h Handler) *api.Service {
 			return h.GetBucketWebsite(ctx, in.(*GetBucketWebsiteInput))
 		}
 		s.Operations[34].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetObject(ctx, in.(*GetObjectInput)) }
-		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[35].Invoke = func(ctx context.Context, in any) (any, error) { return h.GetObjectAcl(ctx, in.(*GetObjectAclInput)) }
+		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetObjectLockConfiguration(ctx, in.(*GetObjectLockConfigurationInput))
 		}
-		s.Operations[36].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetObjectTagging(ctx, in.(*GetObjectTaggingInput))
 		}
-		s.Operations[37].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.GetPublicAccessBlock(ctx, in.(*GetPublicAccessBlockInput))
 		}
-		s.Operations[38].Invoke = func(ctx context.Context, in any) (any, error) { return h.HeadBucket(ctx, in.(*HeadBucketInput)) }
-		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) { return h.HeadObject(ctx, in.(*HeadObjectInput)) }
-		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListBuckets(ctx, in.(*ListBucketsInput)) }
-		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[39].Invoke = func(ctx context.Context, in any) (any, error) { return h.HeadBucket(ctx, in.(*HeadBucketInput)) }
+		s.Operations[40].Invoke = func(ctx context.Context, in any) (any, error) { return h.HeadObject(ctx, in.(*HeadObjectInput)) }
+		s.Operations[41].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListBuckets(ctx, in.(*ListBucketsInput)) }
+		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListMultipartUploads(ctx, in.(*ListMultipartUploadsInput))
 		}
-		s.Operations[42].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.ListObjectVersions(ctx, in.(*ListObjectVersionsInput))
 		}
-		s.Operations[43].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjects(ctx, in.(*ListObjectsInput)) }
-		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjectsV2(ctx, in.(*ListObjectsV2Input)) }
-		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListParts(ctx, in.(*ListPartsInput)) }
-		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[44].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjects(ctx, in.(*ListObjectsInput)) }
+		s.Operations[45].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListObjectsV2(ctx, in.(*ListObjectsV2Input)) }
+		s.Operations[46].Invoke = func(ctx context.Context, in any) (any, error) { return h.ListParts(ctx, in.(*ListPartsInput)) }
+		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutBucketAcl(ctx, in.(*PutBucketAclInput)) }
+		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutBucketEncryption(ctx, in.(*PutBucketEncryptionInput))
 		}
-		s.Operations[47].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutBucketOwnershipControls(ctx, in.(*PutBucketOwnershipControlsInput))
 		}
-		s.Operations[48].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutBucketPolicy(ctx, in.(*PutBucketPolicyInput))
 		}
-		s.Operations[49].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutBucketTagging(ctx, in.(*PutBucketTaggingInput))
 		}
-		s.Operations[50].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutBucketVersioning(ctx, in.(*PutBucketVersioningInput))
 		}
-		s.Operations[51].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutObject(ctx, in.(*PutObjectInput)) }
-		s.Operations[52].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutObject(ctx, in.(*PutObjectInput)) }
+		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) { return h.PutObjectAcl(ctx, in.(*PutObjectAclInput)) }
+		s.Operations[55].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutObjectTagging(ctx, in.(*PutObjectTaggingInput))
 		}
-		s.Operations[53].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[56].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.PutPublicAccessBlock(ctx, in.(*PutPublicAccessBlockInput))
 		}
-		s.Operations[54].Invoke = func(ctx context.Context, in any) (any, error) { return h.UploadPart(ctx, in.(*UploadPartInput)) }
-		s.Operations[55].Invoke = func(ctx context.Context, in any) (any, error) {
+		s.Operations[57].Invoke = func(ctx context.Context, in any) (any, error) { return h.UploadPart(ctx, in.(*UploadPartInput)) }
+		s.Operations[58].Invoke = func(ctx context.Context, in any) (any, error) {
 			return h.UploadPartCopy(ctx, in.(*UploadPartCopyInput))
 		}
 	}
@@ -405,6 +411,8 @@ func New(h Handler) *api.Service {
 		"GetBucketVersioningRequest":                GetBucketVersioningInput{},
 		"GetBucketWebsiteOutput":                    GetBucketWebsiteOutput{},
 		"GetBucketWebsiteRequest":                   GetBucketWebsiteInput{},
+		"GetObjectAclOutput":                        GetObjectAclOutput{},
+		"GetObjectAclRequest":                       GetObjectAclInput{},
 		"GetObjectLockConfigurationOutput":          GetObjectLockConfigurationOutput{},
 		"GetObjectLockConfigurationRequest":         GetObjectLockConfigurationInput{},
 		"GetObjectOutput":                           GetObjectOutput{},
@@ -437,6 +445,8 @@ func New(h Handler) *api.Service {
 		"NoSuchUpload":                              NoSuchUpload{},
 		"NotificationConfiguration":                 NotificationConfiguration{},
 		"ObjectNotInActiveTierError":                ObjectNotInActiveTierError{},
+		"PutBucketAclOutput":                        PutBucketAclOutput{},
+		"PutBucketAclRequest":                       PutBucketAclInput{},
 		"PutBucketEncryptionOutput":                 PutBucketEncryptionOutput{},
 		"PutBucketEncryptionRequest":                PutBucketEncryptionInput{},
 		"PutBucketOwnershipControlsOutput":          PutBucketOwnershipControlsOutput{},
@@ -447,6 +457,8 @@ func New(h Handler) *api.Service {
 		"PutBucketTaggingRequest":                   PutBucketTaggingInput{},
 		"PutBucketVersioningOutput":                 PutBucketVersioningOutput{},
 		"PutBucketVersioningRequest":                PutBucketVersioningInput{},
+		"PutObjectAclOutput":                        PutObjectAclOutput{},
+		"PutObjectAclRequest":                       PutObjectAclInput{},
 		"PutObjectOutput":                           PutObjectOutput{},
 		"PutObjectRequest":                          PutObjectInput{},
 		"PutObjectTaggingOutput":                    PutObjectTaggingOutput{},

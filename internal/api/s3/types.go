@@ -26,6 +26,12 @@ type AbortMultipartUploadInput struct {
 	UploadId             *string
 }
 
+// AccessControlPolicy is a shape of the model.
+type AccessControlPolicy struct {
+	Grants []Grant
+	Owner  *Owner
+}
+
 // AccessControlTranslation is a shape of the model.
 type AccessControlTranslation struct {
 	Owner OwnerOverride
@@ -971,6 +977,22 @@ type GetBucketWebsiteInput struct {
 	ExpectedBucketOwner *string
 }
 
+// GetObjectAclOutput is a shape of the model.
+type GetObjectAclOutput struct {
+	Grants         []Grant
+	Owner          *Owner
+	RequestCharged RequestCharged
+}
+
+// GetObjectAclInput is the model's GetObjectAclRequest.
+type GetObjectAclInput struct {
+	Bucket              *string
+	ExpectedBucketOwner *string
+	Key                 *string
+	RequestPayer        RequestPayer
+	VersionId           *string
+}
+
 // GetObjectLockConfigurationOutput is a shape of the model.
 type GetObjectLockConfigurationOutput struct {
 	ObjectLockConfiguration *ObjectLockConfiguration
@@ -1764,6 +1786,25 @@ type PublicAccessBlockConfiguration struct {
 	RestrictPublicBuckets *bool
 }
 
+// PutBucketAclOutput is a shape of the model.
+type PutBucketAclOutput struct {
+}
+
+// PutBucketAclInput is the model's PutBucketAclRequest.
+type PutBucketAclInput struct {
+	ACL                 BucketCannedACL
+	AccessControlPolicy *AccessControlPolicy
+	Bucket              *string
+	ChecksumAlgorithm   ChecksumAlgorithm
+	ContentMD5          *string
+	ExpectedBucketOwner *string
+	GrantFullControl    *string
+	GrantRead           *string
+	GrantReadACP        *string
+	GrantWrite          *string
+	GrantWriteACP       *string
+}
+
 // PutBucketEncryptionOutput is a shape of the model.
 type PutBucketEncryptionOutput struct {
 }
@@ -1829,6 +1870,29 @@ type PutBucketVersioningInput struct {
 	ExpectedBucketOwner     *string
 	MFA                     *string
 	VersioningConfiguration *VersioningConfiguration
+}
+
+// PutObjectAclOutput is a shape of the model.
+type PutObjectAclOutput struct {
+	RequestCharged RequestCharged
+}
+
+// PutObjectAclInput is the model's PutObjectAclRequest.
+type PutObjectAclInput struct {
+	ACL                 ObjectCannedACL
+	AccessControlPolicy *AccessControlPolicy
+	Bucket              *string
+	ChecksumAlgorithm   ChecksumAlgorithm
+	ContentMD5          *string
+	ExpectedBucketOwner *string
+	GrantFullControl    *string
+	GrantRead           *string
+	GrantReadACP        *string
+	GrantWrite          *string
+	GrantWriteACP       *string
+	Key                 *string
+	RequestPayer        RequestPayer
+	VersionId           *string
 }
 
 // PutObjectOutput is a shape of the model.

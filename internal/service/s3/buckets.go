@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ func (s *Service) CreateBucket(ctx context.Context, in *s3.CreateBucketInput) (*
 	b := &model.S3Bucket{
 		Name: name, ID: id.Hex(16), CreatedAt: now(ctx), Tags: tags.Initial(),
 		PublicAccess: &model.S3PublicAccessBlock{BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true},
-		Ownership:    string(s3.ObjectOwnershipBucketOwnerEnforced),
+		Ownership:    cmp.Or(string(in.ObjectOwnership), string(s3.ObjectOwnershipBucketOwnerEnforced)),
 	}
 	tx := store.NewTxn()
 	tables.S3BucketNames.Create(tx, "", "", name, &model.S3BucketName{Account: c.Account, Region: c.Region})
@@ -73,11 +74,11 @@ func created(name string) *s3.CreateBucketOutput {
 // creatable checks what a bucket is to be.
 func creatable(c *api.Call, in *s3.CreateBucketInput) (model.Tags, error) {
 	switch {
+	case in.ObjectOwnership != "" && !ownable(in.ObjectOwnership):
+		return nil, notImplemented("x-amz-object-ownership")
 	case in.ACL != "" && in.ACL != s3.BucketCannedACLPrivate,
 		in.GrantFullControl != nil, in.GrantRead != nil, in.GrantReadACP != nil, in.GrantWrite != nil, in.GrantWriteACP != nil:
 		return nil, fault(http.StatusBadRequest, "InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
-	case in.ObjectOwnership != "" && in.ObjectOwnership != s3.ObjectOwnershipBucketOwnerEnforced:
-		return nil, notImplemented("x-amz-object-ownership")
 	case isTrue(in.ObjectLockEnabledForBucket):
 		return nil, notImplemented("x-amz-bucket-object-lock-enabled")
 	case in.BucketNamespace != "" && in.BucketNamespace != s3.BucketNamespaceGlobal:

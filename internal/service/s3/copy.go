@@ -96,6 +96,9 @@ func (s *Service) CopyObject(ctx context.Context, in *s3.CopyObjectInput) (*s3.C
 	if err != nil {
 		return nil, err
 	}
+	if err := checkACL(ctx, b, in); err != nil {
+		return nil, err
+	}
 	allowed, err := putConditions(in.IfMatch, in.IfNoneMatch)
 	if err != nil {
 		return nil, err

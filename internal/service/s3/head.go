@@ -34,12 +34,6 @@ func checkHeaders(in any) error {
 		f := reflect.ValueOf(in).Elem().FieldByName(name)
 		return f.IsValid() && !f.IsZero()
 	}
-	if acl := field(in, "ACL"); acl != "" && acl != string(s3.ObjectCannedACLBucketOwnerFullControl) {
-		return errACLs
-	}
-	if slices.ContainsFunc([]string{"GrantFullControl", "GrantRead", "GrantReadACP", "GrantWriteACP"}, present) {
-		return errACLs
-	}
 	for _, r := range refused {
 		if present(r.member) {
 			return notImplemented(r.header)

@@ -26,6 +26,9 @@ func (s *Service) PutObject(ctx context.Context, in *s3.PutObjectInput) (*s3.Put
 	if err != nil {
 		return nil, err
 	}
+	if err := checkACL(ctx, b, in); err != nil {
+		return nil, err
+	}
 	head, err := headOf(in)
 	if err != nil {
 		return nil, err

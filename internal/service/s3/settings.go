@@ -11,18 +11,6 @@ import (
 // What of a bucket is as AWS has it for one that was told nothing, and what of
 // it can be said otherwise.
 
-// GetBucketAcl implements s3.Handler.
-func (s *Service) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) (*s3.GetBucketAclOutput, error) { //nolint:staticcheck // AWS's name
-	b, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
-	if err != nil {
-		return nil, err
-	}
-	of := owner(b.Key.Account)
-	return &s3.GetBucketAclOutput{Owner: of, Grants: []s3.Grant{{
-		Grantee: &s3.Grantee{Type: s3.TypeCanonicalUser, ID: of.ID}, Permission: s3.PermissionFullControl,
-	}}}, nil
-}
-
 // GetBucketOwnershipControls implements s3.Handler.
 func (s *Service) GetBucketOwnershipControls(ctx context.Context, in *s3.GetBucketOwnershipControlsInput) (*s3.GetBucketOwnershipControlsOutput, error) {
 	b, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner)
@@ -44,7 +32,7 @@ func (s *Service) PutBucketOwnershipControls(ctx context.Context, in *s3.PutBuck
 		switch {
 		case len(rules) != 1:
 			return errMalformed
-		case rules[0].ObjectOwnership != s3.ObjectOwnershipBucketOwnerEnforced:
+		case !ownable(rules[0].ObjectOwnership):
 			return notImplemented("ObjectOwnership")
 		}
 		b.Ownership = string(rules[0].ObjectOwnership)

@@ -73,6 +73,9 @@ func (s *Service) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultip
 	if err != nil {
 		return nil, err
 	}
+	if err := checkACL(ctx, b, in); err != nil {
+		return nil, err
+	}
 	u := &model.S3Upload{Key: *in.Key, ID: id.Upper(64), Initiated: now(ctx), Initiator: c.Identity.ARN}
 	if u.S3Head, err = headOf(in); err != nil {
 		return nil, err
