@@ -71,6 +71,11 @@ func (h *hold) grow(ctx context.Context, n int64) error {
 	m.mu.Lock()
 	small := min(n, smallBody-h.small)
 	large := n - small
+	if h.cut.Load() && !h.done {
+		// Others count on what it holds: it must not wait, nor take more.
+		m.mu.Unlock()
+		return errBusy
+	}
 	if !h.done {
 		m.arriving[h] = struct{}{}
 	}

@@ -64,6 +64,7 @@ func servePipes(t *testing.T, memory int64) *pipes {
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			t.Error(err)
 		}
+		<-time.After(time.Second) // connections that close linger, and time ends with the test
 	})
 	return p
 }
