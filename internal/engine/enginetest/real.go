@@ -260,7 +260,9 @@ func sharedIPC(t *testing.T, s *suite) {
 }
 
 func hostNamespaces(t *testing.T, s *suite) {
-	own, err := os.Readlink("/proc/self/ns/ipc")
+	// Not the process's: its first thread may be the one that made a group's
+	// namespace.
+	own, err := os.Readlink("/proc/thread-self/ns/ipc")
 	if err != nil {
 		t.Fatal(err)
 	}
